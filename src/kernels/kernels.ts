@@ -1,0 +1,151 @@
+/**
+ * The one interface behind which SAE arithmetic happens. An engine owns weights and optimizer state; batches go in,
+ * sparse results come out, never whole matrices. Types only: `reference/` holds the equations in plain TypeScript
+ * (the oracle), `native.ts` the C++ addon, `select.ts` chooses.
+ *
+ * Notation: B = tokens in a batch, d = dIn, F = dSae, n_i = ‖wDec[i]‖₂.
+ *   h = (x − bDec·[applyBDecToInput]) · wEncᵀ + bEnc                                     [B, F]
+ *   p = h · n  if rescaleActsByDecoderNorm, else h                                       [B, F]
+ *   a = the selected entries of relu(p), sparse
+ *   x̂ = (a / n  if rescaling, else a) · wDec + bDec                                      [B, d]
+ */
+
+/** An SAE's parameters in memory, latent-major, row-major, f32. Files store the encoder as [dIn, dSae]; `formats/` transposes once. */
+export interface Weights {
+  readonly dIn: number;
+  readonly dSae: number;
+  /** [dSae, dIn] */
+  readonly wEnc: Float32Array;
+  /** [dSae, dIn] */
+  readonly wDec: Float32Array;
+  /** [dSae] */
+  readonly bEnc: Float32Array;
+  /** [dIn] */
+  readonly bDec: Float32Array;
+}
+
+/** Which entries of p become activations. Only positive ones ever do. Ties go to the lowest (token, latent). */
+export type Selection =
+  /** The ⌊k·B⌋ largest of relu(p) over the whole batch (k may be fractional). */
+  | { readonly kind: "batch-topk"; readonly k: number }
+  /** The k largest of relu(p) of each token (k is an integer). */
+  | { readonly kind: "topk"; readonly k: number }
+  /** relu(p) where p > threshold[i], strictly; thresholds [dSae]. All zeros: plain ReLU. */
+  | { readonly kind: "threshold"; readonly thresholds: Float32Array };
+
+/** Sparse activations of B tokens, CSR: token t owns entries offsets[t] … offsets[t+1], latents ascending, values > 0. */
+export interface SparseActs {
+  readonly nTokens: number;
+  /** [nTokens + 1] */
+  readonly offsets: Uint32Array;
+  /** [nEntries] */
+  readonly latents: Uint32Array;
+  /** [nEntries], in units of p */
+  readonly values: Float32Array;
+}
+
+/** What an engine is built for. */
+export interface EngineConfig {
+  readonly dIn: number;
+  readonly dSae: number;
+  /** Matryoshka widths, strictly increasing, the last is dSae. A plain SAE has `[dSae]`. */
+  readonly widths: readonly number[];
+  readonly applyBDecToInput: boolean;
+  readonly rescaleActsByDecoderNorm: boolean;
+  /** Allocates gradients' and Adam's memory; without it `trainStep` throws. */
+  readonly training: boolean;
+  /** Worker threads; default: all cores. Never changes a bit of any result. */
+  readonly threads?: number;
+}
+
+/** One optimizer step. Equations: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8. */
+export interface TrainStepOptions {
+  readonly selection: Extract<Selection, { kind: "batch-topk" | "topk" }>;
+  readonly learningRate: number;
+  /** 1-based step number for Adam's bias correction. */
+  readonly adamStep: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** Gradients are scaled by min(1, clipNorm / (‖g‖ + 1e-6)), ‖g‖ over all parameters; null: not clipped. */
+  readonly clipNorm: number | null;
+  /** AuxK: coefficient, and dead[i] = 1 for dead latents [dSae]. Null: no auxiliary loss. */
+  readonly aux: { readonly coefficient: number; readonly dead: Uint8Array } | null;
+}
+
+/** What one step measured, all of the forward pass before the update. */
+export interface TrainStepResult {
+  /** Sum of all parts below. If it is not finite the engine has left every weight and moment as it was. */
+  readonly loss: number;
+  /** mean over the batch of ‖x̂ − x‖² at full width */
+  readonly mse: number;
+  /** the same at each smaller width, in the order of `widths` without the last */
+  readonly innerMse: readonly number[];
+  /** auxiliary loss, its coefficient included; 0 without one */
+  readonly aux: number;
+  /** mean number of activations a token */
+  readonly l0: number;
+  /** global gradient norm before clipping */
+  readonly gradNorm: number;
+  /** smallest activation selected (f32), or null if nothing was positive */
+  readonly minPositive: number | null;
+  /** [dSae] number of tokens of this batch on which each latent fired */
+  readonly fired: Uint32Array;
+}
+
+/** The tensors an engine holds: parameters and Adam's first (`m.`) and second (`v.`) moments. */
+export type EngineTensor =
+  | "wEnc"
+  | "wDec"
+  | "bEnc"
+  | "bDec"
+  | "m.wEnc"
+  | "m.wDec"
+  | "m.bEnc"
+  | "m.bDec"
+  | "v.wEnc"
+  | "v.wDec"
+  | "v.bEnc"
+  | "v.bDec";
+
+/** Parameter order of SAELens' optimizer state, by our names. */
+export const PARAMETERS = ["bDec", "wDec", "wEnc", "bEnc"] as const;
+
+/**
+ * Engines compute to the same bits within one numeric class, whatever the threads or the instruction set.
+ * `fp32-fma16`: the order of sums of design invariant 1 (native). `f64-sums`: reference, f32 storage, f64 sums.
+ */
+export type NumericClass = "fp32-fma16" | "f64-sums";
+
+/** Computes and remembers. One call at a time: a call made while another runs waits for it. Errors: EngineError, ShapeError. */
+export interface Engine {
+  readonly name: "native" | "reference";
+  readonly numericClass: NumericClass;
+  /** For people: e.g. "AVX-512, 2 threads". */
+  readonly description: string;
+  readonly config: EngineConfig;
+
+  /** x [nTokens, dIn] f32 → sparse activations. */
+  encode(x: Float32Array, selection: Selection): Promise<SparseActs>;
+
+  /** Reconstruction from the latents below `width` (default dSae): [nTokens, dIn], bDec added. */
+  decode(acts: SparseActs, options?: { width?: number }): Promise<Float32Array>;
+
+  /** One forward, backward and Adam step on x [B, dIn]. */
+  trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult>;
+
+  /** ‖wDec[i]‖₂ for every latent, [dSae]. */
+  decoderNorms(): Promise<Float32Array>;
+
+  /** Rows [from, to) of a tensor, copied out. wEnc/wDec rows have dIn values, bEnc rows one; bDec counts as dIn rows of one. */
+  read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array>;
+
+  /** Overwrites rows from `from` on with `rows`, same row lengths as `read`. */
+  write(tensor: EngineTensor, from: number, rows: Float32Array): Promise<void>;
+
+  /** Frees memory and threads. Later calls throw. */
+  dispose(): Promise<void>;
+}
+
+/** Makes an engine and loads `weights` into it; moments start at zero. */
+export type EngineFactory = (config: EngineConfig, weights: Weights) => Promise<Engine>;

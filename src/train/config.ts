@@ -1,0 +1,52 @@
+/** Everything that decides a training run, beside the activations it sees and the SAE it starts from. Types only. */
+
+export type ScheduleName = "constant" | "cosineannealing" | "cosineannealingwarmrestarts";
+
+/** Learning-rate schedule, as SAELens 6.18 composes it (spec §1.9). */
+export interface ScheduleConfig {
+  readonly name: ScheduleName;
+  readonly lr: number;
+  readonly lrEnd: number;
+  readonly warmUpSteps: number;
+  readonly decaySteps: number;
+  readonly nCycles: number;
+}
+
+/** Resampling of dead latents at epoch boundaries (design §4). */
+export interface ResamplingConfig {
+  /** ‖wEnc[i]‖·‖wDec[i]‖ of a newcomer, relative to the live median of that product */
+  readonly scale: number;
+  /** newcomers may take at most this share of a simulated batch's selection */
+  readonly maxSelectionShare: number;
+  /** the simulated batch-topk cut may rise by at most this factor */
+  readonly maxThresholdRise: number;
+}
+
+/** Watches held-out VE and the threshold; past a limit training rolls back and goes on without resampling. */
+export interface GuardConfig {
+  readonly everySteps: number;
+  /** held-out rows it looks at */
+  readonly tokens: number;
+  /** largest allowed fall of VE below the best seen */
+  readonly maxVeDrop: number;
+  /** largest allowed factor between the threshold and its value at the last good check */
+  readonly maxThresholdRise: number;
+}
+
+export interface TrainConfig {
+  readonly seed: number;
+  readonly batchTokens: number;
+  readonly epochs: number;
+  readonly schedule: ScheduleConfig;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly clipNorm: number | null;
+  /** a latent is dead once it has not fired on this many tokens */
+  readonly deadAfterTokens: number;
+  readonly resampling: ResamplingConfig | null;
+  readonly guard: GuardConfig | null;
+  readonly checkpointEverySteps: number;
+  /** one line of metrics.jsonl every so many steps */
+  readonly logEverySteps: number;
+}

@@ -1,0 +1,18 @@
+/** Starts a worker thread from a module of ours, whether it runs as TypeScript source (tests, development) or compiled. */
+import { createRequire } from "node:module";
+import { pathToFileURL } from "node:url";
+import { Worker, type WorkerOptions } from "node:worker_threads";
+
+/**
+ * `spawnWorker(new URL("./session-worker.ts", import.meta.url), { workerData })`. The URL is written with the source's
+ * ending; in the compiled tree the same module ends in `.js`.
+ */
+export function spawnWorker(module: URL, options: WorkerOptions = {}): Worker {
+  const fromSource = import.meta.url.endsWith(".ts");
+  if (!fromSource)
+    return new Worker(new URL(module.href.replace(/\.ts$/, ".js")), { ...options, execArgv: [] });
+  // Node 20 does not apply --import hooks inside workers, so the worker registers tsx itself (a development dependency).
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx/esm/api")).href;
+  const start = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(module.href)}); })`;
+  return new Worker(start, { ...options, eval: true, execArgv: [] });
+}

@@ -1,5 +1,6 @@
 /** Starts a worker thread from a module of ours, whether it runs as TypeScript source (tests, development) or compiled. */
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker, type WorkerOptions } from "node:worker_threads";
 
@@ -12,7 +13,8 @@ export function spawnWorker(module: URL, options: WorkerOptions = {}): Worker {
   if (!fromSource)
     return new Worker(new URL(module.href.replace(/\.ts$/, ".js")), { ...options, execArgv: [] });
   // Node 20 does not apply --import hooks inside workers, so the worker registers tsx itself (a development dependency).
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx/esm/api")).href;
+  const tsxFolder = dirname(createRequire(import.meta.url).resolve("tsx/package.json"));
+  const tsx = pathToFileURL(join(tsxFolder, "dist/esm/api/index.mjs")).href;
   const start = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(module.href)}); })`;
   return new Worker(start, { ...options, eval: true, execArgv: [] });
 }

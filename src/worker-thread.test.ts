@@ -8,8 +8,8 @@ it("runs a TypeScript module of ours in a worker, its imports included", async (
   const { join } = await import("node:path");
   const { pathToFileURL } = await import("node:url");
   const dir = await mkdtemp(join(tmpdir(), "lapidary-worker-"));
-  await writeFile(join(dir, "w.ts"), source);
-  const worker = spawnWorker(pathToFileURL(join(dir, "w.ts")));
+  await writeFile(join(dir, "w.mts"), source);
+  const worker = spawnWorker(pathToFileURL(join(dir, "w.mts")));
   const answer = await new Promise((resolve, reject) =>
     worker.once("message", resolve).once("error", reject),
   );

@@ -1,0 +1,272 @@
+/**
+ * The recipe: one YAML file that describes a whole run. This schema is the only definition; the JSON Schema for editors,
+ * the defaults written into every run and the errors about misspelt keys all come from it. Relative paths in a recipe
+ * are relative to the recipe's own folder. Nothing here reads files: `recipe-file.ts` does.
+ */
+import { z } from "zod";
+
+const positive = z.number().int().positive();
+const fraction = z.number().min(0).max(1);
+
+const model = z
+  .strictObject({
+    source: z
+      .string()
+      .min(1)
+      .describe("Folder with ONNX files and tokenizer, or a hub id: hf:owner/name[@revision]"),
+    dtype: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe('File variant by suffix, e.g. "fp16", "q4"; null: the only one there is, else fp32'),
+    device: z
+      .enum(["cpu", "cuda", "webgpu", "coreml", "dml"])
+      .default("cpu")
+      .describe("ONNX Runtime execution provider"),
+    threads: positive.nullable().default(null).describe("ONNX Runtime threads; null: all cores"),
+    parameters: positive
+      .nullable()
+      .default(null)
+      .describe(
+        "Parameters used per token; only for --dry-run's time estimate when the model is not on this machine",
+      ),
+  })
+  .describe("A language model");
+
+const source = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/)
+      .describe("Short name, used in tables and results"),
+    kind: z
+      .enum(["text", "chat"])
+      .describe("text: plain documents; chat: messages, rendered by the model's own template"),
+    location: z
+      .string()
+      .min(1)
+      .describe("Folder or file (.txt, .jsonl, .jsonl.zst, .parquet), or hf:owner/name[@revision]"),
+    config: z.string().nullable().default(null).describe("Hub data set configuration"),
+    split: z.string().nullable().default(null).describe("Hub data set split"),
+    textColumn: z.string().default("text"),
+    messagesColumn: z.string().default("messages"),
+    weight: z
+      .number()
+      .positive()
+      .default(1)
+      .describe("Share of the set's kept tokens, relative to the other sources"),
+    fromDocument: z.number().int().min(0).default(0).describe("First document used"),
+    toDocument: positive.nullable().default(null).describe("Document to stop before; null: the end"),
+  })
+  .describe("Where texts or chats come from");
+
+const heldOutSet = z.strictObject({
+  name: z.string().regex(/^[\w.-]+$/),
+  tokens: positive.nullable().default(null).describe("Kept tokens; null: eval.tokens"),
+  sources: z.array(source).min(1),
+});
+
+const schedule = {
+  lr: z.number().positive(),
+  lrEnd: z.number().min(0).nullable().default(null).describe("Final learning rate; null: lr / 10"),
+  schedule: z.enum(["constant", "cosineannealing", "cosineannealingwarmrestarts"]).default("cosineannealing"),
+  warmUpSteps: z.number().int().min(0).default(0),
+  decaySteps: z.number().int().min(0).default(0).describe("Linear decay to 0 over the last steps"),
+  nCycles: positive.default(1).describe("Restart cycles of cosineannealingwarmrestarts"),
+};
+
+const resampling = z.strictObject({
+  scale: z
+    .number()
+    .positive()
+    .default(0.2)
+    .describe("‖wEnc‖·‖wDec‖ of a newcomer relative to the live median of that product"),
+  maxSelectionShare: fraction
+    .default(0.1)
+    .describe("Cap: share of a simulated batch's selection that newcomers may take"),
+  maxThresholdRise: z
+    .number()
+    .min(1)
+    .default(1.25)
+    .describe("Cap: factor by which the simulated cut may rise"),
+});
+
+const guard = z.strictObject({
+  everySteps: positive.default(200),
+  tokens: positive.default(4096).describe("Held-out rows the guard looks at"),
+  maxVeDrop: z
+    .number()
+    .positive()
+    .default(0.05)
+    .describe("Largest allowed fall of held-out VE below the best seen"),
+  maxThresholdRise: z
+    .number()
+    .min(1)
+    .default(2)
+    .describe("Largest allowed rise of the threshold since the last good check"),
+});
+
+const train = z.strictObject({
+  epochs: positive.default(3),
+  batchTokens: positive.default(4096),
+  ...schedule,
+  lr: schedule.lr.default(1e-4),
+  k: z
+    .number()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe("Mean active latents a token; null: the source SAE's"),
+  widths: z
+    .array(positive)
+    .min(1)
+    .nullable()
+    .default(null)
+    .describe("Matryoshka widths; null: the source SAE's"),
+  rescaleActsByDecoderNorm: z
+    .boolean()
+    .nullable()
+    .default(null)
+    .describe("null: the source SAE's, else true"),
+  auxCoefficient: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe("AuxK coefficient; 0: no auxiliary loss (resampling revives latents instead)"),
+  thresholdLr: fraction.default(0.01).describe("Rate of the threshold's moving average"),
+  beta1: fraction.default(0.9),
+  beta2: fraction.default(0.999),
+  epsilon: z.number().positive().default(1e-8),
+  clipNorm: z.number().positive().nullable().default(1).describe("Global gradient norm; null: not clipped"),
+  deadAfterTokens: positive
+    .nullable()
+    .default(null)
+    .describe("A latent is dead after so many tokens without firing; null: 1000 batches"),
+  resampling: resampling.nullable().default(resampling.parse({})),
+  guard: guard.nullable().default(guard.parse({})),
+  checkpointEverySteps: positive.default(500),
+  logEverySteps: positive.default(10),
+});
+
+const polish = z.strictObject({
+  when: z
+    .enum(["never", "gate", "always"])
+    .default("never")
+    .describe("gate: only layers whose VE is below eval.gate"),
+  layers: z.array(z.number().int().min(0)).nullable().default(null).describe("Only these layers; null: all"),
+  epochs: positive.default(1),
+  ...schedule,
+  lr: schedule.lr.default(5e-5),
+});
+
+const saeSource = z.union([
+  z.strictObject({
+    from: z.string().min(1).describe("Folder or hf:owner/name/path; {layer} stands for the layer"),
+    zeroDecoderRows: z.enum(["refuse", "reinitialise"]).default("refuse"),
+  }),
+  z.strictObject({
+    scratch: z.strictObject({
+      dSae: positive,
+      decoderInitNorm: z.number().positive().nullable().default(0.1),
+      applyBDecToInput: z.boolean().default(true),
+    }),
+  }),
+]);
+
+export const recipeSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[\w.-]+$/, "letters, digits, dot, dash and underscore only")
+      .describe("Run name: runs/<name>"),
+    seed: z.number().int().min(0).default(0),
+    model,
+    baseModel: model
+      .nullable()
+      .default(null)
+      .describe("The model the SAE was made for; only held-out sets are harvested from it"),
+    sae: saeSource.describe("Warm start from a published SAE, or from scratch"),
+    layers: z
+      .array(z.number().int().min(0))
+      .min(1)
+      .describe("Decoder layers; the hook point is a layer's output"),
+    contextSize: z.number().int().min(2).default(1024).describe("Tokens a window"),
+    corpus: z.strictObject({
+      tokens: positive.describe("Kept tokens to train on (an epoch)"),
+      packing: z
+        .enum(["saelens", "document"])
+        .default("saelens")
+        .describe("Concatenate documents, or one document a window"),
+      prependBos: z.boolean().default(true),
+      excludeSpecialTokens: z.boolean().default(true),
+      excludeTokenIds: z.array(z.number().int().min(0)).default([]),
+      sources: z.array(source).min(1),
+    }),
+    activations: z
+      .strictObject({ dtype: z.enum(["bf16", "f32"]).default("bf16") })
+      .default({ dtype: "bf16" }),
+    engine: z.enum(["auto", "native", "reference"]).default("auto"),
+    train: train.default(train.parse({})),
+    polish: polish.default(polish.parse({})),
+    eval: z.strictObject({
+      tokens: positive.default(262_144).describe("Kept tokens of each held-out set"),
+      packing: z.enum(["saelens", "document"]).nullable().default(null).describe("null: the corpus' packing"),
+      gate: z
+        .number()
+        .max(1)
+        .nullable()
+        .default(null)
+        .describe("Least VE on every set; a layer below is marked and `run` exits 3"),
+      sets: z.array(heldOutSet).min(1),
+    }),
+    output: z
+      .strictObject({
+        id: z
+          .string()
+          .min(1)
+          .default("btk-mat-layer-{layer}-k-{k}")
+          .describe("Folder of each saved SAE; {layer} and {k} are filled in"),
+        license: z.string().nullable().default(null).describe("Licence of the saved SAEs, for the card"),
+        title: z.string().nullable().default(null),
+      })
+      .default({ id: "btk-mat-layer-{layer}-k-{k}", license: null, title: null }),
+  })
+  .superRefine((recipe, context) => {
+    const names = ["train", ...recipe.eval.sets.map((set) => set.name)];
+    names.forEach((name, i) => {
+      if (names.indexOf(name) !== i)
+        context.addIssue({ code: "custom", path: ["eval", "sets"], message: `two sets named "${name}"` });
+    });
+    if (new Set(recipe.layers).size !== recipe.layers.length) {
+      context.addIssue({ code: "custom", path: ["layers"], message: "a layer is listed twice" });
+    }
+    const widths = recipe.train.widths;
+    if (widths?.some((w, i) => i > 0 && w <= widths[i - 1])) {
+      context.addIssue({
+        code: "custom",
+        path: ["train", "widths"],
+        message: "widths must increase strictly",
+      });
+    }
+    if ("scratch" in recipe.sae && recipe.train.k === null) {
+      context.addIssue({ code: "custom", path: ["train", "k"], message: "from scratch, k must be given" });
+    }
+  });
+
+/** A recipe with every default filled in. */
+export type Recipe = z.infer<typeof recipeSchema>;
+export type SourceRecipe = z.infer<typeof source>;
+export type ModelRecipe = z.infer<typeof model>;
+export type ScheduleRecipe = Pick<
+  Recipe["train"],
+  "lr" | "lrEnd" | "schedule" | "warmUpSteps" | "decaySteps" | "nCycles"
+>;
+
+/** The JSON Schema of recipes, for editors (`recipes/recipe.schema.json`). */
+export function recipeJsonSchema(): Record<string, unknown> {
+  return {
+    $id: "lapidary-recipe",
+    title: "Lapidary recipe",
+    ...z.toJSONSchema(recipeSchema, { io: "input" }),
+  };
+}

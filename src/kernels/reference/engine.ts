@@ -1,0 +1,251 @@
+/**
+ * The reference engine: the equations in plain TypeScript, f32 storage and f64 sums. It is the oracle the fast engines
+ * are tested against, and what runs where no addon can be built. It is not fast: one core, on the event loop, with a
+ * breath now and then.
+ */
+import { EngineError, ShapeError } from "../../errors.ts";
+import type {
+  Engine,
+  EngineConfig,
+  EngineFactory,
+  EngineTensor,
+  Selection,
+  SparseActs,
+  TrainStepOptions,
+  TrainStepResult,
+  Weights,
+} from "../kernels.ts";
+import { coefficients, visitReconstructions } from "./decode.ts";
+import { decoderNorms, visitPreActs } from "./encode.ts";
+import { allocateGradients, type Gradients } from "./gradients.ts";
+import { createSelector } from "./select.ts";
+import { trainStep } from "./train-step.ts";
+import { Turns } from "./turns.ts";
+
+/** Copies `weights`; the caller's arrays stay the caller's. */
+export const createReferenceEngine: EngineFactory = async (config, weights) => {
+  checkConfig(config);
+  checkWeights(config, weights);
+  return new ReferenceEngine(config, weights);
+};
+
+interface TrainingMemory {
+  readonly m: Gradients;
+  readonly v: Gradients;
+  readonly gradients: Gradients;
+}
+
+class ReferenceEngine implements Engine {
+  readonly name = "reference";
+  readonly numericClass = "f64-sums";
+  readonly description = "plain TypeScript, one thread";
+  readonly config: EngineConfig;
+  readonly #turns = new Turns();
+  #weights: Weights | null;
+  #training: TrainingMemory | null;
+  /** n of every latent while the decoder stays as it is. */
+  #norms: Float32Array | null = null;
+
+  constructor(config: EngineConfig, { dIn, dSae, wEnc, wDec, bEnc, bDec }: Weights) {
+    this.config = { ...config, widths: [...config.widths] };
+    this.#weights = {
+      dIn,
+      dSae,
+      wEnc: wEnc.slice(),
+      wDec: wDec.slice(),
+      bEnc: bEnc.slice(),
+      bDec: bDec.slice(),
+    };
+    this.#training = config.training
+      ? {
+          m: allocateGradients(dIn, dSae),
+          v: allocateGradients(dIn, dSae),
+          gradients: allocateGradients(dIn, dSae),
+        }
+      : null;
+  }
+
+  encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
+    return this.#turns.take(async () => {
+      const weights = this.#live();
+      const nTokens = this.#tokensOf(x);
+      checkSelection(selection, this.config.dSae);
+      const selector = createSelector(selection, nTokens, this.config.dSae);
+      await visitPreActs(x, weights, this.config, this.#scale(weights), (p, first, n) =>
+        selector.take(p, first, n),
+      );
+      return selector.finish();
+    });
+  }
+
+  decode(acts: SparseActs, options: { width?: number } = {}): Promise<Float32Array> {
+    return this.#turns.take(async () => {
+      const weights = this.#live();
+      const { dIn, dSae } = this.config;
+      const width = options.width ?? dSae;
+      if (!Number.isInteger(width) || width < 1 || width > dSae)
+        throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+      checkActs(acts, dSae);
+      const out = new Float32Array(acts.nTokens * dIn);
+      const coefficient = coefficients(acts, this.#scale(weights));
+      await visitReconstructions(acts, coefficient, weights, [width], (token, _, recon) =>
+        out.set(recon, token * dIn),
+      );
+      return out;
+    });
+  }
+
+  trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult> {
+    return this.#turns.take(async () => {
+      const weights = this.#live();
+      if (this.#training === null)
+        throw new EngineError("trainStep on an engine made for inference", {
+          hint: "create the engine with `training: true`",
+        });
+      if (this.#tokensOf(x) === 0) throw new ShapeError("training batch", 0, "at least one token");
+      checkSelection(options.selection, this.config.dSae);
+      if (options.aux !== null && options.aux.dead.length !== this.config.dSae)
+        throw new ShapeError("dead mask", options.aux.dead.length, this.config.dSae);
+      if (!Number.isInteger(options.adamStep) || options.adamStep < 1)
+        throw new EngineError(`adamStep counts from 1, got ${options.adamStep}`);
+      this.#norms = null;
+      return trainStep({ config: this.config, weights, ...this.#training }, x, options);
+    });
+  }
+
+  decoderNorms(): Promise<Float32Array> {
+    return this.#turns.take(async () => this.#currentNorms(this.#live()).slice());
+  }
+
+  read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array> {
+    return this.#turns.take(async () => {
+      const { data, rows, width } = this.#tensor(tensor);
+      if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
+        throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+      return data.slice(from * width, to * width);
+    });
+  }
+
+  write(tensor: EngineTensor, from: number, values: Float32Array): Promise<void> {
+    return this.#turns.take(async () => {
+      const { data, rows, width } = this.#tensor(tensor);
+      const n = values.length / width;
+      if (!Number.isInteger(n) || !Number.isInteger(from) || from < 0 || from + n > rows)
+        throw new ShapeError(
+          `values for ${tensor} from row ${from}`,
+          values.length,
+          `whole rows of ${width} within ${rows} rows`,
+        );
+      if (tensor === "wDec") this.#norms = null;
+      data.set(values, from * width);
+    });
+  }
+
+  dispose(): Promise<void> {
+    return this.#turns.take(async () => {
+      this.#weights = null;
+      this.#training = null;
+      this.#norms = null;
+    });
+  }
+
+  #live(): Weights {
+    if (this.#weights === null) throw new EngineError("the engine has been disposed");
+    return this.#weights;
+  }
+
+  #tokensOf(x: Float32Array): number {
+    const nTokens = x.length / this.config.dIn;
+    if (!Number.isInteger(nTokens))
+      throw new ShapeError("x [nTokens, dIn]", x.length, `a multiple of dIn = ${this.config.dIn}`);
+    return nTokens;
+  }
+
+  #currentNorms(weights: Weights): Float32Array {
+    this.#norms ??= decoderNorms(weights);
+    return this.#norms;
+  }
+
+  #scale(weights: Weights): Float32Array | null {
+    return this.config.rescaleActsByDecoderNorm ? this.#currentNorms(weights) : null;
+  }
+
+  #tensor(name: EngineTensor): { data: Float32Array; rows: number; width: number } {
+    const weights = this.#live();
+    const [owner, parameter] = split(name);
+    const source = owner === "weights" ? weights : this.#training?.[owner];
+    if (source === undefined)
+      throw new EngineError(`no ${name} in an engine made for inference`, {
+        hint: "create the engine with `training: true`",
+      });
+    const data = source[parameter];
+    const width = parameter === "wEnc" || parameter === "wDec" ? this.config.dIn : 1;
+    return { data, rows: data.length / width, width };
+  }
+}
+
+type Parameter = "wEnc" | "wDec" | "bEnc" | "bDec";
+
+const TENSORS: Readonly<Record<EngineTensor, readonly ["weights" | "m" | "v", Parameter]>> = {
+  wEnc: ["weights", "wEnc"],
+  wDec: ["weights", "wDec"],
+  bEnc: ["weights", "bEnc"],
+  bDec: ["weights", "bDec"],
+  "m.wEnc": ["m", "wEnc"],
+  "m.wDec": ["m", "wDec"],
+  "m.bEnc": ["m", "bEnc"],
+  "m.bDec": ["m", "bDec"],
+  "v.wEnc": ["v", "wEnc"],
+  "v.wDec": ["v", "wDec"],
+  "v.bEnc": ["v", "bEnc"],
+  "v.bDec": ["v", "bDec"],
+};
+
+function split(name: EngineTensor): readonly ["weights" | "m" | "v", Parameter] {
+  const place = TENSORS[name];
+  if (place === undefined) throw new EngineError(`no tensor called ${name}`);
+  return place;
+}
+
+function checkConfig({ dIn, dSae, widths }: EngineConfig): void {
+  for (const [what, d] of [
+    ["dIn", dIn],
+    ["dSae", dSae],
+  ] as const)
+    if (!Number.isInteger(d) || d < 1) throw new ShapeError(what, d, "a positive integer");
+  let last = 0;
+  for (const width of widths) {
+    if (!Number.isInteger(width) || width <= last)
+      throw new ShapeError("widths", widths, "strictly increasing positive integers");
+    last = width;
+  }
+  if (last !== dSae) throw new ShapeError("the last of the widths", last, dSae);
+}
+
+function checkWeights({ dIn, dSae }: EngineConfig, weights: Weights): void {
+  const expected = { wEnc: dSae * dIn, wDec: dSae * dIn, bEnc: dSae, bDec: dIn } as const;
+  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const)
+    if (weights[name].length !== expected[name])
+      throw new ShapeError(`values in ${name}`, weights[name].length, expected[name]);
+}
+
+function checkSelection(selection: Selection, dSae: number): void {
+  if (selection.kind === "threshold") {
+    if (selection.thresholds.length !== dSae)
+      throw new ShapeError("thresholds", selection.thresholds.length, dSae);
+    return;
+  }
+  if (!(selection.k > 0 && selection.k <= dSae))
+    throw new ShapeError("k", selection.k, `more than 0, at most dSae = ${dSae}`);
+  if (selection.kind === "topk" && !Number.isInteger(selection.k))
+    throw new ShapeError("k of topk", selection.k, "an integer");
+}
+
+function checkActs({ nTokens, offsets, latents, values }: SparseActs, dSae: number): void {
+  if (offsets.length !== nTokens + 1)
+    throw new ShapeError("offsets of sparse activations", offsets.length, nTokens + 1);
+  if (latents.length !== values.length || offsets[nTokens] !== latents.length)
+    throw new ShapeError("entries of sparse activations", [latents.length, values.length], offsets[nTokens]);
+  for (const latent of latents)
+    if (latent >= dSae) throw new ShapeError("latent", latent, `below dSae = ${dSae}`);
+}

@@ -1,0 +1,109 @@
+/**
+ * Cuts a part out of an ONNX graph: the nodes that wanted tensors need, with every kept byte as it was. Weights in
+ * external files stay where they are; only the references are copied.
+ */
+import { ModelError } from "../errors.ts";
+import type { OnnxModel, OnnxNode } from "./onnx-model.ts";
+import { valueField } from "./onnx-write.ts";
+import { bytesFieldParts, concatBytes } from "./protobuf.ts";
+
+/** A tensor with a type; shape as in `OnnxValue`. */
+export interface TypedName {
+  readonly name: string;
+  readonly elemType: number;
+  readonly shape?: readonly (number | string | null)[] | null;
+}
+
+export interface Cut {
+  /** tensors that become graph inputs; what produces them is left out */
+  readonly inputs?: readonly TypedName[];
+  /** wanted tensors; type optional */
+  readonly outputs: readonly { readonly name: string; readonly elemType?: number }[];
+  /** nodes to put after the kept ones, and the tensors of the model that they read */
+  readonly append?: readonly Uint8Array[];
+  readonly appendReads?: readonly string[];
+  /** other bytes for a kept node, by its index */
+  readonly replace?: ReadonlyMap<number, readonly Uint8Array[]>;
+}
+
+/** Nodes that the targets depend on, not looking behind the tensors in `stop`. */
+export function ancestors(
+  model: OnnxModel,
+  targets: Iterable<string>,
+  stop: ReadonlySet<string> = new Set(),
+): Set<OnnxNode> {
+  const found = new Set<OnnxNode>();
+  const open = [...targets];
+  while (open.length > 0) {
+    const tensor = open.pop() as string;
+    if (stop.has(tensor)) continue;
+    const node = model.producerOf.get(tensor);
+    if (node === undefined || found.has(node)) continue;
+    found.add(node);
+    open.push(...node.inputs, ...node.implicitInputs);
+  }
+  return found;
+}
+
+/** The model's bytes after the cut. @throws {ModelError} a wanted tensor is not in the graph */
+export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
+  const appended = new Set(cut.append === undefined ? [] : cut.outputs.map((output) => output.name));
+  const targets = [
+    ...cut.outputs.map((output) => output.name).filter((name) => isTensor(model, name)),
+    ...(cut.appendReads ?? []),
+  ];
+  for (const { name } of cut.outputs)
+    if (!isTensor(model, name) && !appended.has(name))
+      throw new ModelError(`${model.file}: no tensor "${name}" in the graph`);
+  const entering = new Set((cut.inputs ?? []).map((input) => input.name));
+  const kept = ancestors(model, targets, entering);
+  const used = new Set(targets);
+  for (const node of kept) for (const name of [...node.inputs, ...node.implicitInputs]) used.add(name);
+  const produced = new Set<string>();
+  for (const node of kept) for (const name of node.outputs) produced.add(name);
+  const outputs = new Set(cut.outputs.map((output) => output.name));
+  const outputValues = new Map(model.outputs.map((output) => [output.name, output]));
+
+  const graph: Uint8Array[] = [];
+  for (const node of model.nodes)
+    if (kept.has(node)) graph.push(...(cut.replace?.get(node.index) ?? [node.raw]));
+  graph.push(...(cut.append ?? []));
+  graph.push(...model.otherGraphFields);
+  for (const initializer of model.initializers.values())
+    if (used.has(initializer.name)) graph.push(initializer.raw);
+  for (const input of [...model.inputs, ...model.defaultedInputs])
+    if (used.has(input.name) && !entering.has(input.name)) graph.push(input.raw);
+  for (const input of cut.inputs ?? []) graph.push(valueField(11, input.name, input.elemType, input.shape));
+  for (const output of cut.outputs) {
+    const known = outputValues.get(output.name);
+    graph.push(known?.raw ?? valueField(12, output.name, output.elemType ?? 0));
+  }
+  const ends = new Set(
+    [...model.inputs, ...model.defaultedInputs, ...model.outputs].map((value) => value.name),
+  );
+  for (const value of model.values.values())
+    if (
+      produced.has(value.name) &&
+      !ends.has(value.name) &&
+      !outputs.has(value.name) &&
+      !entering.has(value.name)
+    )
+      graph.push(value.raw);
+  return concatBytes([...model.otherFields, ...bytesFieldParts(7, graph)]);
+}
+
+/** The external files that a set of nodes needs, for memory estimates and downloads. */
+export function externalFiles(model: OnnxModel): Map<string, number> {
+  const needed = new Map<string, number>();
+  for (const { location, offset, length } of model.external)
+    needed.set(location, Math.max(needed.get(location) ?? 0, offset + (length ?? 0)));
+  return needed;
+}
+
+function isTensor(model: OnnxModel, name: string): boolean {
+  return (
+    model.producerOf.has(name) ||
+    model.initializers.has(name) ||
+    model.inputs.some((input) => input.name === name)
+  );
+}

@@ -1,0 +1,86 @@
+/** The thread that ONNX Runtime lives in, because its calls block the thread that makes them. Started by `sessions.ts`. */
+import { parentPort } from "node:worker_threads";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { loadRuntime, type Ort } from "./runtime.ts";
+import type {
+  LoadedSession,
+  SessionAnswer,
+  SessionRequest,
+  TensorData,
+  TensorSpec,
+} from "./session-messages.ts";
+
+const port = parentPort;
+const sessions: InferenceSession[] = [];
+let ort: Ort | undefined;
+
+port?.on("message", (message: { id: number; request: SessionRequest }) => {
+  const { id, request } = message;
+  answer(request).then(
+    ({ body, transfer }) => port.postMessage({ id, ...body } satisfies SessionAnswer, transfer),
+    (error: unknown) =>
+      port.postMessage({ id, failure: error instanceof Error ? error.message : String(error) }),
+  );
+});
+
+type Body = { loaded: LoadedSession } | { values: Record<string, TensorData> };
+
+async function answer(request: SessionRequest): Promise<{ body: Body; transfer: ArrayBuffer[] }> {
+  ort ??= await loadRuntime();
+  if (request.kind === "load") return { body: { loaded: await load(ort, request) }, transfer: [] };
+  const values = await run(ort, request);
+  const transfer = [...new Set(Object.values(values).map(({ data }) => data.buffer))];
+  return { body: { values }, transfer };
+}
+
+async function load(
+  runtime: Ort,
+  request: Extract<SessionRequest, { kind: "load" }>,
+): Promise<LoadedSession> {
+  const session = await runtime.InferenceSession.create(request.graph, {
+    executionProviders: [request.device],
+    intraOpNumThreads: request.threads,
+    interOpNumThreads: 1,
+    executionMode: "sequential",
+    logSeverityLevel: 4,
+    extra: { session: { model_external_initializers_file_folder_path: request.folder } },
+  });
+  const spec = (value: InferenceSession.ValueMetadata): TensorSpec =>
+    value.isTensor
+      ? { name: value.name, type: value.type, shape: value.shape }
+      : { name: value.name, type: "no tensor", shape: [] };
+  return {
+    session: sessions.push(session) - 1,
+    inputs: session.inputMetadata.map(spec),
+    outputs: session.outputMetadata.map(spec),
+  };
+}
+
+/** Runs sessions in order; the outputs of one can be inputs of the next. */
+async function run(
+  runtime: Ort,
+  request: Extract<SessionRequest, { kind: "run" }>,
+): Promise<Record<string, TensorData>> {
+  const table = new Map<string, Tensor>();
+  for (const [name, { type, data, dims }] of Object.entries(request.values))
+    table.set(name, new runtime.Tensor(type as "float32", data as Float32Array, dims));
+  for (const index of request.sessions) {
+    const session = sessions[index];
+    const feeds: Record<string, Tensor> = {};
+    for (const name of session.inputNames) {
+      const tensor = table.get(name);
+      if (tensor === undefined) throw new Error(`nothing to feed the input "${name}" with`);
+      feeds[name] = tensor;
+    }
+    const outputs = await session.run(feeds);
+    for (const name of session.outputNames) table.set(name, outputs[name]);
+  }
+  const values: Record<string, TensorData> = {};
+  for (const name of request.wanted) {
+    const tensor = table.get(name);
+    if (tensor === undefined) throw new Error(`no output "${name}"`);
+    const data = (await tensor.getData()) as unknown as ArrayBufferView<ArrayBuffer>;
+    values[name] = { type: tensor.type, dims: tensor.dims, data };
+  }
+  return values;
+}

@@ -1,0 +1,6 @@
+/** Types of check-imports.mjs, for the tests. */
+export function readImports(
+  text: string,
+): { specifier: string | undefined; typeOnly: boolean; line: number }[];
+
+export function checkImports(folder: string): { problems: string[]; files: number; imports: number };

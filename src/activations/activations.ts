@@ -43,6 +43,11 @@ export interface StoreManifest extends StoreIdentity {
     readonly nRows: number;
     readonly bytes: number;
     readonly sha256: string;
+    /** rows of this shard left out because an entry was NaN or infinite */
+    readonly nNonFinite: number;
+    /** corpus windows [firstWindow, firstWindow + nWindows) this shard covers; absent when its rows are not windows of ours */
+    readonly firstWindow?: number;
+    readonly nWindows?: number;
   }[];
 }
 
@@ -51,7 +56,7 @@ export interface BatchReader {
   readonly batchTokens: number;
   /** full batches in an epoch: max(1, ⌊nRows / batchTokens⌋) */
   readonly nBatches: number;
-  /** [rows, dIn] f32; rows = batchTokens (or nRows if the store is smaller) */
+  /** [rows, dIn] f32, a fresh array; rows = batchTokens (or nRows if the store is smaller) */
   batch(epoch: number, i: number): Promise<Float32Array>;
 }
 

@@ -1,0 +1,233 @@
+/**
+ * Writes an activation store shard by shard. The caller decides where shards begin (a harvest: a fixed range of
+ * windows), so that a store stopped at any byte goes on at the first shard its manifest does not name.
+ */
+import { mkdir, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, ShapeError, StateError } from "../errors.ts";
+import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
+import { sweep, writeJson } from "../storage/atomic.ts";
+import { canonicalJson } from "../storage/json.ts";
+import { f32ToBf16 } from "../tensor/half.ts";
+import type { ActivationRows, StoreIdentity, StoreManifest } from "./activations.ts";
+import { identityOf, isStoreFile, MANIFEST_NAME, readManifest, shardName } from "./manifest.ts";
+import { selectRows } from "./rows.ts";
+
+/** Magnitudes from here on round to infinity in bfloat16: the middle between its largest number and 2^128. */
+const BF16_OVERFLOW = 2 ** 128 * (1 - 2 ** -9);
+
+export interface WriterOptions {
+  /** largest share of non-finite rows a finished store may have had; default 0.001 */
+  readonly maxNonFiniteShare?: number;
+}
+
+/** Corpus windows a shard covers. */
+export interface ShardWindows {
+  readonly firstWindow: number;
+  readonly nWindows: number;
+}
+
+/**
+ * Creates the store folder `dir`, or reopens it to go on after its last whole shard. What a killed run left half-written
+ * is swept away.
+ * @throws {StateError} the folder holds a store of another identity, other files, or lost a shard
+ */
+export async function openWriter(
+  dir: string,
+  identity: StoreIdentity,
+  options: WriterOptions = {},
+): Promise<ActivationWriter> {
+  await mkdir(dir, { recursive: true });
+  const names = await readdir(dir);
+  let manifest: StoreManifest;
+  if (names.includes(MANIFEST_NAME)) {
+    manifest = await readManifest(dir);
+    refuseOtherIdentity(dir, manifest, identity);
+    await refuseLostShards(dir, manifest);
+  } else {
+    const foreign = names.find((name) => !isStoreFile(name));
+    if (foreign !== undefined) {
+      throw new StateError(
+        `${dir} is no activation store and not empty (it holds ${foreign})`,
+        "give an empty or new folder",
+      );
+    }
+    manifest = newManifest(identity);
+    await writeJson(join(dir, MANIFEST_NAME), manifest);
+  }
+  const named = new Set([MANIFEST_NAME, ...manifest.shards.map((shard) => shard.name)]);
+  await sweep(dir, (name) => named.has(name) || !isStoreFile(name));
+  return new ActivationWriter(dir, manifest, options.maxNonFiniteShare ?? 0.001);
+}
+
+/** An open store that grows. Made by `openWriter`; one call at a time. */
+export class ActivationWriter {
+  readonly dir: string;
+  readonly #maxNonFiniteShare: number;
+  #manifest: StoreManifest;
+
+  constructor(dir: string, manifest: StoreManifest, maxNonFiniteShare: number) {
+    this.dir = dir;
+    this.#manifest = manifest;
+    this.#maxNonFiniteShare = maxNonFiniteShare;
+  }
+
+  /** What is on disk now. */
+  get manifest(): StoreManifest {
+    return this.#manifest;
+  }
+
+  get shards(): StoreManifest["shards"] {
+    return this.#manifest.shards;
+  }
+
+  /** Index of the first shard still to be written. */
+  get nextShard(): number {
+    return this.#manifest.shards.length;
+  }
+
+  get complete(): boolean {
+    return this.#manifest.complete;
+  }
+
+  /**
+   * Writes shard `index`, then names it in the manifest. Rows with a NaN or infinite entry (in a bf16 store also one
+   * that would round to infinity) are left out and counted. A shard may be empty.
+   * @throws {StateError} `index` is not `nextShard`, or the store is complete
+   * @throws {ShapeError} an array's length does not fit nRows
+   */
+  async writeShard(index: number, rows: ActivationRows, windows?: ShardWindows): Promise<void> {
+    if (this.complete) throw new StateError(`${this.dir} is complete; shard ${index} cannot be added`);
+    if (index !== this.nextShard)
+      throw new StateError(`${this.dir}: shard ${index} was given, expected shard ${this.nextShard}`);
+    const { dIn, dtype } = this.#manifest;
+    checkLengths(rows, dIn);
+    const kept = finiteRows(rows, dIn, dtype === "bf16" ? BF16_OVERFLOW : Number.POSITIVE_INFINITY);
+    const name = shardName(index);
+    const written = await writeSafetensors(join(this.dir, name), shardTensors(kept, dIn, dtype));
+    const shard = {
+      name,
+      nRows: kept.nRows,
+      ...written,
+      nNonFinite: rows.nRows - kept.nRows,
+      ...(windows === undefined ? {} : { firstWindow: windows.firstWindow, nWindows: windows.nWindows }),
+    };
+    await this.#commit({
+      ...this.#manifest,
+      nRows: this.#manifest.nRows + shard.nRows,
+      nNonFinite: this.#manifest.nNonFinite + shard.nNonFinite,
+      shards: [...this.#manifest.shards, shard],
+    });
+  }
+
+  /**
+   * Marks the store complete. Finishing twice changes nothing.
+   * @throws {DataError} more rows than the allowed share were not finite
+   */
+  async finish(): Promise<StoreManifest> {
+    if (this.complete) return this.#manifest;
+    const { nRows, nNonFinite } = this.#manifest;
+    const share = nNonFinite / Math.max(1, nRows + nNonFinite);
+    if (share > this.#maxNonFiniteShare) {
+      throw new DataError(
+        `${this.dir}: ${nNonFinite} of ${nRows + nNonFinite} activation rows are NaN or infinite, ` +
+          `at most ${this.#maxNonFiniteShare * 100} % may be`,
+        { hint: "run the model in float32 or bfloat16 (float16 overflows), or look at the texts concerned" },
+      );
+    }
+    await this.#commit({ ...this.#manifest, complete: true });
+    return this.#manifest;
+  }
+
+  async #commit(manifest: StoreManifest): Promise<void> {
+    await writeJson(join(this.dir, MANIFEST_NAME), manifest);
+    this.#manifest = manifest;
+  }
+}
+
+function newManifest(identity: StoreIdentity): StoreManifest {
+  return {
+    format: "lapidary-activations",
+    version: 1,
+    ...identityOf(identity),
+    nRows: 0,
+    nNonFinite: 0,
+    complete: false,
+    shards: [],
+  };
+}
+
+function checkLengths(rows: ActivationRows, dIn: number): void {
+  const { nRows } = rows;
+  if (rows.activations.length !== nRows * dIn)
+    throw new ShapeError("activations of a shard", rows.activations.length, `${nRows} × ${dIn}`);
+  for (const label of ["tokenIds", "window", "position", "document", "role"] as const) {
+    if (rows[label].length !== nRows) throw new ShapeError(`${label} of a shard`, rows[label].length, nRows);
+  }
+}
+
+/** `rows` without those that have an entry of magnitude `limit` or more, or NaN; the same object if there are none. */
+function finiteRows(rows: ActivationRows, dIn: number, limit: number): ActivationRows {
+  const kept: number[] = [];
+  for (let row = 0; row < rows.nRows; row++) {
+    let finite = true;
+    for (let i = row * dIn; i < (row + 1) * dIn; i++)
+      if (!(Math.abs(rows.activations[i]) < limit)) finite = false;
+    if (finite) kept.push(row);
+  }
+  return kept.length === rows.nRows ? rows : selectRows(rows, dIn, kept);
+}
+
+function shardTensors(rows: ActivationRows, dIn: number, dtype: "bf16" | "f32"): TensorToWrite[] {
+  const { nRows } = rows;
+  return [
+    dtype === "bf16"
+      ? { name: "activations", dtype: "BF16", shape: [nRows, dIn], data: f32ToBf16(rows.activations) }
+      : { name: "activations", dtype: "F32", shape: [nRows, dIn], data: rows.activations },
+    { name: "token_ids", dtype: "U32", shape: [nRows], data: rows.tokenIds },
+    { name: "window", dtype: "U32", shape: [nRows], data: rows.window },
+    { name: "position", dtype: "U32", shape: [nRows], data: rows.position },
+    { name: "document", dtype: "U32", shape: [nRows], data: rows.document },
+    { name: "role", dtype: "U8", shape: [nRows], data: rows.role },
+  ];
+}
+
+async function refuseLostShards(dir: string, manifest: StoreManifest): Promise<void> {
+  for (const shard of manifest.shards) {
+    const info = await stat(join(dir, shard.name)).catch(() => null);
+    if (info?.size !== shard.bytes) {
+      throw new StateError(
+        `${join(dir, shard.name)} ${info === null ? "is missing" : `has ${info.size} bytes`}, the manifest says ${shard.bytes}`,
+        "restore the file, or delete the store's folder to write it anew",
+      );
+    }
+  }
+}
+
+function refuseOtherIdentity(dir: string, stored: StoreIdentity, asked: StoreIdentity): void {
+  const asJson = (identity: StoreIdentity) => JSON.parse(JSON.stringify(identityOf(identity))) as unknown;
+  const found = differences(asJson(stored), asJson(asked), "");
+  if (found.length === 0) return;
+  const shown = found.slice(0, 4).join("; ");
+  throw new StateError(
+    `${dir} holds a store of something else: ${shown}${found.length > 4 ? `; and ${found.length - 4} more` : ""}`,
+    "give another folder, or delete this one to write it anew",
+  );
+}
+
+/** Where two JSON values differ, one line a leaf: `provenance.seed is 1, asked for 2`. */
+function differences(stored: unknown, asked: unknown, path: string): string[] {
+  const isMap = (value: unknown): value is Record<string, unknown> =>
+    value !== null && typeof value === "object" && !Array.isArray(value);
+  if (isMap(stored) && isMap(asked)) {
+    const keys = [...new Set([...Object.keys(stored), ...Object.keys(asked)])].sort();
+    return keys.flatMap((key) => differences(stored[key], asked[key], path === "" ? key : `${path}.${key}`));
+  }
+  const [was, is] = [canonicalJson(stored), canonicalJson(asked)];
+  return was === is ? [] : [`${path} is ${shorten(was)}, asked for ${shorten(is)}`];
+}
+
+function shorten(json: string | undefined): string {
+  if (json === undefined) return "absent";
+  return json.length > 80 ? `${json.slice(0, 77)}…` : json;
+}

@@ -1,0 +1,69 @@
+/**
+ * SAELens stores the encoder as W_enc [d_in, d_sae]; Lapidary holds it as wEnc [dSae, dIn]. Both directions work on
+ * blocks of the file's rows, so a 65536 × 2560 encoder passes without a second copy of itself in memory.
+ */
+import { FormatError } from "../errors.ts";
+import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
+import type { TypedArray } from "../tensor/typed-array.ts";
+import type { SafetensorsFile } from "./safetensors.ts";
+
+/** Values of a block of rows: 16 MB of f32. */
+const BLOCK_VALUES = 1 << 22;
+/** Columns turned at a time, so that what is read stays in the cache. */
+const TILE = 64;
+
+function rowsPerBlock(dIn: number, dSae: number): number {
+  return Math.min(dIn, Math.max(16, Math.floor(BLOCK_VALUES / dSae)));
+}
+
+/** The tensor `name` [dIn, dSae] of `file`, as [dSae, dIn] in f32. */
+export async function readTransposed(
+  file: SafetensorsFile,
+  name: string,
+  dIn: number,
+  dSae: number,
+): Promise<Float32Array> {
+  const out = new Float32Array(dSae * dIn);
+  const step = rowsPerBlock(dIn, dSae);
+  for (let from = 0; from < dIn; from += step) {
+    const to = Math.min(from + step, dIn);
+    const block = widened(file, name, await file.readRows(name, from, to));
+    for (let c0 = 0; c0 < dSae; c0 += TILE) {
+      const c1 = Math.min(c0 + TILE, dSae);
+      for (let r = 0; r < to - from; r++)
+        for (let c = c0; c < c1; c++) out[c * dIn + from + r] = block[r * dSae + c];
+    }
+  }
+  return out;
+}
+
+/** The rows of W_enc [dIn, dSae], in order, a block at a time; `wEnc` is [dSae, dIn]. Each block is a fresh array. */
+export function* encoderRowBlocks(wEnc: Float32Array, dIn: number, dSae: number): Generator<Float32Array> {
+  const step = rowsPerBlock(dIn, dSae);
+  for (let from = 0; from < dIn; from += step) {
+    const to = Math.min(from + step, dIn);
+    const block = new Float32Array((to - from) * dSae);
+    for (let c0 = 0; c0 < dSae; c0 += TILE) {
+      const c1 = Math.min(c0 + TILE, dSae);
+      for (let r = 0; r < to - from; r++)
+        for (let c = c0; c < c1; c++) block[r * dSae + c] = wEnc[c * dIn + from + r];
+    }
+    yield block;
+  }
+}
+
+function widened(file: SafetensorsFile, name: string, values: TypedArray): Float32Array {
+  const dtype = file.tensors.get(name)?.dtype;
+  switch (dtype) {
+    case "F32":
+      return values as Float32Array;
+    case "BF16":
+      return bf16ToF32(values as Uint16Array);
+    case "F16":
+      return f16ToF32(values as Uint16Array);
+    case "F64":
+      return Float32Array.from(values as Float64Array);
+    default:
+      throw new FormatError(file.path, `tensor "${name}" is ${dtype}, expected F32, BF16, F16 or F64`);
+  }
+}

@@ -1,0 +1,275 @@
+/**
+ * A SAELens directory: `cfg.json`, `sae_weights.safetensors`, and what may lie beside them. Bytes ⇄ a neutral record in
+ * our names; what an SAE does with the numbers is `sae/`'s business. The file's W_enc [d_in, d_sae] is turned into
+ * wEnc [dSae, dIn] here and nowhere else. Nothing is guessed: tensors missing, extra, misshapen or not finite are errors.
+ */
+import { readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { FormatError, ShapeError, StateError } from "../errors.ts";
+import { commitFolder, temporaryName, writeJson } from "../storage/atomic.ts";
+import { readJson } from "../storage/json.ts";
+import { f32ToBf16 } from "../tensor/half.ts";
+import {
+  parseConfig,
+  type SaelensArchitecture,
+  type SaelensConfig,
+  serializeConfig,
+} from "./saelens-config.ts";
+import { encoderRowBlocks, readTransposed } from "./saelens-encoder.ts";
+import {
+  openSafetensors,
+  type SafetensorsFile,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./safetensors.ts";
+
+const CONFIG = "cfg.json";
+const WEIGHTS = "sae_weights.safetensors";
+const SPARSITY = "sparsity.safetensors";
+const RUNNER_CONFIG = "runner_cfg.json";
+const ACTIVATION_SCALER = "activation_scaler.json";
+/** Files that may lie in a directory which a new save replaces. */
+const OURS = [CONFIG, WEIGHTS, SPARSITY, RUNNER_CONFIG, "README.md", "contract.json", "contract.safetensors"];
+const MAX_JSON_BYTES = 16 * 1024 * 1024;
+
+/** What a SAELens directory holds. All arrays f32, row-major. */
+export interface SaelensDirectory {
+  readonly config: SaelensConfig;
+  /** [dSae, dIn]: the file's W_enc transposed */
+  readonly wEnc: Float32Array;
+  /** [dSae, dIn] */
+  readonly wDec: Float32Array;
+  /** [dSae] */
+  readonly bEnc: Float32Array;
+  /** [dIn] */
+  readonly bDec: Float32Array;
+  /** [dSae], jumprelu only */
+  readonly threshold: Float32Array | null;
+  /** f64, batchtopk and matryoshka_batchtopk checkpoints only */
+  readonly topkThreshold: number | null;
+  readonly runnerConfig: Readonly<Record<string, unknown>> | null;
+}
+
+/** Tensors of each architecture beside the four that all have; strict, as SAELens loads them. */
+const EXTRA_TENSORS: Readonly<Record<SaelensArchitecture, readonly string[]>> = {
+  standard: [],
+  topk: [],
+  jumprelu: ["threshold"],
+  batchtopk: ["topk_threshold"],
+  matryoshka_batchtopk: ["topk_threshold"],
+};
+
+/** Reads only cfg.json. @throws {FormatError} @throws {UnsupportedError} */
+export async function readSaelensConfig(dir: string): Promise<SaelensConfig> {
+  const file = join(dir, CONFIG);
+  return parseConfig(file, await readJson(file, { maxBytes: MAX_JSON_BYTES }));
+}
+
+/**
+ * Reads a whole directory. Tensors stored as bf16, f16 or f64 become f32.
+ * @throws {FormatError} files or tensors that are not as the architecture requires
+ * @throws {UnsupportedError} an architecture that is not run
+ */
+export async function readSaelens(dir: string): Promise<SaelensDirectory> {
+  const config = await readSaelensConfig(dir);
+  const { dIn, dSae } = config;
+  const file = await openSafetensors(join(dir, WEIGHTS));
+  try {
+    await checkTensorNames(file, config);
+    const has = (name: string) => EXTRA_TENSORS[config.architecture].includes(name);
+    expectShape(file, "W_enc", [dIn, dSae]);
+    return {
+      config,
+      wEnc: finite(file, "W_enc", await readTransposed(file, "W_enc", dIn, dSae)),
+      wDec: await readTensor(file, "W_dec", [dSae, dIn]),
+      bEnc: await readTensor(file, "b_enc", [dSae]),
+      bDec: await readTensor(file, "b_dec", [dIn]),
+      threshold: has("threshold") ? await readTensor(file, "threshold", [dSae]) : null,
+      topkThreshold: has("topk_threshold") ? await readScalar(file, "topk_threshold") : null,
+      runnerConfig: await readRunnerConfig(dir),
+    };
+  } finally {
+    await file.close();
+  }
+}
+
+/** log10 of each latent's firing frequency, [dSae], or null if the directory has none. */
+export async function readSparsity(dir: string, dSae: number): Promise<Float32Array | null> {
+  const path = join(dir, SPARSITY);
+  if (!(await exists(path))) return null;
+  const file = await openSafetensors(path);
+  try {
+    return await readTensor(file, "sparsity", [dSae]);
+  } finally {
+    await file.close();
+  }
+}
+
+/** The factor that a training checkpoint's inputs were multiplied by; null if they were not. */
+export async function readActivationScale(dir: string): Promise<number | null> {
+  const path = join(dir, ACTIVATION_SCALER);
+  if (!(await exists(path))) return null;
+  const { scaling_factor: scale } = await readJson<{ scaling_factor?: unknown }>(path, {
+    maxBytes: MAX_JSON_BYTES,
+  });
+  if (scale === null || scale === undefined) return null;
+  if (typeof scale !== "number" || !(Number.isFinite(scale) && scale > 0))
+    throw new FormatError(path, `scaling_factor is ${JSON.stringify(scale)}, expected a positive number`);
+  return scale;
+}
+
+export interface WriteOptions {
+  /** Element type of the tensors on disk. Default float32. */
+  readonly dtype?: "float32" | "bfloat16";
+  /** log10 firing frequencies [dSae], written as sparsity.safetensors */
+  readonly sparsity?: Float32Array;
+}
+
+/**
+ * Writes an inference SAE: the directory appears whole, or not at all. An SAE directory already at `dir` is replaced.
+ * Returns size and sha-256 of the weights file.
+ * @throws {StateError} `dir` is something else than an SAE directory
+ */
+export async function writeSaelens(
+  dir: string,
+  content: SaelensDirectory,
+  options: WriteOptions = {},
+): Promise<{ bytes: number; sha256: string }> {
+  await checkReplaceable(dir);
+  const { config, runnerConfig } = content;
+  const dtype = options.dtype ?? "float32";
+  const folder = temporaryName(dir);
+  try {
+    const written = await writeSafetensors(join(folder, WEIGHTS), tensorsOf(content, dtype));
+    if (options.sparsity !== undefined) {
+      if (options.sparsity.length !== config.dSae)
+        throw new ShapeError("sparsity", options.sparsity.length, config.dSae);
+      await writeSafetensors(join(folder, SPARSITY), [
+        { name: "sparsity", dtype: "F32", shape: [config.dSae], data: options.sparsity },
+      ]);
+    }
+    if (runnerConfig !== null) await writeJson(join(folder, RUNNER_CONFIG), runnerConfig);
+    await writeJson(join(folder, CONFIG), serializeConfig({ ...config, dtype }));
+    await replaceFolder(folder, dir);
+    return written;
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function tensorsOf(content: SaelensDirectory, dtype: "float32" | "bfloat16"): TensorToWrite[] {
+  const { dIn, dSae } = content.config;
+  const stored = dtype === "float32" ? "F32" : "BF16";
+  const encode = (values: Float32Array) => (dtype === "float32" ? values : f32ToBf16(values));
+  const tensors: TensorToWrite[] = [
+    {
+      name: "W_enc",
+      dtype: stored,
+      shape: [dIn, dSae],
+      data: async function* () {
+        for (const rows of encoderRowBlocks(content.wEnc, dIn, dSae)) yield encode(rows);
+      },
+    },
+    { name: "W_dec", dtype: stored, shape: [dSae, dIn], data: encode(content.wDec) },
+    { name: "b_dec", dtype: stored, shape: [dIn], data: encode(content.bDec) },
+    { name: "b_enc", dtype: stored, shape: [dSae], data: encode(content.bEnc) },
+  ];
+  if (content.threshold !== null)
+    tensors.push({ name: "threshold", dtype: stored, shape: [dSae], data: encode(content.threshold) });
+  return tensors;
+}
+
+async function checkTensorNames(file: SafetensorsFile, { architecture }: SaelensConfig): Promise<void> {
+  const expected = ["W_enc", "W_dec", "b_enc", "b_dec", ...EXTRA_TENSORS[architecture]];
+  const missing = expected.filter((name) => !file.tensors.has(name));
+  if (missing.length > 0)
+    throw new FormatError(
+      file.path,
+      `tensors missing for architecture "${architecture}": ${missing.join(", ")}`,
+      {
+        hint: `it needs exactly ${expected.join(", ")}`,
+      },
+    );
+  const extra = [...file.tensors.keys()].filter((name) => !expected.includes(name));
+  for (const name of extra) {
+    if (name === "scaling_factor" && (await file.readF32(name)).every((s) => s === 1)) continue;
+    throw new FormatError(
+      file.path,
+      `tensor "${name.slice(0, 80)}" does not belong to architecture "${architecture}"`,
+      {
+        hint: `it needs exactly ${expected.join(", ")}`,
+      },
+    );
+  }
+}
+
+async function readTensor(
+  file: SafetensorsFile,
+  name: string,
+  shape: readonly number[],
+): Promise<Float32Array> {
+  expectShape(file, name, shape);
+  return finite(file, name, await file.readF32(name));
+}
+
+async function readScalar(file: SafetensorsFile, name: string): Promise<number> {
+  const [value] = file.tensors.get(name)?.dtype === "F64" ? await file.read(name) : await file.readF32(name);
+  const count = file.tensors.get(name)?.shape.reduce((a, b) => a * b, 1);
+  if (count !== 1 || typeof value !== "number" || !Number.isFinite(value))
+    throw new FormatError(
+      file.path,
+      `"${name}" holds ${count} values (first: ${value}), expected one finite number`,
+    );
+  return value;
+}
+
+function expectShape(file: SafetensorsFile, name: string, shape: readonly number[]): void {
+  const got = file.tensors.get(name)?.shape ?? [];
+  if (got.length !== shape.length || got.some((d, i) => d !== shape[i]))
+    throw new FormatError(
+      file.path,
+      `tensor "${name}" has shape [${got.join(", ")}], cfg.json asks for [${shape.join(", ")}]`,
+    );
+}
+
+function finite(file: SafetensorsFile, name: string, values: Float32Array): Float32Array {
+  for (let i = 0; i < values.length; i++)
+    if (!Number.isFinite(values[i]))
+      throw new FormatError(file.path, `tensor "${name}" holds ${values[i]} (value ${i} in memory)`, {
+        hint: "the weights are damaged, or too large for float32",
+      });
+  return values;
+}
+
+async function readRunnerConfig(dir: string): Promise<Readonly<Record<string, unknown>> | null> {
+  const path = join(dir, RUNNER_CONFIG);
+  if (!(await exists(path))) return null;
+  const json = await readJson(path, { maxBytes: MAX_JSON_BYTES });
+  if (typeof json !== "object" || json === null || Array.isArray(json))
+    throw new FormatError(path, "not a JSON object");
+  return json as Record<string, unknown>;
+}
+
+async function checkReplaceable(dir: string): Promise<void> {
+  if (!(await exists(dir))) return;
+  const entries = (await stat(dir)).isDirectory() ? await readdir(dir) : [`(the file ${dir})`];
+  const foreign = entries.filter((name) => !OURS.includes(name));
+  if (foreign.length > 0)
+    throw new StateError(
+      `${dir} is not an SAE directory to be replaced: it holds ${foreign.slice(0, 5).join(", ")}`,
+      "save under another name, or remove it",
+    );
+}
+
+async function replaceFolder(from: string, to: string): Promise<void> {
+  if (!(await exists(to))) return commitFolder(from, to);
+  const old = temporaryName(to);
+  await rename(to, old);
+  await commitFolder(from, to);
+  await rm(old, { recursive: true, force: true });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null;
+}

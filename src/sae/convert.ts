@@ -1,0 +1,60 @@
+/**
+ * Training form → inference form, as SAELens 6.18 `save_inference_model` converts it (spec §3.2), without its two
+ * defects: a decoder row of norm zero gives no NaN, and a threshold learnt on scaled inputs is scaled with them.
+ */
+import { decoderRowNorms, foldDecoderNorms, foldInputScale } from "./fold.ts";
+import type { Sae, TrainingSae } from "./sae.ts";
+
+/** What an inference SAE records that training does not know. */
+export interface InferenceFacts {
+  readonly hookName: string | null;
+  readonly modelName: string | null;
+  readonly contextSize: number | null;
+  readonly prependBos: boolean | null;
+  /** the source's metadata, to be kept */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly runnerConfig: Readonly<Record<string, unknown>> | null;
+}
+
+/**
+ * batch-topk → JumpReLU with the threshold T in every latent; topk → topk. With rescaling, decoder norms are folded
+ * into the encoder, so that h of the result is p of the training form, which is T's unit. A latent whose decoder row is
+ * zero keeps the threshold T and can never fire.
+ */
+export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts: InferenceFacts): Sae {
+  const { dIn, dSae } = weights;
+  const isTopk = form.selection === "topk";
+  return {
+    config: {
+      architecture: isTopk ? "topk" : "jumprelu",
+      dIn,
+      dSae,
+      dtype: "float32",
+      applyBDecToInput: form.applyBDecToInput,
+      normalization: "none",
+      reshape: "none",
+      k: isTopk ? form.k : null,
+      rescaleActsByDecoderNorm: isTopk && form.rescaleActsByDecoderNorm,
+      hookName: facts.hookName,
+      modelName: facts.modelName,
+      contextSize: facts.contextSize,
+      prependBos: facts.prependBos,
+      metadata: facts.metadata,
+    },
+    weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderRowNorms(weights)) : weights,
+    threshold: isTopk ? null : new Float32Array(dSae).fill(threshold),
+    runnerConfig: facts.runnerConfig,
+  };
+}
+
+/**
+ * An SAE trained on s·x, made ready for x. T is in units of p: with rescaling, p = h·‖wDec‖ shrinks by s, and T with
+ * it. (SAELens 6.18 keeps T, which for s < 1 lets too few latents be silent, and for s > 1 too many.)
+ */
+export function withoutInputScale({ form, weights, threshold }: TrainingSae, s: number): TrainingSae {
+  return {
+    form,
+    weights: foldInputScale(weights, s),
+    threshold: form.rescaleActsByDecoderNorm ? threshold / s : threshold,
+  };
+}

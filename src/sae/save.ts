@@ -1,0 +1,52 @@
+/** An inference SAE as a directory that SAELens 6.18's `SAE.load_from_disk` loads. */
+import { writeSaelens } from "../formats/saelens.ts";
+import type { Sae, SaeConfig } from "./sae.ts";
+
+export interface SaveOptions {
+  /** log10 firing frequency of each latent [dSae], written as sparsity.safetensors */
+  readonly sparsity?: Float32Array;
+  /** added to `metadata` of cfg.json, over what the SAE's own metadata says */
+  readonly extraMetadata?: Readonly<Record<string, unknown>>;
+  /** element type on disk; default float32, which loses nothing */
+  readonly dtype?: "float32" | "bfloat16";
+}
+
+/**
+ * Writes cfg.json, sae_weights.safetensors, and where given sparsity.safetensors and runner_cfg.json. The directory
+ * appears whole or not at all; an SAE that was there is replaced. Returns size and sha-256 of the weights.
+ * @throws {StateError} `dir` holds something else than an SAE
+ */
+export async function saveSae(
+  dir: string,
+  sae: Sae,
+  options: SaveOptions = {},
+): Promise<{ bytes: number; sha256: string }> {
+  const { config, weights, threshold, runnerConfig } = sae;
+  const { wEnc, wDec, bEnc, bDec } = weights;
+  const metadata = { ...config.metadata, ...namedFacts(config), ...options.extraMetadata };
+  return writeSaelens(
+    dir,
+    {
+      config: { ...config, metadata, training: null },
+      wEnc,
+      wDec,
+      bEnc,
+      bDec,
+      threshold,
+      topkThreshold: null,
+      runnerConfig,
+    },
+    { dtype: options.dtype, sparsity: options.sparsity },
+  );
+}
+
+/** The facts that the configuration names, where it knows them, by the file's keys. */
+function namedFacts({ hookName, modelName, contextSize, prependBos }: SaeConfig): Record<string, unknown> {
+  const facts = {
+    hook_name: hookName,
+    model_name: modelName,
+    context_size: contextSize,
+    prepend_bos: prependBos,
+  };
+  return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== null));
+}

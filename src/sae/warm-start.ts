@@ -1,0 +1,185 @@
+/**
+ * Inference form → training form: how training goes on from what the hub ships, which SAELens itself cannot do.
+ * Norms of decoder rows are folded first, so thresholds come into the unit of p; k, widths and the rest of the
+ * objective come from the SAE's own record of its training, else from the recipe, and are never guessed.
+ */
+import { RecipeError, UnsupportedError } from "../errors.ts";
+import type { Weights } from "../kernels/kernels.ts";
+import { decoderRowNorms, foldDecoderNorms } from "./fold.ts";
+import type { Sae, TrainingForm } from "./sae.ts";
+import { type TrainingRecord, trainingRecord } from "./training-record.ts";
+import { reinitialiseRows } from "./zero-rows.ts";
+
+/** Thresholds closer together than this, relatively, count as one. */
+const THRESHOLD_AGREEMENT = 1e-5;
+
+export interface WarmStartOptions {
+  /** k, widths and rescaling for a source that records none; one that contradicts the record is refused */
+  readonly k?: number;
+  readonly widths?: readonly number[];
+  readonly rescaleActsByDecoderNorm?: boolean;
+  /** choices of this training; default: the record's, else 0 (no auxiliary loss) and 0.01 */
+  readonly auxCoefficient?: number;
+  readonly thresholdLr?: number;
+  /** what becomes of latents whose decoder row is zero; default "refuse" */
+  readonly zeroDecoderRows?: "refuse" | "reinitialise";
+  /** for re-initialised rows; default 0 */
+  readonly seed?: number;
+}
+
+/** How far the source's thresholds lie apart, in units of p. */
+export interface ThresholdSpread {
+  readonly min: number;
+  readonly median: number;
+  readonly max: number;
+  /** (max − min) / max |threshold|; 0: all equal */
+  readonly relative: number;
+}
+
+/** What the trainer starts from. */
+export interface WarmStart {
+  readonly form: TrainingForm;
+  readonly weights: Weights;
+  /** the EMA's start; "first-batch-cut": thresholds disagree, so take the batch-topk cut of the first seeded batch */
+  readonly threshold: number | "first-batch-cut";
+  /** null for topk SAEs, which have no threshold */
+  readonly thresholdSpread: ThresholdSpread | null;
+  /** where k and widths came from, for the run's record */
+  readonly recordedIn: { readonly k: string; readonly widths: string };
+}
+
+/**
+ * @throws {UnsupportedError} an SAE that normalises or reshapes its inputs
+ * @throws {RecipeError} k or widths are nowhere to be found, or said twice and differently; zero decoder rows
+ */
+export function warmStart(sae: Sae, options: WarmStartOptions = {}): WarmStart {
+  const { normalization, reshape, architecture, applyBDecToInput, dSae } = sae.config;
+  if (normalization !== "none" || reshape !== "none")
+    throw new UnsupportedError(
+      `training from an SAE with normalize_activations "${normalization}", reshape_activations "${reshape}"`,
+      "Lapidary trains on activations as they are; start from an SAE with both set to none",
+    );
+  const record = trainingRecord(sae);
+  const k = agreed("k", record.k, options.k);
+  const widths = agreed("widths", widthsOf(record, sae), options.widths);
+  const rescale = rescaling(sae, record, options);
+  const form: TrainingForm = {
+    selection: architecture === "topk" ? "topk" : "batch-topk",
+    k: checkedK(k.value, dSae, architecture === "topk"),
+    widths: checkedWidths(widths.value, dSae),
+    applyBDecToInput,
+    rescaleActsByDecoderNorm: rescale,
+    auxCoefficient: options.auxCoefficient ?? record.auxCoefficient ?? 0,
+    thresholdLr: options.thresholdLr ?? record.thresholdLr ?? 0.01,
+  };
+
+  const norms = decoderRowNorms(sae.weights);
+  const zeroRows = [...norms.keys()].filter((i) => norms[i] === 0);
+  let weights = rescale ? foldDecoderNorms(sae.weights, norms) : sae.weights;
+  if (zeroRows.length > 0) {
+    if (options.zeroDecoderRows !== "reinitialise")
+      throw new RecipeError(
+        `${zeroRows.length} latents have a decoder row of zeros (the first: ${zeroRows[0]}) and cannot be trained on`,
+        "set zeroDecoderRows to reinitialise to give them new random rows",
+      );
+    weights = reinitialiseRows(weights, zeroRows, options.seed ?? 0);
+  }
+  const spread = sae.threshold === null ? null : spreadOf(sae.threshold, norms, rescale);
+  return {
+    form,
+    weights,
+    threshold: startingThreshold(sae, spread),
+    thresholdSpread: spread,
+    recordedIn: { k: k.source, widths: widths.source },
+  };
+}
+
+/** One value all agree on starts the EMA. Plain ReLU has no threshold to start from; topk needs none. */
+function startingThreshold({ config }: Sae, spread: ThresholdSpread | null): number | "first-batch-cut" {
+  if (config.architecture === "topk") return 0;
+  if (spread === null || spread.relative > THRESHOLD_AGREEMENT) return "first-batch-cut";
+  return spread.median;
+}
+
+function spreadOf(threshold: Float32Array, norms: Float32Array, rescale: boolean): ThresholdSpread {
+  const inUnitsOfP = Float64Array.from(threshold, (t, i) => (rescale ? t * norms[i] : t))
+    .filter((_, i) => norms[i] > 0)
+    .sort();
+  if (inUnitsOfP.length === 0) return { min: 0, median: 0, max: 0, relative: Number.POSITIVE_INFINITY };
+  const min = inUnitsOfP[0];
+  const max = inUnitsOfP[inUnitsOfP.length - 1];
+  const largest = Math.max(Math.abs(min), Math.abs(max));
+  return {
+    min,
+    median: inUnitsOfP[inUnitsOfP.length >> 1],
+    max,
+    relative: largest === 0 ? 0 : (max - min) / largest,
+  };
+}
+
+/** The record's value, or the recipe's if there is no record; both, if they are the same. */
+function agreed<T>(
+  what: "k" | "widths",
+  recorded: { value: T; source: string } | null,
+  asked: T | undefined,
+): { value: T; source: string } {
+  if (recorded === null) {
+    if (asked !== undefined) return { value: asked, source: "recipe" };
+    throw new RecipeError(
+      `the source SAE does not record its ${what}: no ${what === "k" ? "k" : "matryoshka_widths"} in runner_cfg.json or in cfg.json's metadata`,
+      `set train.${what} in the recipe${what === "widths" ? "; [dSae] for an SAE without nested widths" : ""}`,
+    );
+  }
+  if (asked !== undefined && JSON.stringify(asked) !== JSON.stringify(recorded.value))
+    throw new RecipeError(
+      `train.${what} is ${JSON.stringify(asked)}, but ${recorded.source} of the source SAE says ${JSON.stringify(recorded.value)}`,
+      `leave train.${what} out of the recipe to go on as the SAE was trained`,
+    );
+  return recorded;
+}
+
+/** Only matryoshka SAEs have nested widths; a record that names another architecture settles it. */
+function widthsOf(
+  record: TrainingRecord,
+  { config }: Sae,
+): { value: readonly number[]; source: string } | null {
+  if (record.widths !== null) {
+    const { value, source } = record.widths;
+    return value[value.length - 1] === config.dSae
+      ? { value, source }
+      : { value: [...value, config.dSae], source };
+  }
+  if (config.architecture === "topk") return { value: [config.dSae], source: "cfg.json (topk)" };
+  const architecture = record.architecture;
+  if (architecture === null || architecture.value === "matryoshka_batchtopk") return null;
+  return { value: [config.dSae], source: `${architecture.source} (${architecture.value})` };
+}
+
+/** A topk SAE says it in cfg.json. Others: the record, the recipe, else SAELens' default, true. */
+function rescaling(sae: Sae, record: TrainingRecord, options: WarmStartOptions): boolean {
+  const asked = options.rescaleActsByDecoderNorm;
+  const known = sae.config.architecture === "topk" ? sae.config.rescaleActsByDecoderNorm : record.rescale;
+  if (known !== null && asked !== undefined && asked !== known)
+    throw new RecipeError(
+      `train.rescaleActsByDecoderNorm is ${asked}, but the source SAE was trained with ${known}`,
+      "leave it out of the recipe to go on as the SAE was trained",
+    );
+  return known ?? asked ?? true;
+}
+
+function checkedK(k: number, dSae: number, integer: boolean): number {
+  if (!(k > 0 && k <= dSae) || (integer && !Number.isInteger(k)))
+    throw new RecipeError(`k is ${k}, expected ${integer ? "an integer " : ""}from 1 to dSae = ${dSae}`);
+  return k;
+}
+
+function checkedWidths(widths: readonly number[], dSae: number): readonly number[] {
+  const fits =
+    widths.every((w, i) => Number.isInteger(w) && w > (i === 0 ? 0 : widths[i - 1])) &&
+    widths[widths.length - 1] === dSae;
+  if (!fits)
+    throw new RecipeError(
+      `widths are [${widths.join(", ")}], expected strictly increasing integers that end with dSae = ${dSae}`,
+    );
+  return widths;
+}

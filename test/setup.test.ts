@@ -1,0 +1,65 @@
+/** The set-up script's two judgements: whether node_modules is what the lock file says, and what to advise when npm fails. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { npmAdvice, packagesMatchLock } from "../scripts/setup.mjs";
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "setup-"));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+const entries = {
+  "node_modules/a": { version: "1.0.0" },
+  "node_modules/b": { version: "2.0.0", optional: true },
+};
+
+function write(file: string, packages: Record<string, unknown>) {
+  mkdirSync(join(root, "node_modules/a"), { recursive: true });
+  writeFileSync(join(root, "node_modules/a/package.json"), "{}");
+  writeFileSync(join(root, file), JSON.stringify({ packages }));
+}
+const wanted = (packages: Record<string, unknown>) =>
+  write("package-lock.json", { "": { dependencies: { a: "1.0.0" } }, ...packages });
+const installed = (packages: Record<string, unknown>) => write("node_modules/.package-lock.json", packages);
+
+describe("packagesMatchLock", () => {
+  it("accepts what npm ci left, also without another platform's packages", () => {
+    wanted(entries);
+    installed(entries);
+    expect(packagesMatchLock(root)).toBe(true);
+    installed({ "node_modules/a": entries["node_modules/a"] });
+    expect(packagesMatchLock(root)).toBe(true);
+  });
+
+  it("refuses an empty clone, a missing package, and another version, also of an optional one", () => {
+    wanted(entries);
+    expect(packagesMatchLock(root)).toBe(false);
+    installed({ "node_modules/b": { version: "2.0.0" } });
+    expect(packagesMatchLock(root)).toBe(false);
+    installed({ ...entries, "node_modules/a": { version: "1.0.1" } });
+    expect(packagesMatchLock(root)).toBe(false);
+    installed({ ...entries, "node_modules/b": { version: "2.0.1" } });
+    expect(packagesMatchLock(root)).toBe(false);
+  });
+
+  it("notices a folder that was deleted by hand", () => {
+    wanted(entries);
+    installed(entries);
+    rmSync(join(root, "node_modules/a"), { recursive: true });
+    expect(packagesMatchLock(root)).toBe(false);
+  });
+});
+
+it.each([
+  ["npm error code EAI_AGAIN\nnpm error errno EAI_AGAIN", /could not be reached/],
+  ["npm error code EUSAGE\nnpm error Missing: x from lock file", /disagree/],
+  ["npm error code EINTEGRITY", /differs from the lock/],
+  ["npm error code ENOSPC", /disk is full/],
+  ["npm error code E404", /lacks a package/],
+  ["npm error something new", /--verbose/],
+])("npm's %j leads to advice", (output, advice) => {
+  expect(npmAdvice(output)).toMatch(advice);
+});

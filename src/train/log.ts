@@ -1,0 +1,54 @@
+/**
+ * An append-only JSON-lines file that knows its length: a checkpoint records it, and resuming cuts the file back to it,
+ * so that an interrupted run leaves the same lines as an undisturbed one. No line carries a time.
+ */
+import { type FileHandle, open, stat, truncate } from "node:fs/promises";
+import { StateError } from "../errors.ts";
+
+export class JsonLines {
+  readonly path: string;
+  readonly #file: FileHandle;
+  #bytes: number;
+
+  private constructor(path: string, file: FileHandle, bytes: number) {
+    this.path = path;
+    this.#file = file;
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Opens (or makes) the file and cuts it to its first `bytes` bytes.
+   * @throws {StateError} it is shorter than that: lines that belong to the checkpoint are gone
+   */
+  static async open(path: string, bytes: number): Promise<JsonLines> {
+    const size = (await stat(path).catch(() => null))?.size ?? 0;
+    if (size < bytes) {
+      throw new StateError(
+        `${path} has ${size} bytes, the checkpoint that training resumes from was written at ${bytes}`,
+        "put the file back, or remove the checkpoints beside it to start over",
+      );
+    }
+    if (size > bytes) await truncate(path, bytes);
+    return new JsonLines(path, await open(path, "a"), bytes);
+  }
+
+  /** Length of the file now. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async append(record: Readonly<Record<string, unknown>>): Promise<void> {
+    const line = Buffer.from(`${JSON.stringify(record)}\n`);
+    await this.#file.appendFile(line);
+    this.#bytes += line.length;
+  }
+
+  /** Makes every line so far durable. */
+  async sync(): Promise<void> {
+    await this.#file.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+}

@@ -1,0 +1,67 @@
+/** What `train` is asked to do, and the refusal of what cannot be done. */
+import type { ActivationStore } from "../activations/activations.ts";
+import { RecipeError, ShapeError } from "../errors.ts";
+import type { EngineFactory, Weights } from "../kernels/kernels.ts";
+import type { TrainingForm } from "../sae/sae.ts";
+import type { TrainConfig } from "./config.ts";
+import type { TrainProgress } from "./progress.ts";
+
+/** What training starts from. */
+export interface TrainStart {
+  readonly form: TrainingForm;
+  /** called only when no checkpoint is there */
+  readonly weights: () => Promise<Weights>;
+  /** the EMA's first value, in units of p; "first-batch-cut": the batch-topk cut of the first seeded batch */
+  readonly threshold: number | "first-batch-cut";
+  /** how far the source's thresholds lie apart, told in the start event beside "first-batch-cut" */
+  readonly thresholdSpread?: unknown;
+}
+
+export interface TrainOptions {
+  readonly config: TrainConfig;
+  /** folder of this run alone: `runs/<name>/train/<hook>` or `…/polish/<hook>` */
+  readonly dir: string;
+  /** hashes of whatever decides the result (store manifest, start SAE, recipe part); compared on resume */
+  readonly identity: Readonly<Record<string, unknown>>;
+  readonly store: ActivationStore;
+  /** held-out rows for the guard; required when `config.guard` is set */
+  readonly guardStore?: ActivationStore | null;
+  readonly start: TrainStart;
+  readonly createEngine: EngineFactory;
+  /** go on although the checkpoint was computed in another numeric class */
+  readonly allowOtherBits?: boolean;
+  /** worker threads; never changes a bit */
+  readonly threads?: number;
+  /** the current step is finished and a checkpoint written, then the signal's reason is thrown */
+  readonly signal?: AbortSignal;
+  /** after every step */
+  readonly onProgress?: (progress: TrainProgress) => void;
+}
+
+/** @throws {RecipeError} a count is not one, or the guard has nothing to look at; @throws {ShapeError} its rows do not fit */
+export function checkOptions({ config, guardStore, store, start }: TrainOptions): void {
+  const counts = ["batchTokens", "epochs", "checkpointEverySteps", "logEverySteps"] as const;
+  for (const key of counts) {
+    if (!Number.isSafeInteger(config[key]) || config[key] < 1)
+      throw new RecipeError(`${key} is ${config[key]}, expected a whole number of at least 1`);
+  }
+  if (!(config.deadAfterTokens >= 0)) {
+    throw new RecipeError(`deadAfterTokens is ${config.deadAfterTokens}, expected 0 or more`);
+  }
+  if (config.guard !== null) {
+    if (guardStore == null) {
+      throw new RecipeError(
+        "the guard is on, but there are no held-out activations for it",
+        "give it a held-out set, or set train.guard to null",
+      );
+    }
+    if (guardStore.dIn !== store.dIn)
+      throw new ShapeError("dIn of the guard's rows", guardStore.dIn, store.dIn);
+    if (!(config.guard.everySteps >= 1)) {
+      throw new RecipeError(`guard.everySteps is ${config.guard.everySteps}, expected at least 1`);
+    }
+  }
+  if (typeof start.threshold === "number" && !Number.isFinite(start.threshold)) {
+    throw new RecipeError(`the threshold to start from is ${start.threshold}, expected a finite number`);
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * What a training run holds open while it works: an engine in the state of the newest checkpoint (or of the start), the
+ * latents' counters, and the logs cut back to where that checkpoint left them.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ShapeError, StateError } from "../errors.ts";
+import type { Engine } from "../kernels/kernels.ts";
+import { type Checkpoint, findDamage, removeCheckpoint } from "./checkpoint.ts";
+import { readCounters, readWeights, restoreTensors } from "./checkpoint-tensors.ts";
+import { DeadLatents } from "./dead-latents.ts";
+import { JsonLines } from "./log.ts";
+import type { TrainOptions } from "./options.ts";
+
+export interface Session {
+  /** where it goes on from; null: from the start */
+  readonly checkpoint: Checkpoint | null;
+  readonly engine: Engine;
+  readonly latents: DeadLatents;
+  readonly metrics: JsonLines;
+  readonly events: JsonLines;
+  /** files of newer checkpoints that had to be given up */
+  readonly damaged: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the newest of `checkpoints` (oldest first) whose files hash to what was recorded; newer ones are removed.
+ * @throws {StateError} it was computed in another numeric class, or lines of a log are missing
+ * @throws {ShapeError} the start's weights do not fit the store or the form
+ */
+export async function openSession(
+  options: TrainOptions,
+  checkpoints: readonly Checkpoint[],
+): Promise<Session> {
+  const { config, dir, store, start } = options;
+  const { form } = start;
+  await mkdir(dir, { recursive: true });
+  const { checkpoint, damaged } = await newestUndamaged(checkpoints);
+  const weights = checkpoint === null ? await start.weights() : await readWeights(checkpoint.dir);
+  const dSae = form.widths.at(-1) ?? 0;
+  if (weights.dIn !== store.dIn || weights.dSae !== dSae) {
+    throw new ShapeError(
+      "[dSae, dIn] of the weights to train",
+      [weights.dSae, weights.dIn],
+      [dSae, store.dIn],
+    );
+  }
+  const engine = await options.createEngine(
+    {
+      dIn: store.dIn,
+      dSae,
+      widths: form.widths,
+      applyBDecToInput: form.applyBDecToInput,
+      rescaleActsByDecoderNorm: form.rescaleActsByDecoderNorm,
+      training: true,
+      threads: options.threads,
+    },
+    weights,
+  );
+  const opened: JsonLines[] = [];
+  const close = async () => {
+    for (const log of opened) await log.close();
+    await engine.dispose();
+  };
+  try {
+    const latents = new DeadLatents(dSae, config.deadAfterTokens);
+    if (checkpoint !== null) {
+      checkNumericClass(checkpoint, engine, options.allowOtherBits === true);
+      await restoreTensors(checkpoint.dir, engine, "moments");
+      latents.restore(await readCounters(checkpoint.dir));
+    }
+    const lengths = checkpoint?.record.logs ?? { metrics: 0, events: 0 };
+    const metrics = await JsonLines.open(join(dir, "metrics.jsonl"), lengths.metrics);
+    opened.push(metrics);
+    const events = await JsonLines.open(join(dir, "events.jsonl"), lengths.events);
+    opened.push(events);
+    return { checkpoint, engine, latents, metrics, events, damaged, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The newest whole checkpoint; the damaged file of each newer one is named. */
+async function newestUndamaged(checkpoints: readonly Checkpoint[]) {
+  const damaged: string[] = [];
+  for (const checkpoint of checkpoints.toReversed()) {
+    const file = await findDamage(checkpoint);
+    if (file === null) return { checkpoint, damaged };
+    damaged.push(file);
+    await removeCheckpoint(checkpoint);
+  }
+  return { checkpoint: null, damaged };
+}
+
+function checkNumericClass({ dir, record }: Checkpoint, engine: Engine, allowOtherBits: boolean): void {
+  if (record.numericClass === engine.numericClass || allowOtherBits) return;
+  throw new StateError(
+    `${dir} was computed in numeric class ${record.numericClass}, this engine (${engine.name}) computes in ${engine.numericClass}`,
+    "use the engine it was started with, or allow other bits (--allow-other-bits)",
+  );
+}

@@ -1,0 +1,344 @@
+/**
+ * A training run under way: the engine, the counters, the logs, and the state that a checkpoint holds. Each method is
+ * one sentence of the loop in `trainer.ts`.
+ */
+import { StateError, TrainingError } from "../errors.ts";
+import type { TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
+import { BatchQueue } from "./batch-queue.ts";
+import {
+  type Checkpoint,
+  checkpointDir,
+  listCheckpoints,
+  pruneCheckpoints,
+  removeCheckpoint,
+  type TrainState,
+  verifyCheckpoint,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+import { readCounters, restoreTensors } from "./checkpoint-tensors.ts";
+import {
+  afterGoodCheck,
+  findBreach,
+  firstGuardState,
+  type GuardReading,
+  incidentOf,
+  readGuard,
+} from "./guard.ts";
+import { batchVariance, type MetricsLine } from "./metrics.ts";
+import type { TrainOptions } from "./options.ts";
+import { type Incident, Pace } from "./progress.ts";
+import { resample } from "./resampling.ts";
+import type { RunIdentity } from "./run-identity.ts";
+import { learningRateAt } from "./schedule.ts";
+import { openSession, type Session } from "./session.ts";
+import { cutOf, nextThreshold } from "./threshold.ts";
+
+const START: TrainState = {
+  step: 0,
+  tokens: 0,
+  threshold: 0,
+  dead: 0,
+  guard: null,
+  rollbacks: 0,
+  incidents: [],
+  seconds: 0,
+};
+
+export class TrainingRun {
+  readonly #options: TrainOptions;
+  readonly #identity: RunIdentity;
+  readonly #session: Session;
+  readonly #batches: BatchQueue;
+  readonly #pace = new Pace();
+  readonly #openedAt = performance.now();
+  #state: TrainState;
+  #lastCheckpoint: Checkpoint | null;
+
+  private constructor(options: TrainOptions, identity: RunIdentity, session: Session) {
+    this.#options = options;
+    this.#identity = identity;
+    this.#session = session;
+    this.#lastCheckpoint = session.checkpoint;
+    this.#state = session.checkpoint?.record.state ?? START;
+    const { batchTokens, seed } = options.config;
+    this.#batches = new BatchQueue(options.store.batches({ batchTokens, seed }), identity.totalSteps);
+  }
+
+  /** Goes on from the newest checkpoint, or begins. */
+  static async open(
+    options: TrainOptions,
+    identity: RunIdentity,
+    checkpoints: readonly Checkpoint[],
+  ): Promise<TrainingRun> {
+    const session = await openSession(options, checkpoints);
+    const run = new TrainingRun(options, identity, session);
+    try {
+      const { checkpoint, damaged, engine, events } = session;
+      for (const file of damaged) await events.append({ event: "checkpoint-damaged", step: run.step, file });
+      if (checkpoint === null) await run.#begin();
+      else if (checkpoint.record.numericClass !== engine.numericClass) await run.#noteOtherBits(checkpoint);
+      return run;
+    } catch (error) {
+      await run.close();
+      throw error;
+    }
+  }
+
+  /** steps done */
+  get step(): number {
+    return this.#state.step;
+  }
+
+  get lastCheckpoint(): Checkpoint | null {
+    return this.#lastCheckpoint;
+  }
+
+  /** The next step opens an epoch that is not the first, and the guard has not ended resampling. */
+  get mayResample(): boolean {
+    return (
+      this.step > 0 &&
+      this.#atBoundary &&
+      this.#options.config.resampling !== null &&
+      this.#state.rollbacks === 0
+    );
+  }
+
+  get guardIsDue(): boolean {
+    const { guard } = this.#options.config;
+    return guard !== null && (this.step % guard.everySteps === 0 || this.#atBoundary);
+  }
+
+  get checkpointIsDue(): boolean {
+    return this.step % this.#options.config.checkpointEverySteps === 0 || this.#atBoundary;
+  }
+
+  /** `step` steps done end an epoch. The last step does, too. */
+  get #atBoundary(): boolean {
+    return this.step % this.#identity.batchesPerEpoch === 0;
+  }
+
+  get #selection(): TrainStepOptions["selection"] {
+    const { selection, k } = this.#options.start.form;
+    return { kind: selection, k };
+  }
+
+  /** Before the first step: where the threshold starts, and what the guard sees. */
+  async #begin(): Promise<void> {
+    const { start, config } = this.#options;
+    let threshold = start.threshold;
+    if (threshold === "first-batch-cut") {
+      threshold = cutOf(await this.#session.engine.encode(await this.#batches.at(0), this.#selection)) ?? 0;
+    }
+    this.#state = { ...this.#state, threshold };
+    await this.#session.events.append({
+      event: "start",
+      step: 0,
+      totalSteps: this.#identity.totalSteps,
+      batchesPerEpoch: this.#identity.batchesPerEpoch,
+      numericClass: this.#session.engine.numericClass,
+      threshold,
+      thresholdFrom: typeof start.threshold === "number" ? "given" : start.threshold,
+      ...(start.thresholdSpread === undefined ? {} : { thresholdSpread: start.thresholdSpread }),
+    });
+    if (config.guard !== null) {
+      const reading = await this.#readGuard();
+      this.#state = { ...this.#state, guard: firstGuardState(reading) };
+      await this.#session.events.append({ event: "guard", step: 0, ...reading });
+    }
+  }
+
+  async #noteOtherBits({ record }: Checkpoint): Promise<void> {
+    await this.#addIncident({
+      kind: "other-bits",
+      step: this.step,
+      what: `went on in numeric class ${this.#session.engine.numericClass} from a checkpoint computed in ${record.numericClass}`,
+      details: { from: record.numericClass, to: this.#session.engine.numericClass },
+    });
+  }
+
+  async #addIncident(incident: Incident): Promise<void> {
+    this.#state = { ...this.#state, incidents: [...this.#state.incidents, incident] };
+    const { kind, step, what, details } = incident;
+    await this.#session.events.append({ event: kind, step, what, ...details });
+  }
+
+  /** Forward, backward and update on the next batch; threshold, counters and metrics follow. The batch after it is read meanwhile. */
+  async trainStep(): Promise<void> {
+    const { config, start } = this.#options;
+    const { form } = start;
+    const x = await this.#batches.at(this.step);
+    const nTokens = x.length / this.#identity.dIn;
+    const learningRate = learningRateAt(config.schedule, this.#identity.totalSteps, this.step);
+    const stepping = this.#session.engine.trainStep(x, {
+      selection: this.#selection,
+      learningRate,
+      adamStep: this.step + 1,
+      beta1: config.beta1,
+      beta2: config.beta2,
+      epsilon: config.epsilon,
+      clipNorm: config.clipNorm,
+      aux:
+        form.auxCoefficient > 0 && this.#session.latents.count > 0
+          ? { coefficient: form.auxCoefficient, dead: this.#session.latents.mask }
+          : null,
+    });
+    const told = this.#isLogged(this.step + 1) || this.#options.onProgress !== undefined;
+    const variance = told ? batchVariance(x, this.#identity.dIn) : Number.NaN;
+    const result = await stepping;
+    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradNorm)) throw this.#nonFinite(result);
+
+    this.#session.latents.observe(result.fired, nTokens);
+    const { threshold } = this.#state;
+    this.#state = {
+      ...this.#state,
+      step: this.step + 1,
+      tokens: this.#state.tokens + nTokens,
+      dead: this.#session.latents.count,
+      threshold:
+        form.selection === "batch-topk"
+          ? nextThreshold(threshold, form.thresholdLr, result.minPositive)
+          : threshold,
+    };
+    this.#pace.step(nTokens);
+    if (told) await this.#tell(result, learningRate, 1 - result.mse / variance);
+  }
+
+  #isLogged(step: number): boolean {
+    return (
+      step === 1 || step % this.#options.config.logEverySteps === 0 || step === this.#identity.totalSteps
+    );
+  }
+
+  async #tell(result: TrainStepResult, learningRate: number, ve: number): Promise<void> {
+    const { step, threshold, dead, rollbacks } = this.#state;
+    const { loss, mse, innerMse, aux, l0, gradNorm, minPositive } = result;
+    const shared = { step, loss, ve, l0, threshold, dead, learningRate };
+    if (this.#isLogged(step)) {
+      const line: MetricsLine = { ...shared, attempt: rollbacks, mse, innerMse, aux, gradNorm, minPositive };
+      await this.#session.metrics.append({ ...line });
+    }
+    this.#options.onProgress?.({
+      ...shared,
+      totalSteps: this.#identity.totalSteps,
+      tokensPerSecond: this.#pace.tokensPerSecond,
+    });
+  }
+
+  #nonFinite({ loss, gradNorm }: TrainStepResult): TrainingError {
+    const { epoch, batch } = this.#batches.positionOf(this.step);
+    const what = Number.isFinite(loss) ? `the gradient norm is ${gradNorm}` : `the loss is ${loss}`;
+    return new TrainingError(
+      `${what} in step ${this.step + 1} (epoch ${epoch}, batch ${batch}, both counted from 0); ` +
+        `last good checkpoint: ${this.#lastCheckpoint?.dir ?? "none yet"}`,
+      "look for extreme activations in that batch, or lower the learning rate (a new run)",
+    );
+  }
+
+  /** Gives dead latents a new start (`resampling.ts`) and puts that on the guard's probation. */
+  async resample(): Promise<void> {
+    const { config, store } = this.#options;
+    const { newcomers, report } = await resample(this.#session.engine, {
+      config: config.resampling!,
+      selection: this.#selection,
+      seed: config.seed,
+      epoch: this.step / this.#identity.batchesPerEpoch - 1,
+      reader: store.batches({ batchTokens: config.batchTokens, seed: config.seed }),
+      dead: this.#session.latents.mask,
+    });
+    this.#session.latents.restart(newcomers);
+    const { guard } = this.#state;
+    this.#state = {
+      ...this.#state,
+      dead: this.#session.latents.count,
+      guard: guard !== null && newcomers.length > 0 ? { ...guard, probation: this.step } : guard,
+    };
+    await this.#session.events.append({ event: "resampling", step: this.step, ...report });
+    this.#pace.restart();
+  }
+
+  async #readGuard(): Promise<GuardReading> {
+    const { config, guardStore } = this.#options;
+    return readGuard(this.#session.engine, guardStore!, {
+      selection: this.#selection,
+      tokens: config.guard!.tokens,
+      chunkRows: config.batchTokens,
+    });
+  }
+
+  /** A guard check. True if it ended in going back to the checkpoint before the last resampling. */
+  async guardRollsBack(): Promise<boolean> {
+    const state = this.#state.guard!;
+    const reading = await this.#readGuard();
+    await this.#session.events.append({ event: "guard", step: this.step, ...reading });
+    this.#pace.restart();
+    const breach = findBreach(state, reading, this.#options.config.guard!);
+    if (breach === null) {
+      this.#state = { ...this.#state, guard: afterGoodCheck(state, reading, this.#atBoundary) };
+      return false;
+    }
+    const incident = incidentOf(breach, state, reading, this.step);
+    if (state.probation !== null) {
+      await this.#rollBack(state.probation, incident);
+      return true;
+    }
+    this.#state = { ...this.#state, guard: firstGuardState(reading) };
+    await this.#addIncident(incident);
+    return false;
+  }
+
+  /**
+   * Goes back to the checkpoint of `step`. The logs keep what was written since; a kill at any moment from here on resumes
+   * from a checkpoint before the breach, and comes to the same breach and the same decision again.
+   */
+  async #rollBack(step: number, incident: Incident): Promise<void> {
+    const all = await listCheckpoints(this.#options.dir);
+    const target = all.find(({ record }) => record.state.step === step);
+    if (target === undefined) {
+      throw new StateError(
+        `${checkpointDir(this.#options.dir, step)} is gone; the guard needs it to go back`,
+      );
+    }
+    await verifyCheckpoint(target);
+    await restoreTensors(target.dir, this.#session.engine, "all");
+    this.#session.latents.restore(await readCounters(target.dir));
+    for (const { dir, record } of all) if (record.state.step > step) await removeCheckpoint({ dir, record });
+    const { incidents, rollbacks } = this.#state;
+    this.#state = { ...target.record.state, incidents, rollbacks: rollbacks + 1 };
+    this.#lastCheckpoint = target;
+    await this.#addIncident(incident);
+    this.#pace.restart();
+  }
+
+  /** Writes a checkpoint of this moment (unless it is there), and removes those that are not needed any more. */
+  async saveCheckpoint(): Promise<void> {
+    const { dir } = this.#options;
+    if (this.step === 0 || this.step === this.#lastCheckpoint?.record.state.step) return;
+    const finished = this.step === this.#identity.totalSteps;
+    if (finished) {
+      const { step, threshold, dead, rollbacks } = this.#state;
+      await this.#session.events.append({ event: "end", step, threshold, dead, rollbacks });
+    }
+    await this.#session.metrics.sync();
+    await this.#session.events.sync();
+    const seconds =
+      (this.#session.checkpoint?.record.state.seconds ?? 0) + (performance.now() - this.#openedAt) / 1000;
+    this.#lastCheckpoint = await writeCheckpoint(
+      dir,
+      this.#session.engine,
+      this.#session.latents.tokensSinceFired,
+      {
+        state: { ...this.#state, seconds },
+        run: this.#identity,
+        logs: { metrics: this.#session.metrics.bytes, events: this.#session.events.bytes },
+        finished,
+      },
+    );
+    await pruneCheckpoints(dir);
+    this.#pace.restart();
+  }
+
+  async close(): Promise<void> {
+    await this.#batches.close();
+    await this.#session.close();
+  }
+}

@@ -1,0 +1,143 @@
+/** `lapidary inspect <what>`: what is this folder: an SAE, an activation store, a corpus set, a model or a run? */
+import { stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { Command } from "commander";
+import { DataError } from "../../errors.ts";
+import { addCommonOptions, type CommonOptions } from "../options.ts";
+import { createOutput } from "../output.ts";
+import { count, formatBytes } from "../progress.ts";
+
+export function addInspectCommand(program: Command): void {
+  addCommonOptions(program.command("inspect"))
+    .description("say what an SAE, an activation store, a corpus set, a model or a run is")
+    .argument("<what>", "a folder, or hf:owner/name[/path]")
+    .option("--dtype <suffix>", "of a model with several variants: which")
+    .addHelpText("after", "\nExamples:\n  $ lapidary inspect assets/tiny-gemma/sae-base/layer_4\n  $ lapidary inspect runs/tiny-gemma\n  $ lapidary inspect hf:onnx-community/gemma-3-270m-it-ONNX")
+    .action(inspect);
+}
+
+/** Lines for people and the same as a value. */
+interface Inspection {
+  readonly lines: readonly string[];
+  readonly value: unknown;
+}
+
+async function inspect(what: string, options: CommonOptions & { dtype?: string }): Promise<void> {
+  const output = createOutput(options);
+  const { resolveSource } = await import("../../hub/source.ts");
+  const dir = await resolveSource(what.startsWith("hf:") ? what : resolve(what));
+  const { lines, value } = await inspectFolder(dir, what, options);
+  output.result(lines.join("\n"), value);
+}
+
+async function inspectFolder(dir: string, what: string, options: { dtype?: string }): Promise<Inspection> {
+  const has = async (name: string) => (await stat(join(dir, name)).catch(() => null)) !== null;
+  if (await has("run.json")) return inspectRun(dir);
+  if (await has("cfg.json")) return inspectSae(dir);
+  if (await has("manifest.json")) return inspectSet(dir);
+  if ((await has("config.json")) || (await has("onnx")) || (await has("model.onnx"))) return inspectModelFolder(dir, options);
+  throw new DataError(`${what} is nothing Lapidary knows`, {
+    hint: "an SAE has cfg.json, a store or corpus set manifest.json, a run run.json, a model config.json and .onnx files",
+  });
+}
+
+async function inspectSae(dir: string): Promise<Inspection> {
+  const { loadSae, loadSparsity } = await import("../../sae/load.ts");
+  const sae = await loadSae(dir);
+  const { config, weights, threshold } = sae;
+  const norms = decoderNorms(weights.wDec, config.dIn);
+  const sparsity = await loadSparsity(dir);
+  const silent = sparsity?.reduce((n, value) => n + (value <= -9.99 ? 1 : 0), 0);
+  const value = { kind: "sae", config, decoderNorm: spread(norms), threshold: threshold && spread(threshold), neverFired: silent ?? null, runnerConfig: sae.runnerConfig };
+  const lines = [
+    `SAE (${config.architecture}): ${config.dIn} → ${count(config.dSae)} latents`,
+    `  hook point     ${config.hookName ?? "not recorded"}`,
+    `  model          ${config.modelName ?? "not recorded"}`,
+    `  context        ${config.contextSize ?? "?"} tokens, BOS ${config.prependBos === null ? "?" : config.prependBos ? "prepended" : "not prepended"}`,
+    `  decoder norms  ${range(spread(norms))}`,
+    ...(threshold === null ? [] : [`  thresholds     ${range(spread(threshold))}`]),
+    ...(config.k === null ? [] : [`  k              ${config.k}`]),
+    ...(silent === undefined ? [] : [`  never fired    ${count(silent)} latents on the sets behind sparsity.safetensors`]),
+    `  runner_cfg     ${sae.runnerConfig === null ? "none: training needs k and widths from the recipe" : "present"}`,
+  ];
+  return { lines, value };
+}
+
+async function inspectSet(dir: string): Promise<Inspection> {
+  const { readJson } = await import("../../storage/json.ts");
+  const manifest = await readJson<Record<string, unknown>>(join(dir, "manifest.json"));
+  if (manifest.format === "lapidary-activations") {
+    const { openActivationStore } = await import("../../activations/store.ts");
+    const store = await openActivationStore(dir);
+    const { nRows, dIn, dtype, hookName, set, shards, nNonFinite } = store.manifest;
+    await store.close();
+    const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
+    const lines = [`Activation store: ${count(nRows)} rows of ${dIn} ${dtype}`, `  hook point  ${hookName}`, `  set         ${set}`, `  shards      ${shards.length}, ${formatBytes(bytes)}`, `  non-finite  ${nNonFinite} rows left out`];
+    return { lines, value: { kind: "activations", ...store.manifest } };
+  }
+  const { openWindowSet } = await import("../../corpus/window-set.ts");
+  const { manifest: windows } = await openWindowSet(dir);
+  const lines = [
+    `Corpus set "${windows.set}": ${count(windows.nWindows)} windows of ${windows.contextSize} tokens, ${count(windows.nKept)} kept`,
+    `  packing   ${windows.packing}`,
+    `  excluded  token ids ${windows.excludedTokenIds.join(", ") || "none"}`,
+    ...windows.sources.map((s) => `  source    ${s.name} (${s.kind}): documents ${count(s.documents[0])} to ${count(s.documents[1])}, ${count(s.nKept)} tokens kept`),
+  ];
+  return { lines, value: { kind: "corpus", ...windows } };
+}
+
+async function inspectModelFolder(dir: string, options: { dtype?: string }): Promise<Inspection> {
+  const { inspectModel } = await import("../../models/inspect.ts");
+  const info = await inspectModel(dir, options);
+  const bytes = [...info.graphs, ...info.weights].reduce((sum, file) => sum + (file.bytes ?? 0), 0);
+  const lines = [
+    `Model${info.modelType === null ? "" : ` (${info.modelType})`}: ${info.graphs.map(({ name }) => name).join(" + ")}, ${info.dtype}, ${formatBytes(bytes)}`,
+    `  residual  ${info.residual === null ? `not found: ${info.problem}` : `${info.residual.nLayers} layers (0 to ${info.residual.nLayers - 1}), numbered by ${info.residual.numberedBy}`}`,
+    `  sizes     dIn ${info.dIn ?? "?"}, vocabulary ${info.vocabSize ?? "?"}, context ${info.contextSize ?? "?"}`,
+    ...(info.dynamicQuantization ? ["  note      activations are quantised by batch: harvested one window at a time"] : []),
+    ...info.weights.filter((file) => file.bytes === null).map(({ name }) => `  missing   ${name}`),
+  ];
+  return { lines, value: { kind: "model", ...info } };
+}
+
+async function inspectRun(dir: string): Promise<Inspection> {
+  const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
+  const { openRun } = await import("../../pipeline/run.ts");
+  const { tableRows } = await import("../../pipeline/stages/card.ts");
+  const { formatBeforeAfterTable } = await import("../../evals/table.ts");
+  const { basename, dirname } = await import("node:path");
+  const loaded = await loadRecipe(join(dir, "recipe.yaml"), [`name=${basename(dir)}`]);
+  const context = await openRun(loaded, { runsFolder: dirname(dir) });
+  const rows = await tableRows(context);
+  const units = Object.entries(context.state.units);
+  const lines = [
+    `Run "${loaded.recipe.name}": ${units.filter(([, unit]) => unit.state === "done").length} of ${units.length} steps begun are done`,
+    ...units.map(([id, unit]) => `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(24)} ${unit.seconds.toFixed(1).padStart(8)} s`),
+    ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows)] : []),
+  ];
+  return { lines, value: { kind: "run", recipe: loaded.recipe, units: context.state.units, rows } };
+}
+
+interface Spread {
+  readonly min: number;
+  readonly median: number;
+  readonly max: number;
+}
+
+function spread(values: Float32Array): Spread {
+  const sorted = values.slice().sort();
+  return { min: sorted[0], median: sorted[sorted.length >> 1], max: sorted[sorted.length - 1] };
+}
+
+function range({ min, median, max }: Spread): string {
+  return min === max ? `all ${min.toPrecision(4)}` : `${min.toPrecision(4)} to ${max.toPrecision(4)}, median ${median.toPrecision(4)}`;
+}
+
+/** ‖wDec[i]‖₂ [dSae] of wDec [dSae, dIn] */
+function decoderNorms(wDec: Float32Array, dIn: number): Float32Array {
+  return Float32Array.from({ length: wDec.length / dIn }, (_, i) => {
+    let sum = 0;
+    for (let j = i * dIn; j < (i + 1) * dIn; j++) sum += wDec[j] * wDec[j];
+    return Math.sqrt(sum);
+  });
+}

@@ -1,0 +1,78 @@
+/** Options that several commands share, and how their values are read. */
+import { type Command, InvalidArgumentError } from "commander";
+import type { PipelineOptions } from "../pipeline/run.ts";
+
+export interface CommonOptions {
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+  readonly threads?: number;
+}
+
+export interface RecipeOptions extends CommonOptions {
+  readonly set: string[];
+  readonly runs: string;
+  readonly layers?: number[];
+  readonly overwrite?: boolean;
+  readonly allowOtherBits?: boolean;
+}
+
+export function addCommonOptions(command: Command): Command {
+  return command
+    .option("--json", "one JSON object a line instead of text")
+    .option("--quiet", "results only")
+    .option("--threads <n>", "worker threads; never changes a result (default: all cores)", positiveInteger)
+    .option("--verbose", "on errors, show the stack");
+}
+
+export function addRecipeOptions(command: Command): Command {
+  return addCommonOptions(command)
+    .option("--set <key=value>", "override a key of the recipe, e.g. --set train.epochs=1 (repeatable)", collect, [] as string[])
+    .option("--layers <list>", "only these layers, e.g. 2,4", layerList)
+    .option("--runs <folder>", "where run folders lie", "runs")
+    .option("--overwrite", "make anew what was made with other inputs")
+    .option("--allow-other-bits", "resume training in another numeric class than it was begun in");
+}
+
+/** Command-line options as the pipeline takes them, with an abort signal wired to Ctrl-C. */
+export function pipelineOptions(options: RecipeOptions): PipelineOptions {
+  return {
+    runsFolder: options.runs,
+    layers: options.layers,
+    overwrite: options.overwrite,
+    allowOtherBits: options.allowOtherBits,
+    threads: options.threads,
+    signal: interruptSignal(),
+  };
+}
+
+/** Aborts on the first Ctrl-C (or SIGTERM), so that the current step is saved; a second one ends the process at once. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write("\nStopping after the current step …\n");
+    controller.abort();
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  return controller.signal;
+}
+
+export function positiveInteger(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n <= 0) throw new InvalidArgumentError("a positive whole number is wanted");
+  return n;
+}
+
+function layerList(text: string): number[] {
+  return text.split(",").map((part) => {
+    const n = Number(part.trim());
+    if (part.trim() === "" || !Number.isInteger(n) || n < 0) throw new InvalidArgumentError("layer numbers are wanted, separated by commas: 2,4");
+    return n;
+  });
+}
+
+export function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}

@@ -1,0 +1,146 @@
+/**
+ * What every stage of a run has at hand: the recipe, the run's folders and state, and the expensive things (models,
+ * engines) opened once, on first use. Reports go to one listener; nothing here prints.
+ */
+import { join } from "node:path";
+import { RecipeError } from "../errors.ts";
+import { resolveSource } from "../hub/source.ts";
+import { selectEngine } from "../kernels/select.ts";
+import { chooseModelFiles } from "../models/layout.ts";
+import type { ResidualModel } from "../models/residual-model.ts";
+import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
+import { loadSae } from "../sae/load.ts";
+import type { Sae } from "../sae/sae.ts";
+import { fileIdentity } from "../storage/hash.ts";
+import type { ModelRecipe, Recipe } from "./recipe.ts";
+import { resolvePath } from "./recipe-file.ts";
+import type { ModelKey, RunDirectory } from "./run-directory.ts";
+import type { RunState } from "./run-state.ts";
+
+/** Progress of the unit at work. `total` null: unknown. `details`: what to show beside the bar. */
+export interface Progress {
+  readonly done: number;
+  readonly total: number | null;
+  /** what is counted: "tokens", "steps", "windows" … */
+  readonly unit: string;
+  readonly details?: Readonly<Record<string, number | string>>;
+}
+
+export type RunEvent =
+  | { readonly kind: "begin"; readonly unit: string; readonly title: string; readonly resumed: boolean }
+  | { readonly kind: "progress"; readonly unit: string; readonly progress: Progress }
+  | { readonly kind: "done"; readonly unit: string; readonly title: string; readonly seconds: number }
+  | { readonly kind: "skipped"; readonly unit: string; readonly title: string }
+  | { readonly kind: "note"; readonly message: string };
+
+export interface RunOptions {
+  readonly threads?: number;
+  readonly allowOtherBits?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: RunEvent) => void;
+}
+
+export class RunContext {
+  readonly recipe: Recipe;
+  /** relative paths in the recipe count from here */
+  readonly folder: string;
+  readonly dir: RunDirectory;
+  readonly state: RunState;
+  readonly options: RunOptions;
+  #engine: ReturnType<typeof selectEngine> | null = null;
+  readonly #models = new Map<ModelKey, Promise<ResidualModel>>();
+  readonly #saeFolders = new Map<number, Promise<string>>();
+
+  constructor(recipe: Recipe, folder: string, dir: RunDirectory, state: RunState, options: RunOptions) {
+    this.recipe = recipe;
+    this.folder = folder;
+    this.dir = dir;
+    this.state = state;
+    this.options = options;
+  }
+
+  emit(event: RunEvent): void {
+    this.options.onEvent?.(event);
+  }
+
+  /** The engine this machine runs, chosen once. */
+  engine(): ReturnType<typeof selectEngine> {
+    this.#engine ??= selectEngine(this.recipe.engine);
+    return this.#engine;
+  }
+
+  modelRecipe(key: ModelKey): ModelRecipe {
+    const model = key === "model" ? this.recipe.model : this.recipe.baseModel;
+    if (model === null) throw new RecipeError("the recipe names no baseModel");
+    return model;
+  }
+
+  /** Local folder of a model, downloaded first if it lies on the hub. */
+  modelFolder(key: ModelKey): Promise<string> {
+    const { source, dtype } = this.modelRecipe(key);
+    return resolveSource(resolvePath(source, this.folder), {
+      choose: (paths) => {
+        const { decoder, embed, data, config, tokenizer } = chooseModelFiles(paths, { dtype: dtype ?? undefined });
+        return [decoder, ...(embed === null ? [] : [embed]), ...data, ...config, ...tokenizer];
+      },
+      signal: this.options.signal,
+    });
+  }
+
+  /** The model, tapped at all layers of the recipe; opened once and kept until `close`. */
+  openModel(key: ModelKey): Promise<ResidualModel> {
+    let model = this.#models.get(key);
+    if (model === undefined) {
+      model = this.#openModel(key);
+      this.#models.set(key, model);
+    }
+    return model;
+  }
+
+  async #openModel(key: ModelKey): Promise<ResidualModel> {
+    const { device, dtype, threads } = this.modelRecipe(key);
+    const { openResidualModel } = await import("../models/open-model.ts");
+    return openResidualModel(await this.modelFolder(key), {
+      layers: [...this.recipe.layers].sort((a, b) => a - b),
+      device,
+      dtype: dtype ?? undefined,
+      threads: threads ?? this.options.threads,
+    });
+  }
+
+  /** Local folder of the SAE a layer starts from. */
+  saeFolder(layer: number): Promise<string> {
+    let folder = this.#saeFolders.get(layer);
+    if (folder === undefined) {
+      if (!("from" in this.recipe.sae)) throw new RecipeError("the recipe starts from scratch: there is no source SAE");
+      const location = this.recipe.sae.from.replaceAll("{layer}", String(layer));
+      folder = resolveSource(resolvePath(location, this.folder), { signal: this.options.signal });
+      this.#saeFolders.set(layer, folder);
+    }
+    return folder;
+  }
+
+  /** The source SAE of a layer, its hook point checked against the layer. @throws {RecipeError} it was made for another */
+  async sourceSae(layer: number): Promise<Sae> {
+    const sae = await loadSae(await this.saeFolder(layer));
+    const { hookName } = sae.config;
+    if (hookName !== null && !sameHook(hookName, canonicalHookName(layer))) {
+      throw new RecipeError(`the SAE for layer ${layer} says its hook point is ${hookName}`, "check sae.from and layers in the recipe");
+    }
+    return sae;
+  }
+
+  /** What tells a layer's source SAE apart: the identities of its files. */
+  async saeIdentity(layer: number): Promise<Record<string, string>> {
+    const folder = await this.saeFolder(layer);
+    const names = ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"];
+    const entries = await Promise.all(names.map(async (name) => [name, await fileIdentity(join(folder, name)).catch(() => "absent")]));
+    return Object.fromEntries(entries) as Record<string, string>;
+  }
+
+  async closeModels(): Promise<void> {
+    const open = [...this.#models.values()];
+    this.#models.clear();
+    for (const model of open) await (await model).close();
+  }
+}

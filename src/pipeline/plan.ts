@@ -1,0 +1,59 @@
+/**
+ * What a recipe will need before a byte is written: tokens, steps, disk and memory a stage. Sizes come from the recipe,
+ * from the source SAE's and the model's configuration where they are on this machine, and from nothing else; a size that
+ * cannot be known yet is null, and the print says so.
+ */
+import { readerBytes, storeBytes } from "../activations/plan.ts";
+import { trainingBytes } from "../train/memory.ts";
+import type { Recipe } from "./recipe.ts";
+
+/** Sizes that the recipe itself does not hold. */
+export interface KnownSizes {
+  readonly dIn: number | null;
+  readonly dSae: number | null;
+  /** bytes of the model's files */
+  readonly modelBytes: number | null;
+}
+
+export interface StagePlan {
+  readonly stage: string;
+  /** what it goes through, once for all layers */
+  readonly tokens: number;
+  readonly steps: number | null;
+  readonly diskBytes: number | null;
+  readonly memoryBytes: number | null;
+}
+
+/** Bytes a window's token costs on disk: id u32, keep u8, role u8, document u32. */
+const WINDOW_TOKEN_BYTES = 10;
+/** Node, libraries and buffers of a process that has just started. */
+const BASE_MEMORY = 250 * 1024 * 1024;
+
+/** The plan of a recipe, one entry a stage that takes noticeable time or space. */
+export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
+  const { dIn, dSae, modelBytes } = sizes;
+  const nLayers = recipe.layers.length;
+  const dtype = recipe.activations.dtype;
+  const heldOut = recipe.eval.sets.reduce((sum, set) => sum + (set.tokens ?? recipe.eval.tokens), 0);
+  const nModels = recipe.baseModel === null || !("from" in recipe.sae) ? 1 : 2;
+  const harvested = recipe.corpus.tokens + nModels * heldOut;
+  const store = (nRows: number) => (dIn === null ? null : nLayers * storeBytes({ nRows, dIn, dtype }));
+  const { batchTokens, epochs } = recipe.train;
+  const stepsPerEpoch = Math.max(1, Math.floor(recipe.corpus.tokens / batchTokens));
+  const weights = dIn === null || dSae === null ? null : 4 * (2 * dIn * dSae + dIn + 2 * dSae);
+  const training = dIn === null || dSae === null ? null : BASE_MEMORY + trainingBytes(dIn, dSae, batchTokens) + readerBytes({ nRows: recipe.corpus.tokens, dIn, dtype, batchTokens });
+  const evaluation = weights === null || dIn === null ? null : BASE_MEMORY + 2 * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
+  const polishSteps = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers) * recipe.polish.epochs * stepsPerEpoch;
+  const stages: StagePlan[] = [
+    { stage: "corpus", tokens: recipe.corpus.tokens + heldOut, steps: null, diskBytes: Math.ceil((recipe.corpus.tokens + heldOut) * 1.05) * WINDOW_TOKEN_BYTES, memoryBytes: BASE_MEMORY * 2 },
+    { stage: "harvest", tokens: harvested, steps: null, diskBytes: store(harvested), memoryBytes: modelBytes === null ? null : BASE_MEMORY + 2 * modelBytes + 512 * 1024 * 1024 },
+    { stage: "before", tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0, steps: null, diskBytes: 0, memoryBytes: evaluation },
+    // weights and both moments, kept at most four times
+    { stage: "train", tokens: nLayers * epochs * stepsPerEpoch * batchTokens, steps: nLayers * epochs * stepsPerEpoch, diskBytes: weights === null ? null : nLayers * 4 * 3 * weights, memoryBytes: training },
+    { stage: "export", tokens: heldOut * nLayers, steps: null, diskBytes: weights === null ? null : nLayers * weights, memoryBytes: evaluation },
+    { stage: "after", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
+    { stage: "polish", tokens: polishSteps * batchTokens, steps: polishSteps, diskBytes: weights === null || polishSteps === 0 ? 0 : 2 * 3 * weights, memoryBytes: polishSteps === 0 ? 0 : training },
+    { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
+  ];
+  return stages.filter(({ tokens }) => tokens > 0);
+}

@@ -1,0 +1,57 @@
+/** Invariant 8: before work starts, the memory and disk its stages need are held against what the machine has. */
+import { readdir, readFile, stat, statfs } from "node:fs/promises";
+import { freemem } from "node:os";
+import { join } from "node:path";
+import { ResourceError } from "../errors.ts";
+import type { RunContext } from "./context.ts";
+import { planRecipe } from "./plan.ts";
+import { knownSizes } from "./sizes.ts";
+import type { Unit } from "./stages/unit.ts";
+
+/** @throws {ResourceError} a stage that is still to be run needs more than there is, with what to change */
+export async function checkResources(context: RunContext, units: readonly Unit[]): Promise<void> {
+  const open = new Set(units.filter((unit) => context.state.units[unit.id]?.state !== "done").map(({ stage }) => stage));
+  if (open.size === 0) return;
+  const plans = planRecipe(context.recipe, await knownSizes(context, { download: false })).filter(({ stage }) => open.has(stage as Unit["stage"]));
+  const memory = await availableMemory();
+  for (const { stage, memoryBytes } of plans) {
+    if (memoryBytes !== null && memoryBytes > memory) {
+      throw new ResourceError(
+        `stage ${stage} needs about ${gigabytes(memoryBytes)} of memory, ${gigabytes(memory)} is free`,
+        "lower train.batchTokens, use a smaller SAE, or stop other programs",
+      );
+    }
+  }
+  const disk = await freeDisk(context.dir.root);
+  const present = await bytesUnder(context.dir.root);
+  const needed = plans.reduce((sum, { diskBytes }) => sum + (diskBytes ?? 0), 0) - present;
+  if (needed > disk) {
+    throw new ResourceError(
+      `the run needs about ${gigabytes(needed)} more disk, ${gigabytes(disk)} is free in ${context.dir.root}`,
+      "use --runs to choose another disk, fewer corpus.tokens, or fewer layers",
+    );
+  }
+}
+
+/** Bytes that can be allocated without swapping: the kernel's own estimate on Linux, free memory elsewhere. */
+export async function availableMemory(): Promise<number> {
+  const text = await readFile("/proc/meminfo", "utf8").catch(() => "");
+  const match = /^MemAvailable:\s+(\d+) kB/m.exec(text);
+  return match === null ? freemem() : Number(match[1]) * 1024;
+}
+
+export async function freeDisk(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
+/** Bytes that a run interrupted earlier already takes. */
+async function bytesUnder(folder: string): Promise<number> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  const sizes = entries.filter((entry) => entry.isFile()).map(async (entry) => (await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))).size);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}

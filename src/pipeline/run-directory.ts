@@ -1,0 +1,51 @@
+/** Where everything of a run lies. One run directory holds everything that came of a recipe; this is its only map. */
+import { join } from "node:path";
+import { canonicalHookName } from "../sae/hook-name.ts";
+
+/** Which model an activation came from. */
+export type ModelKey = "model" | "base";
+/** When an evaluation was made. `prepolish` keeps what a polished layer scored before its polish. */
+export type Phase = "before" | "after" | "prepolish";
+
+export class RunDirectory {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  get recipe(): string {
+    return join(this.root, "recipe.yaml");
+  }
+  get state(): string {
+    return join(this.root, "run.json");
+  }
+  get lock(): string {
+    return join(this.root, "run.lock");
+  }
+  get card(): string {
+    return join(this.root, "README.md");
+  }
+  /** The repository to publish: a card and one SAELens directory a layer. */
+  get repository(): string {
+    return join(this.root, "sae");
+  }
+  corpus(set: string): string {
+    return join(this.root, "corpus", set);
+  }
+  activations(model: ModelKey, set: string, layer: number): string {
+    return join(this.root, "activations", model, set, canonicalHookName(layer));
+  }
+  train(layer: number, polish: boolean): string {
+    return join(this.root, "train", `${canonicalHookName(layer)}${polish ? ".polish" : ""}`);
+  }
+  sae(id: string): string {
+    return join(this.repository, id);
+  }
+  evals(layer: number, phase: Phase): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.${phase}.json`);
+  }
+  verification(layer: number): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.verify.json`);
+  }
+}

@@ -1,0 +1,48 @@
+/** One process a run: a lock file with the owner's process id. A lock whose owner is gone (kill -9, power cut) is taken over. */
+import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { StateError } from "../errors.ts";
+
+/** Takes the lock; the returned function gives it back. @throws {StateError} a living process on this machine holds it */
+export async function lockRun(path: string): Promise<() => Promise<void>> {
+  await mkdir(dirname(path), { recursive: true });
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      const file = await open(path, "wx");
+      await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
+      await file.close();
+      return () => rm(path, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      await takeOverIfStale(path);
+    }
+  }
+  throw new StateError(`${path} cannot be taken`, "another process keeps taking it; wait, or choose another run name");
+}
+
+async function takeOverIfStale(path: string): Promise<void> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  let owner: { pid?: unknown; host?: unknown } = {};
+  try {
+    owner = JSON.parse(text || "{}") as typeof owner;
+  } catch {
+    // a torn lock: its writer died while writing it
+  }
+  if (typeof owner.pid === "number" && owner.host === hostname() && owner.pid !== process.pid && isAlive(owner.pid)) {
+    throw new StateError(`process ${owner.pid} is working on this run`, "wait for it, stop it, or give this run another name (--set name=…)");
+  }
+  if (typeof owner.host === "string" && owner.host !== hostname()) {
+    throw new StateError(`a process on ${owner.host} is working on this run`, `if it is not, delete ${path}`);
+  }
+  await rm(path, { force: true });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * `run.json`: what of a run is done. Work is divided into units ("train:4"); each records a hash of everything that
+ * decides its result and, once done, what came out. Starting, resuming and re-running ask the same question of it: is
+ * this unit done with these inputs? Rewritten atomically at every change.
+ */
+import { access } from "node:fs/promises";
+import { arch, cpus, platform, totalmem } from "node:os";
+import { StateError } from "../errors.ts";
+import { writeJson } from "../storage/atomic.ts";
+import { hashValue } from "../storage/hash.ts";
+import { readJsonIfPresent } from "../storage/json.ts";
+
+export interface UnitRecord {
+  readonly state: "running" | "done";
+  /** everything that decides the unit's result */
+  readonly inputs: unknown;
+  readonly inputsHash: string;
+  /** what later units depend on: hashes of manifests, identities */
+  readonly output: Readonly<Record<string, unknown>> | null;
+  readonly startedAt: string;
+  readonly finishedAt: string | null;
+  /** wall-clock seconds, added up over interruptions */
+  readonly seconds: number;
+}
+
+interface RunFile {
+  format: "lapidary-run";
+  version: 1;
+  name: string;
+  machine: Record<string, unknown>;
+  versions: Record<string, string>;
+  units: Record<string, UnitRecord>;
+}
+
+export class RunState {
+  readonly #path: string;
+  readonly #file: RunFile;
+
+  private constructor(path: string, file: RunFile) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  static async open(path: string, name: string, versions: Record<string, string>): Promise<RunState> {
+    const file = await readJsonIfPresent<RunFile>(path);
+    if (file !== undefined && (file.format !== "lapidary-run" || file.version !== 1)) {
+      throw new StateError(`${path} is not a run of this version of Lapidary`, "choose another name for the run");
+    }
+    const machine = { platform: platform(), arch: arch(), cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, memoryBytes: totalmem() };
+    return new RunState(path, { units: {}, ...file, format: "lapidary-run", version: 1, name, machine, versions });
+  }
+
+  get units(): Readonly<Record<string, UnitRecord>> {
+    return this.#file.units;
+  }
+
+  /** Output of a finished unit. @throws {StateError} it is not finished */
+  output(id: string): Readonly<Record<string, unknown>> {
+    const record = this.#file.units[id];
+    if (record?.state !== "done" || record.output === null) {
+      throw new StateError(`${id} has not been run yet`, "run the stages before it: leave out --only, or run them in order");
+    }
+    return record.output;
+  }
+
+  /** Is the unit done with exactly these inputs, and are its files still there? */
+  async isDone(id: string, inputs: unknown, files: readonly string[]): Promise<boolean> {
+    const record = this.#file.units[id];
+    if (record?.state !== "done" || record.inputsHash !== hashValue(inputs)) return false;
+    const present = await Promise.all(files.map((file) => access(file).then(() => true, () => false)));
+    return present.every(Boolean);
+  }
+
+  /** Keys whose values differ from those the unit was begun with; empty when it is new or unchanged. */
+  changes(id: string, inputs: unknown): string[] {
+    const record = this.#file.units[id];
+    if (record === undefined || record.inputsHash === hashValue(inputs)) return [];
+    return differences(record.inputs, JSON.parse(JSON.stringify(inputs)), "");
+  }
+
+  async begin(id: string, inputs: unknown): Promise<void> {
+    const inputsHash = hashValue(inputs);
+    const before = this.#file.units[id];
+    const seconds = before?.inputsHash === inputsHash && before.state === "running" ? before.seconds : 0;
+    this.#file.units[id] = { state: "running", inputs, inputsHash, output: null, startedAt: new Date().toISOString(), finishedAt: null, seconds };
+    await this.#save();
+  }
+
+  /** Adds up time of a unit that was interrupted. */
+  async pause(id: string, seconds: number): Promise<void> {
+    const record = this.#file.units[id];
+    this.#file.units[id] = { ...record, seconds: record.seconds + seconds };
+    await this.#save();
+  }
+
+  async finish(id: string, output: Readonly<Record<string, unknown>>, seconds: number): Promise<void> {
+    const record = this.#file.units[id];
+    this.#file.units[id] = { ...record, state: "done", output, finishedAt: new Date().toISOString(), seconds: record.seconds + seconds };
+    await this.#save();
+  }
+
+  /** Forgets units, so that they are made anew. */
+  async forget(ids: readonly string[]): Promise<void> {
+    for (const id of ids) delete this.#file.units[id];
+    await this.#save();
+  }
+
+  async #save(): Promise<void> {
+    await writeJson(this.#path, this.#file);
+  }
+}
+
+/** Paths at which two JSON values differ, with both values, for an error message. */
+function differences(a: unknown, b: unknown, path: string): string[] {
+  if (JSON.stringify(a) === JSON.stringify(b)) return [];
+  const isMap = (x: unknown): x is Record<string, unknown> => x !== null && typeof x === "object" && !Array.isArray(x);
+  if (isMap(a) && isMap(b)) {
+    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) => differences(a[key], b[key], path ? `${path}.${key}` : key));
+  }
+  const show = (x: unknown) => (x === undefined ? "absent" : JSON.stringify(x)).slice(0, 60);
+  return [`${path} ${show(a)} → ${show(b)}`];
+}

@@ -1,0 +1,163 @@
+/** Stage `card`: gathers what the run's result files say and writes the model card, in the run and in the repository. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type BeforeAfterRow, scoreOf } from "../../evals/table.ts";
+import type { WindowsManifest } from "../../corpus/windows.ts";
+import { StateError } from "../../errors.ts";
+import { type CardFacts, type CardLayer, renderCard } from "../../publish/card.ts";
+import { writeFileAtomically } from "../../storage/atomic.ts";
+import { readJson, readJsonIfPresent } from "../../storage/json.ts";
+import { inspectModel } from "../../models/inspect.ts";
+import { modelFiles } from "../model-identity.ts";
+import { loadSae } from "../../sae/load.ts";
+import type { Incident } from "../../train/progress.ts";
+import type { RunContext } from "../context.ts";
+import { setNames } from "./corpus.ts";
+import { type LayerEvals, readLayerEvals } from "./evaluate.ts";
+import { exportedId, publicName } from "./export.ts";
+import { isLayerPolished } from "./polish-choice.ts";
+import { trainConfig } from "./train.ts";
+import type { Unit } from "./unit.ts";
+import { softwareVersions } from "../versions.ts";
+
+export function cardUnit(context: RunContext): Unit {
+  const files = [context.dir.card, join(context.dir.repository, "README.md")];
+  return {
+    id: "card",
+    stage: "card",
+    layer: null,
+    title: "model card",
+    inputs: async () => ({ layers: finishedLayers(context).map((layer) => [layer, context.state.units[`verify:${layer}`]?.output ?? null, afterOutput(context, layer)]), output: context.recipe.output }),
+    files: () => files,
+    clear: async () => {
+      for (const file of files) await rm(file, { force: true });
+    },
+    async run() {
+      if (finishedLayers(context).length === 0) throw new StateError("no layer has been evaluated yet", "run the stages before the card first");
+      const card = renderCard(await cardFacts(context));
+      for (const file of files) await writeFileAtomically(file, card);
+      return {};
+    },
+  };
+}
+
+/** Layers of the recipe whose `after` is done. */
+export function finishedLayers(context: RunContext): number[] {
+  return context.recipe.layers.filter((layer) => context.state.units[`after:${layer}`]?.state === "done");
+}
+
+function afterOutput(context: RunContext, layer: number): unknown {
+  return context.state.units[`polish-after:${layer}`]?.output ?? context.state.output(`after:${layer}`);
+}
+
+/** Rows of the before/after table, one a finished layer. */
+export async function tableRows(context: RunContext): Promise<BeforeAfterRow[]> {
+  return Promise.all(
+    finishedLayers(context).map(async (layer) => {
+      const before = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "before"));
+      const after = await readLayerEvals(context.dir.evals(layer, "after"));
+      const pick = (evals: LayerEvals | undefined, model: "model" | "base") =>
+        (evals?.results ?? []).filter((entry) => entry.model === model).map(({ result }) => scoreOf(result));
+      return {
+        layer,
+        base: pick(before, "base"),
+        before: pick(before, "model"),
+        after: pick(after, "model"),
+        dead: after.deadInTraining,
+        belowGate: isBelowGate(context, after),
+      };
+    }),
+  );
+}
+
+/** Is the final VE of a layer below the recipe's gate on any set? */
+export function isBelowGate(context: RunContext, after: LayerEvals): boolean {
+  const { gate } = context.recipe.eval;
+  return gate !== null && after.results.some(({ result }) => !((result.metrics.ve.value ?? Number.NEGATIVE_INFINITY) >= gate));
+}
+
+/** Finished layers below the gate. */
+export async function layersBelowGate(context: RunContext): Promise<number[]> {
+  const evals = await Promise.all(finishedLayers(context).map((layer) => readLayerEvals(context.dir.evals(layer, "after"))));
+  return evals.filter((after) => isBelowGate(context, after)).map(({ layer }) => layer);
+}
+
+async function cardFacts(context: RunContext): Promise<CardFacts> {
+  const { recipe, dir } = context;
+  const [train, ...held] = await Promise.all(setNames(context).map((set) => readJson<WindowsManifest>(join(dir.corpus(set), "manifest.json"))));
+  const layers = await Promise.all(finishedLayers(context).map((layer) => cardLayer(context, layer)));
+  const first = await readLayerEvals(dir.evals(layers[0].layer, "after"));
+  const config = trainConfig(recipe);
+  const resampling = recipe.train.resampling;
+  return {
+    title: recipe.output.title ?? `${recipe.name}: SAEs for ${publicName(recipe.model.source)}`,
+    model: publicName(recipe.model.source),
+    modelFiles: modelFiles(await inspectModel(await context.modelFolder("model"), { dtype: recipe.model.dtype ?? undefined })),
+    baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
+    source: "from" in recipe.sae ? publicName(recipe.sae.from) : null,
+    license: recipe.output.license,
+    rows: await tableRows(context),
+    layers,
+    sets: held.map((set) => ({ name: set.set, nKept: set.nKept, sources: recipeLocations(context, set.set) })),
+    training: {
+      sources: recipe.corpus.sources.map(({ name, kind, location }) => ({
+        name,
+        kind,
+        location: publicName(location),
+        nKept: train.sources.find((source) => source.name === name)?.nKept ?? 0,
+      })),
+      nKept: train.nKept,
+      epochs: config.epochs,
+      batchTokens: config.batchTokens,
+      lr: config.schedule.lr,
+      schedule: config.schedule.name,
+      thresholdLr: recipe.train.thresholdLr,
+      auxCoefficient: recipe.train.auxCoefficient,
+      resampling: resampling === null ? "off" : `at epoch boundaries, newcomers at ${resampling.scale} of the live median`,
+      deadAfterTokens: config.deadAfterTokens,
+      polish: `${recipe.polish.epochs} epoch${recipe.polish.epochs > 1 ? "s" : ""} at ${recipe.polish.lr}, no resampling`,
+    },
+    contextSize: recipe.contextSize,
+    prependBos: recipe.corpus.prependBos,
+    excluded: train.excludedTokenIds,
+    packing: recipe.corpus.packing,
+    gate: recipe.eval.gate,
+    seed: recipe.seed,
+    definitions: Object.fromEntries(Object.entries(first.results[0].result.metrics).map(([name, { definition }]) => [name, definition])),
+    software: await softwareVersions(),
+  };
+}
+
+function recipeLocations(context: RunContext, set: string): string[] {
+  return context.recipe.eval.sets.find(({ name }) => name === set)?.sources.map(({ location }) => publicName(location)) ?? [];
+}
+
+async function cardLayer(context: RunContext, layer: number): Promise<CardLayer> {
+  const after = await readLayerEvals(context.dir.evals(layer, "after"));
+  const prepolish = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "prepolish"));
+  const trained = context.state.output(`train:${layer}`) as { steps: number; tokens: number; threshold: number; incidents: Incident[] };
+  const polished = isLayerPolished(context, layer);
+  const polish = polished ? (context.state.output(`polish:${layer}`) as typeof trained) : null;
+  const id = exportedId(context, layer);
+  const { config } = await loadSae(context.dir.sae(id));
+  const facts = (config.metadata.lapidary ?? {}) as { k: number; matryoshka_widths: number[] };
+  return {
+    layer,
+    id,
+    hookName: config.hookName ?? after.hookName,
+    k: facts.k,
+    dIn: config.dIn,
+    dSae: config.dSae,
+    widths: facts.matryoshka_widths,
+    threshold: polish?.threshold ?? trained.threshold,
+    steps: trained.steps + (polish?.steps ?? 0),
+    tokens: trained.tokens + (polish?.tokens ?? 0),
+    polished,
+    belowGate: isBelowGate(context, after),
+    verified: context.state.units[`verify:${layer}`]?.state === "done",
+    deadInTraining: after.deadInTraining ?? 0,
+    neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
+    incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
+    beforePolish: polished && prepolish !== undefined ? Object.fromEntries(prepolish.results.map(({ set, result }) => [set, result.metrics.ve.value])) : null,
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Stage `export`: the trained SAE in its inference form, as a SAELens directory. Firing frequencies over all held-out
+ * sets together go into `sparsity.safetensors`, so they are measured here, before the directory appears as a whole.
+ */
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { openActivationStore } from "../../activations/store.ts";
+import { evaluate } from "../../evals/evaluate.ts";
+import { log10Frequencies } from "../../evals/firing.ts";
+import { toInferenceForm } from "../../sae/convert.ts";
+import { canonicalHookName } from "../../sae/hook-name.ts";
+import { openInference } from "../../sae/inference.ts";
+import type { Sae, TrainingSae } from "../../sae/sae.ts";
+import { saveSae } from "../../sae/save.ts";
+import { hashFile } from "../../storage/hash.ts";
+import { trainedSae } from "../../train/final-checkpoint.ts";
+import type { Progress, RunContext } from "../context.ts";
+import { heldOutPairs } from "./harvest.ts";
+import { isLayerPolished } from "./polish-choice.ts";
+import type { Unit } from "./unit.ts";
+
+export function exportUnit(context: RunContext, layer: number, polished: boolean): Unit {
+  const trainUnit = polished ? `polish:${layer}` : `train:${layer}`;
+  return {
+    id: polished ? `polish-export:${layer}` : `export:${layer}`,
+    stage: polished ? "polish" : "export",
+    layer,
+    title: `export ${polished ? "polished " : ""}layer ${layer}`,
+    inputs: async () => ({
+      checkpoint: context.state.output(trainUnit).checkpoint,
+      output: context.recipe.output,
+      stores: heldOutPairs(context, ["model"]).map(({ set }) => context.state.output(`harvest:model:${set}`).stores),
+    }),
+    files: () => [context.dir.repository],
+    isWanted: async () => !polished || isLayerPolished(context, layer),
+    clear: async () => {
+      const { id } = (context.state.units[polished ? `polish-export:${layer}` : `export:${layer}`]?.output ?? {}) as { id?: string };
+      if (id !== undefined) await rm(context.dir.sae(id), { recursive: true, force: true });
+    },
+    async run(report) {
+      const training = await trainedSae(context.dir.train(layer, polished));
+      const sae = await inferenceSae(context, layer, training);
+      const id = exportName(context, layer, training.form.k);
+      const sparsity = await measureFrequencies(context, layer, sae, report);
+      await saveSae(context.dir.sae(id), sae, { sparsity, extraMetadata: lineage(context, layer, training, polished) });
+      const names = (await readdir(context.dir.sae(id))).sort();
+      const files = await Promise.all(names.map(async (name) => [name, await hashFile(join(context.dir.sae(id), name))]));
+      return { id, files: Object.fromEntries(files) as Record<string, string> };
+    },
+  };
+}
+
+/** Folder name of a layer's SAE in the repository, e.g. btk-mat-layer-4-k-32. */
+export function exportName(context: RunContext, layer: number, k: number): string {
+  return context.recipe.output.id.replaceAll("{layer}", String(layer)).replaceAll("{k}", String(k));
+}
+
+/** The same, of an SAE that has been exported. */
+export function exportedId(context: RunContext, layer: number): string {
+  return context.state.output(`export:${layer}`).id as string;
+}
+
+async function inferenceSae(context: RunContext, layer: number, training: TrainingSae): Promise<Sae> {
+  const source = "from" in context.recipe.sae ? await context.sourceSae(layer) : null;
+  return toInferenceForm(training, {
+    metadata: source?.config.metadata ?? {},
+    runnerConfig: source?.runnerConfig ?? null,
+    hookName: source?.config.hookName ?? canonicalHookName(layer),
+    modelName: context.recipe.model.source.replace(/^hf:/, "").split("/").slice(-2).join("/"),
+    contextSize: context.recipe.contextSize,
+    prependBos: context.recipe.corpus.prependBos,
+  });
+}
+
+/** log10 firing frequency over all held-out sets of the model together, floor −10; [dSae] */
+async function measureFrequencies(context: RunContext, layer: number, sae: Sae, report: (progress: Progress) => void): Promise<Float32Array> {
+  const engine = await context.engine();
+  const inference = await openInference(sae, engine.create, { threads: context.options.threads });
+  const counts = new Float64Array(sae.config.dSae);
+  let nTokens = 0;
+  try {
+    for (const { set } of heldOutPairs(context, ["model"])) {
+      const store = await openActivationStore(context.dir.activations("model", set, layer));
+      const { firingCounts } = await evaluate(inference, store, {
+        signal: context.options.signal,
+        onProgress: ({ done, total }) => report({ done, total, unit: "tokens", details: { set } }),
+      });
+      firingCounts.forEach((count, i) => {
+        counts[i] += count;
+      });
+      nTokens += store.nRows;
+      await store.close();
+    }
+  } finally {
+    await inference.dispose();
+  }
+  return log10Frequencies(counts, nTokens);
+}
+
+/** What continuing the training did, for `cfg.json`'s metadata. */
+function lineage(context: RunContext, layer: number, training: TrainingSae, polished: boolean): Record<string, unknown> {
+  const { recipe } = context;
+  const trained = context.state.output(`train:${layer}`);
+  return {
+    lapidary: {
+      continued_from: "from" in recipe.sae ? { source: publicName(recipe.sae.from.replaceAll("{layer}", String(layer))) } : null,
+      model: publicName(recipe.model.source),
+      base_model: recipe.baseModel && publicName(recipe.baseModel.source),
+      layer,
+      architecture: training.form.widths.length > 1 ? "matryoshka_batchtopk" : training.form.selection.replace("-", ""),
+      k: training.form.k,
+      matryoshka_widths: training.form.widths,
+      topk_threshold: training.threshold,
+      steps: trained.steps,
+      training_tokens: trained.tokens,
+      polish_steps: polished ? context.state.output(`polish:${layer}`).steps : 0,
+      lr: recipe.train.lr,
+      batch_tokens: recipe.train.batchTokens,
+      corpus: recipe.corpus.sources.map(({ name, kind, location, weight }) => ({ name, kind, location: publicName(location), weight })),
+      packing: recipe.corpus.packing,
+      context_size: recipe.contextSize,
+      prepend_bos: recipe.corpus.prependBos,
+      exclude_special_tokens: recipe.corpus.excludeSpecialTokens,
+      seed: recipe.seed,
+    },
+  };
+}
+
+/** A hub id as it is; of a local path only the last two parts: a card must not tell where on a disk things lay. */
+export function publicName(location: string): string {
+  return location.startsWith("hf:") ? location.slice(3) : location.split(/[\\/]/).filter((part) => part !== ".." && part !== ".").slice(-2).join("/");
+}

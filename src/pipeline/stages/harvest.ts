@@ -1,0 +1,101 @@
+/** Stage `harvest`: every set through the model, and the held-out sets through the base model too, all layers in one pass. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { openWriter } from "../../activations/writer.ts";
+import { openWindowSet } from "../../corpus/window-set.ts";
+import { harvest, planHarvest } from "../../harvest/harvest.ts";
+import { inspectModel } from "../../models/inspect.ts";
+import { modelFiles } from "../model-identity.ts";
+import { canonicalHookName } from "../../sae/hook-name.ts";
+import { hashFile } from "../../storage/hash.ts";
+import type { RunContext } from "../context.ts";
+import type { ModelKey } from "../run-directory.ts";
+import { setNames } from "./corpus.ts";
+import type { Unit } from "./unit.ts";
+
+/** Which (model, set) pairs are harvested. */
+export function harvestPairs(context: RunContext): { model: ModelKey; set: string }[] {
+  const sets = setNames(context);
+  const base = context.recipe.baseModel === null || !("from" in context.recipe.sae) ? [] : sets.slice(1);
+  return [...sets.map((set) => ({ model: "model" as const, set })), ...base.map((set) => ({ model: "base" as const, set }))];
+}
+
+/** Held-out (model, set) pairs, in the order of the recipe. */
+export function heldOutPairs(context: RunContext, models: readonly ModelKey[]): { model: ModelKey; set: string }[] {
+  const pairs = harvestPairs(context).filter(({ set }) => set !== "train");
+  return models.flatMap((model) => pairs.filter((pair) => pair.model === model));
+}
+
+export function harvestUnits(context: RunContext): Unit[] {
+  const layers = [...context.recipe.layers].sort((a, b) => a - b);
+  return harvestPairs(context).map(({ model, set }) => ({
+    id: `harvest:${model}:${set}`,
+    stage: "harvest" as const,
+    layer: null,
+    title: `harvest ${set} from ${model === "model" ? "the model" : "the base model"}`,
+    inputs: () => harvestInputs(context, model, set),
+    files: () => layers.map((layer) => join(context.dir.activations(model, set, layer), "manifest.json")),
+    async clear() {
+      for (const layer of layers) await rm(context.dir.activations(model, set, layer), { recursive: true, force: true });
+    },
+    async run(report) {
+      const opened = await context.openModel(model);
+      const windows = await openWindowSet(context.dir.corpus(set));
+      const plan = planHarvest({
+        contextSize: windows.manifest.contextSize,
+        dIn: opened.info.dIn,
+        nLayers: layers.length,
+        oneByOne: opened.info.dynamicQuantization,
+      });
+      const writers = await Promise.all(
+        layers.map(async (layer) =>
+          openWriter(context.dir.activations(model, set, layer), {
+            dtype: context.recipe.activations.dtype,
+            dIn: opened.info.dIn,
+            hookName: canonicalHookName(layer),
+            set,
+            provenance: {
+              model: opened.info,
+              windows: await hashFile(join(windows.dir, "manifest.json")),
+              nWindows: windows.manifest.nWindows,
+              contextSize: windows.manifest.contextSize,
+              ...plan,
+            },
+          }),
+        ),
+      );
+      await harvest({
+        model: opened,
+        windows,
+        writers,
+        plan,
+        signal: context.options.signal,
+        onProgress: ({ windows: done, totalWindows, tokens }) =>
+          report({ done, total: totalWindows, unit: "windows", details: { tokens } }),
+      });
+      const hashes = layers.map(async (layer) => [
+        canonicalHookName(layer),
+        await hashFile(join(context.dir.activations(model, set, layer), "manifest.json")),
+      ]);
+      return { stores: Object.fromEntries(await Promise.all(hashes)) as Record<string, string>, perWindow: opened.info.dynamicQuantization };
+    },
+  }));
+}
+
+async function harvestInputs(context: RunContext, model: ModelKey, set: string): Promise<Record<string, unknown>> {
+  const { dtype, device } = context.modelRecipe(model);
+  const info = await inspectModel(await context.modelFolder(model), { dtype: dtype ?? undefined });
+  return {
+    corpus: context.state.output(`corpus:${set}`).manifest,
+    model: modelFiles(info),
+    device,
+    layers: [...context.recipe.layers].sort((a, b) => a - b),
+    dtype: context.recipe.activations.dtype,
+  };
+}
+
+/** Hash of the manifest of one store, as the harvest recorded it. */
+export function storeHash(context: RunContext, model: ModelKey, set: string, layer: number): string {
+  const { stores } = context.state.output(`harvest:${model}:${set}`) as { stores: Record<string, string> };
+  return stores[canonicalHookName(layer)];
+}

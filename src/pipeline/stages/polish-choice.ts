@@ -1,0 +1,15 @@
+/** Which layers are polished: none, those below the gate, or all, as the recipe says. */
+import type { RunContext } from "../context.ts";
+import type { Recipe } from "../recipe.ts";
+
+/** `worstVe`: the least VE of the layer's `after` result over the held-out sets. */
+export function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): boolean {
+  const { when, layers } = recipe.polish;
+  if (when === "never" || (layers !== null && !layers.includes(layer))) return false;
+  return when === "always" || (recipe.eval.gate !== null && worstVe < recipe.eval.gate);
+}
+
+/** The same, from what `after` recorded in this run. @throws {StateError} `after` has not been run */
+export function isLayerPolished(context: RunContext, layer: number): boolean {
+  return isPolishWanted(context.recipe, layer, context.state.output(`after:${layer}`).worstVe as number);
+}

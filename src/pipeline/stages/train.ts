@@ -1,0 +1,182 @@
+/** Stages `train` and `polish`: an SAE a layer, from the source (or from scratch), on the training activations. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { openActivationStore } from "../../activations/store.ts";
+import { initTrainingSae } from "../../sae/init.ts";
+import { warmStart } from "../../sae/warm-start.ts";
+import { hashFile } from "../../storage/hash.ts";
+import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
+import { trainedSae } from "../../train/final-checkpoint.ts";
+import type { TrainStart } from "../../train/options.ts";
+import { train } from "../../train/trainer.ts";
+import type { Progress, RunContext } from "../context.ts";
+import type { Recipe, ScheduleRecipe } from "../recipe.ts";
+import { setNames } from "./corpus.ts";
+import { storeHash } from "./harvest.ts";
+import { isLayerPolished } from "./polish-choice.ts";
+import type { Unit } from "./unit.ts";
+
+export function trainUnit(context: RunContext, layer: number): Unit {
+  const { recipe, dir } = context;
+  return {
+    id: `train:${layer}`,
+    stage: "train",
+    layer,
+    title: `train layer ${layer}`,
+    inputs: async () => ({
+      ...trainingInputs(context, layer),
+      start: "from" in recipe.sae ? { ...recipe.sae, from: await context.saeIdentity(layer) } : recipe.sae,
+      train: recipe.train,
+    }),
+    files: () => [dir.train(layer, false)],
+    clear: () => rm(dir.train(layer, false), { recursive: true, force: true }),
+    run: (report) =>
+      runTraining(context, layer, { dir: dir.train(layer, false), config: trainConfig(recipe), start: () => startOf(context, layer), report }),
+  };
+}
+
+/** A further epoch or more at its own learning rate, without resampling, from where training ended. */
+export function polishUnit(context: RunContext, layer: number): Unit {
+  const { recipe, dir } = context;
+  return {
+    id: `polish:${layer}`,
+    stage: "polish",
+    layer,
+    title: `polish layer ${layer}`,
+    inputs: async () => ({
+      ...trainingInputs(context, layer),
+      trained: context.state.output(`train:${layer}`).checkpoint,
+      polish: recipe.polish,
+    }),
+    files: () => [dir.train(layer, true)],
+    isWanted: async () => isLayerPolished(context, layer),
+    clear: () => rm(dir.train(layer, true), { recursive: true, force: true }),
+    run: (report) =>
+      runTraining(context, layer, {
+        dir: dir.train(layer, true),
+        config: polishConfig(recipe),
+        start: async () => {
+          const { form, weights, threshold } = await trainedSae(dir.train(layer, false));
+          return { form, weights: async () => weights, threshold };
+        },
+        report,
+      }),
+  };
+}
+
+/** The recipe's training options as the trainer takes them. */
+export function trainConfig(recipe: Recipe): TrainConfig {
+  const { train } = recipe;
+  return {
+    seed: recipe.seed,
+    batchTokens: train.batchTokens,
+    epochs: train.epochs,
+    schedule: scheduleConfig(train),
+    beta1: train.beta1,
+    beta2: train.beta2,
+    epsilon: train.epsilon,
+    clipNorm: train.clipNorm,
+    deadAfterTokens: train.deadAfterTokens ?? 1000 * train.batchTokens,
+    resampling: train.resampling,
+    guard: train.guard,
+    checkpointEverySteps: train.checkpointEverySteps,
+    logEverySteps: train.logEverySteps,
+  };
+}
+
+export function polishConfig(recipe: Recipe): TrainConfig {
+  const { polish } = recipe;
+  return { ...trainConfig(recipe), epochs: polish.epochs, schedule: scheduleConfig(polish), resampling: null };
+}
+
+function scheduleConfig(from: ScheduleRecipe): ScheduleConfig {
+  const { lr, lrEnd, schedule, warmUpSteps, decaySteps, nCycles } = from;
+  return { name: schedule, lr, lrEnd: lrEnd ?? lr / 10, warmUpSteps, decaySteps, nCycles };
+}
+
+/** Where a layer's training starts: the source SAE folded to its training form, or fresh weights. */
+async function startOf(context: RunContext, layer: number): Promise<TrainStart> {
+  const { recipe } = context;
+  const { k, widths, rescaleActsByDecoderNorm, auxCoefficient, thresholdLr } = recipe.train;
+  if ("from" in recipe.sae) {
+    const started = warmStart(await context.sourceSae(layer), {
+      k: k ?? undefined,
+      widths: widths ?? undefined,
+      rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? undefined,
+      auxCoefficient,
+      thresholdLr,
+      zeroDecoderRows: recipe.sae.zeroDecoderRows,
+      seed: recipe.seed,
+    });
+    return { form: started.form, weights: async () => started.weights, threshold: started.threshold, thresholdSpread: started.thresholdSpread };
+  }
+  const { scratch } = recipe.sae;
+  const store = await openActivationStore(context.dir.activations("model", "train", layer));
+  const { dIn } = store;
+  await store.close();
+  const fresh = initTrainingSae({
+    dIn,
+    dSae: scratch.dSae,
+    seed: recipe.seed,
+    decoderInitNorm: scratch.decoderInitNorm,
+    form: {
+      selection: "batch-topk",
+      k: k ?? 0,
+      widths: widths ?? [scratch.dSae],
+      applyBDecToInput: scratch.applyBDecToInput,
+      rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? true,
+      auxCoefficient,
+      thresholdLr,
+    },
+  });
+  return { form: fresh.form, weights: async () => fresh.weights, threshold: fresh.threshold };
+}
+
+interface TrainingRun {
+  readonly dir: string;
+  readonly config: TrainConfig;
+  readonly start: () => Promise<TrainStart>;
+  readonly report: (progress: Progress) => void;
+}
+
+async function runTraining(context: RunContext, layer: number, { dir, config, start, report }: TrainingRun): Promise<Record<string, unknown>> {
+  const store = await openActivationStore(context.dir.activations("model", "train", layer));
+  const guardSet = guardSetName(context);
+  const guardStore = config.guard === null || guardSet === null ? null : await openActivationStore(context.dir.activations("model", guardSet, layer));
+  const engine = await context.engine();
+  try {
+    const outcome = await train({
+      config,
+      dir,
+      identity: trainingInputs(context, layer),
+      store,
+      guardStore,
+      start: await start(),
+      createEngine: engine.create,
+      allowOtherBits: context.options.allowOtherBits,
+      threads: context.options.threads,
+      signal: context.options.signal,
+      onProgress: ({ step, totalSteps, loss, ve, l0, threshold, dead, tokensPerSecond }) =>
+        report({ done: step, total: totalSteps, unit: "steps", details: { "tok/s": Math.round(tokensPerSecond), loss, ve, l0, threshold, dead } }),
+    });
+    const { finalCheckpointDir, seconds: _seconds, ...facts } = outcome;
+    return { ...facts, checkpoint: await hashFile(join(finalCheckpointDir, "checkpoint.json")) };
+  } finally {
+    await store.close();
+    await guardStore?.close();
+  }
+}
+
+/** The guard watches the first held-out set. */
+function guardSetName(context: RunContext): string | null {
+  return setNames(context)[1] ?? null;
+}
+
+function trainingInputs(context: RunContext, layer: number): Record<string, unknown> {
+  const guardSet = guardSetName(context);
+  return {
+    store: storeHash(context, "model", "train", layer),
+    guardStore: context.recipe.train.guard === null || guardSet === null ? null : storeHash(context, "model", guardSet, layer),
+    seed: context.recipe.seed,
+  };
+}

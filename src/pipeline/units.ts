@@ -1,0 +1,23 @@
+/** The units of a run in the order they are done: whole layers one after the other, so that the first result comes early. */
+import type { RunContext } from "./context.ts";
+import { cardUnit } from "./stages/card.ts";
+import { corpusUnits } from "./stages/corpus.ts";
+import { afterUnit, beforeUnits } from "./stages/evaluate.ts";
+import { exportUnit } from "./stages/export.ts";
+import { harvestUnits } from "./stages/harvest.ts";
+import { polishUnit, trainUnit } from "./stages/train.ts";
+import type { Unit } from "./stages/unit.ts";
+import { verifyUnit } from "./stages/verify.ts";
+
+export function listUnits(context: RunContext, layers: readonly number[]): Unit[] {
+  const perLayer = layers.flatMap((layer) => [
+    trainUnit(context, layer),
+    exportUnit(context, layer, false),
+    afterUnit(context, layer, false),
+    polishUnit(context, layer),
+    exportUnit(context, layer, true),
+    afterUnit(context, layer, true),
+    verifyUnit(context, layer),
+  ]);
+  return [...corpusUnits(context), ...harvestUnits(context), ...beforeUnits(context, layers), ...perLayer, cardUnit(context)];
+}

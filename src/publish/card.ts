@@ -1,0 +1,206 @@
+/**
+ * The model card: Markdown made from measured numbers alone. `CardFacts` is filled from result files by the pipeline;
+ * nothing in a card is written by hand, and what was not measured is not claimed.
+ */
+import { type BeforeAfterRow, formatBeforeAfterMarkdown } from "../evals/table.ts";
+import type { Incident } from "../train/progress.ts";
+
+export interface CardLayer {
+  readonly layer: number;
+  readonly id: string;
+  readonly hookName: string;
+  readonly k: number;
+  readonly dIn: number;
+  readonly dSae: number;
+  readonly widths: readonly number[];
+  readonly threshold: number;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly polished: boolean;
+  readonly belowGate: boolean;
+  readonly verified: boolean;
+  /** dead by training's definition */
+  readonly deadInTraining: number;
+  /** held-out set → latents that never fired on it */
+  readonly neverFired: Readonly<Record<string, number>>;
+  readonly incidents: readonly Incident[];
+  /** results before a polish, set → VE */
+  readonly beforePolish: Readonly<Record<string, number | null>> | null;
+}
+
+export interface CardFacts {
+  readonly title: string;
+  readonly model: string;
+  readonly modelFiles: readonly { readonly name: string; readonly sha256: string | null; readonly bytes: number }[];
+  readonly baseModel: string | null;
+  readonly source: string | null;
+  readonly license: string | null;
+  readonly rows: readonly BeforeAfterRow[];
+  readonly layers: readonly CardLayer[];
+  readonly sets: readonly { readonly name: string; readonly nKept: number; readonly sources: readonly string[] }[];
+  readonly training: {
+    readonly sources: readonly { readonly name: string; readonly kind: string; readonly location: string; readonly nKept: number }[];
+    readonly nKept: number;
+    readonly epochs: number;
+    readonly batchTokens: number;
+    readonly lr: number;
+    readonly schedule: string;
+    readonly thresholdLr: number;
+    readonly auxCoefficient: number;
+    readonly resampling: string;
+    readonly deadAfterTokens: number;
+    readonly polish: string;
+  };
+  readonly contextSize: number;
+  readonly prependBos: boolean;
+  readonly excluded: readonly number[];
+  readonly packing: string;
+  readonly gate: number | null;
+  readonly seed: number;
+  readonly definitions: Readonly<Record<string, string>>;
+  readonly software: Readonly<Record<string, string>>;
+}
+
+/** The whole card. */
+export function renderCard(facts: CardFacts): string {
+  return [
+    frontMatter(facts),
+    `# ${facts.title}`,
+    introduction(facts),
+    "## Does it fit?",
+    formatBeforeAfterMarkdown(facts.rows, { model: facts.model }),
+    gateNote(facts),
+    definitions(facts),
+    "## Use",
+    usage(facts),
+    "## How it was trained",
+    training(facts),
+    "## Dead latents",
+    deadLatents(facts),
+    "## Incidents",
+    incidents(facts),
+    "## Lineage and licence",
+    lineage(facts),
+    "## Limitations",
+    limitations(facts),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")
+    .concat("\n");
+}
+
+function frontMatter(facts: CardFacts): string {
+  const lines = ["library_name: saelens", "tags:", "- sparse-autoencoder", "- interpretability", "- lapidary"];
+  if (facts.license !== null) lines.unshift(`license: ${JSON.stringify(facts.license)}`);
+  if (/^[\w.-]+\/[\w.-]+$/.test(facts.model)) lines.push(`base_model: ${JSON.stringify(facts.model)}`);
+  return `---\n${lines.join("\n")}\n---`;
+}
+
+function introduction({ model, source, layers, baseModel }: CardFacts): string {
+  const list = layers.map(({ layer }) => layer).join(", ");
+  const start = source === null ? "trained from scratch" : `continued from ${code(source)}${baseModel === null ? "" : `, which was made for ${code(baseModel)}`}`;
+  return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. Every number below was measured on texts the training did not see.`;
+}
+
+function gateNote({ layers, gate }: CardFacts): string {
+  const below = layers.filter(({ belowGate }) => belowGate);
+  if (below.length === 0 || gate === null) return "";
+  return `**Below the gate.** The recipe asks for VE ≥ ${gate} on every set; layer${below.length > 1 ? "s" : ""} ${below.map(({ layer }) => layer).join(", ")} did not reach it. Treat ${below.length > 1 ? "them" : "it"} as unfinished.`;
+}
+
+function definitions({ definitions: all, sets }: CardFacts): string {
+  const metrics = Object.entries(all).map(([name, definition]) => `- **${name}**: ${definition}`);
+  const held = sets.map(({ name, nKept, sources }) => `- **${name}**: ${thousands(nKept)} tokens of ${sources.map(code).join(", ")}`);
+  return `Metrics:\n\n${metrics.join("\n")}\n\nHeld-out sets, disjoint from the training documents:\n\n${held.join("\n")}`;
+}
+
+function usage({ layers, prependBos, excluded }: CardFacts): string {
+  const { id, hookName } = layers[0];
+  return `With [SAELens](https://github.com/decoderesearch/SAELens):
+
+\`\`\`python
+from sae_lens import SAE
+sae = SAE.load_from_disk("${id}")   # the folder in this repository
+latents = sae.encode(residual)      # residual: output of the hook point ${hookName}
+\`\`\`
+
+With Lapidary:
+
+\`\`\`sh
+lapidary inspect ${id}
+lapidary eval ${id} --model <model folder or hub id> --text some.txt
+\`\`\`
+
+Inputs are residual-stream activations at the **output** of the decoder layer. ${prependBos ? "A BOS token was prepended to every window" : "No BOS token was prepended"}, and positions holding the token ids ${excluded.join(", ") || "(none)"} were excluded from training and evaluation: on those positions the SAE is untrained.`;
+}
+
+function training({ training: t, layers, contextSize, packing, seed }: CardFacts): string {
+  const sources = t.sources.map(({ name, kind, location, nKept }) => `| ${name} | ${kind} | ${code(location)} | ${thousands(nKept)} |`);
+  const perLayer = layers.map(
+    (l) => `| ${l.layer} | ${code(l.id)} | ${l.dIn} | ${thousands(l.dSae)} | ${l.k} | ${l.widths.map(thousands).join(" / ")} | ${thousands(l.steps)} | ${thousands(l.tokens)} | ${l.threshold.toFixed(4)} |`,
+  );
+  const polished = layers.filter(({ beforePolish }) => beforePolish !== null);
+  const polish = polished.map(
+    ({ layer, beforePolish }) =>
+      `Layer ${layer} was polished (${t.polish}). VE before the polish: ${Object.entries(beforePolish ?? {})
+        .map(([set, ve]) => `${set} ${ve?.toFixed(4) ?? "undefined"}`)
+        .join(", ")}.`,
+  );
+  return `Matryoshka batch-topk objective, Adam, ${t.schedule} from ${t.lr}, ${thousands(t.batchTokens)} tokens a batch, ${t.epochs} epoch${t.epochs > 1 ? "s" : ""} over ${thousands(t.nKept)} kept tokens; threshold EMA ${t.thresholdLr}; auxiliary loss ${t.auxCoefficient === 0 ? "off" : t.auxCoefficient}; resampling ${t.resampling}; seed ${seed}. Context ${contextSize} tokens, ${packing === "saelens" ? "documents concatenated" : "one document a window"}.
+
+| source | kind | from | kept tokens |
+|---|---|---|---|
+${sources.join("\n")}
+
+| layer | folder | d_in | d_sae | k | widths | steps | tokens seen | threshold |
+|---|---|---|---|---|---|---|---|---|
+${perLayer.join("\n")}${polish.length > 0 ? `\n\n${polish.join("\n")}` : ""}`;
+}
+
+function deadLatents({ layers, sets, training: t }: CardFacts): string {
+  const names = sets.map(({ name }) => name);
+  const rows = layers.map(
+    (l) => `| ${l.layer} | ${thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
+  );
+  return `Two numbers that are often confused. *Dead in training*: did not fire in the last ${thousands(t.deadAfterTokens)} training tokens. *Never fired*: no activation above the threshold on a held-out set; rare latents count here without being dead.
+
+| layer | dead in training | ${names.map((name) => `never fired: ${name}`).join(" | ")} |
+|---|---|${names.map(() => "---|").join("")}
+${rows.join("\n")}`;
+}
+
+function incidents({ layers }: CardFacts): string {
+  const lines = layers.flatMap(({ layer, incidents: list }) => list.map(({ step, what }) => `- Layer ${layer}, step ${step}: ${what}`));
+  return lines.length === 0 ? "None: the guard did not have to step in." : lines.join("\n");
+}
+
+function lineage({ source, license, model, modelFiles, software }: CardFacts): string {
+  const files = modelFiles.map(({ name, sha256, bytes }) => `- ${code(name)}: ${sha256 === null ? `${thousands(bytes)} bytes` : `sha-256 ${code(sha256)}`}`);
+  return `${source === null ? "Trained from scratch." : `Continued from ${code(source)}.`} Licence: ${license ?? "not stated; the source SAE's and the model's terms apply"}. Activations were harvested from ${code(model)}, files:
+
+${files.join("\n")}
+
+Software: ${Object.entries(software)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ")}.`;
+}
+
+function limitations({ sets, contextSize, layers }: CardFacts): string {
+  const lines = [
+    `- Measured on ${sets.map(({ name }) => code(name)).join(", ")} only; on other texts, languages or contexts longer than ${thousands(contextSize)} tokens the fit was not measured.`,
+    "- The hook point is exact: the output of the decoder layer of the model files named above. Another precision or quantisation is another model.",
+    "- A latent that fires is not an explanation: labels, if any, are hypotheses.",
+  ];
+  const unverified = layers.filter(({ verified }) => !verified);
+  if (unverified.length > 0) lines.push(`- Not re-verified after saving: layers ${unverified.map(({ layer }) => layer).join(", ")}.`);
+  return lines.join("\n");
+}
+
+/** Text from outside set as code, so that it cannot change the card's structure. */
+function code(text: string): string {
+  return `\`${text.replace(/[`\n\r|]/g, " ")}\``;
+}
+
+function thousands(n: number): string {
+  return String(n).replace(/\B(?=(\d{3})+(?!\d))/g, " ");
+}

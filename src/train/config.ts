@@ -22,14 +22,14 @@ export interface ResamplingConfig {
   readonly maxThresholdRise: number;
 }
 
-/** Watches held-out VE and the threshold; past a limit training rolls back and goes on without resampling. */
+/** Watches held-out VE and the threshold; past a limit training rolls back and goes on without resampling (`guard.ts`). */
 export interface GuardConfig {
   readonly everySteps: number;
   /** held-out rows it looks at */
   readonly tokens: number;
   /** largest allowed fall of VE below the best seen */
   readonly maxVeDrop: number;
-  /** largest allowed factor between the threshold and its value at the last good check */
+  /** after a resampling: largest allowed factor between the batch-topk cut of its rows and that cut at the last good check */
   readonly maxThresholdRise: number;
 }
 

@@ -1,5 +1,4 @@
 /** What a finished training run leaves: its SAE, ready to be exported or polished, and who was dead. */
-import { join } from "node:path";
 import { StateError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
 import type { TrainingForm, TrainingSae } from "../sae/sae.ts";
@@ -17,8 +16,6 @@ export interface FinishedTraining {
   /** the caller's identity of the inputs, as given to `train` */
   readonly identity: Readonly<Record<string, unknown>>;
   readonly outcome: TrainOutcome;
-  /** sha-256 of the weights' file: names this result when something is made of it */
-  readonly weightsHash: string;
 }
 
 export interface FinalCheckpoint extends FinishedTraining {
@@ -64,6 +61,8 @@ export async function trainedSae(dir: string): Promise<TrainingSae> {
 /** What a final checkpoint says about its run. */
 export function outcomeOf({ dir, record }: Checkpoint): TrainOutcome {
   const { state } = record;
+  const weights = record.files.find(({ name }) => name === "weights.safetensors");
+  if (weights === undefined) throw new StateError(`checkpoint.json in ${dir} names no weights.safetensors`);
   return {
     steps: state.step,
     tokens: state.tokens,
@@ -71,6 +70,7 @@ export function outcomeOf({ dir, record }: Checkpoint): TrainOutcome {
     deadInTraining: state.dead,
     incidents: state.incidents,
     finalCheckpointDir: dir,
+    weightsHash: weights.sha256,
     numericClass: record.numericClass,
     engineDescription: record.engine,
     seconds: state.seconds,
@@ -82,17 +82,12 @@ async function finalOf(dir: string): Promise<Checkpoint | null> {
 }
 
 function factsOf(checkpoint: Checkpoint): FinishedTraining {
-  const { run, state, files } = checkpoint.record;
-  const weights = files.find(({ name }) => name === "weights.safetensors");
-  if (weights === undefined) {
-    throw new StateError(`${join(checkpoint.dir, "checkpoint.json")} names no weights.safetensors`);
-  }
+  const { run, state } = checkpoint.record;
   return {
     form: run.form,
     threshold: state.threshold,
     config: run.config,
     identity: run.inputs,
     outcome: outcomeOf(checkpoint),
-    weightsHash: weights.sha256,
   };
 }

@@ -42,7 +42,8 @@ export interface Breach {
 }
 
 /**
- * Reconstructs the first `tokens` rows of the held-out store in chunks of `chunkRows`, each with its own batch selection.
+ * Reconstructs the first `tokens` rows of the held-out store (all, if it has fewer) in chunks of `chunkRows`, each with its
+ * own batch selection.
  * A pure function of weights and rows. @throws {DataError} the rows do not vary
  */
 export async function readGuard(

@@ -3,6 +3,7 @@ import type { ActivationStore } from "../activations/activations.ts";
 import { RecipeError, ShapeError } from "../errors.ts";
 import type { EngineFactory, Weights } from "../kernels/kernels.ts";
 import type { TrainingForm } from "../sae/sae.ts";
+import type { ThresholdSpread } from "../sae/warm-start.ts";
 import type { TrainConfig } from "./config.ts";
 import type { TrainProgress } from "./progress.ts";
 
@@ -13,8 +14,8 @@ export interface TrainStart {
   readonly weights: () => Promise<Weights>;
   /** the EMA's first value, in units of p; "first-batch-cut": the batch-topk cut of the first seeded batch */
   readonly threshold: number | "first-batch-cut";
-  /** how far the source's thresholds lie apart, told in the start event beside "first-batch-cut" */
-  readonly thresholdSpread?: unknown;
+  /** how far the source's thresholds lie apart; told in the start event */
+  readonly thresholdSpread?: ThresholdSpread | null;
 }
 
 export interface TrainOptions {

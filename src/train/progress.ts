@@ -39,6 +39,8 @@ export interface TrainOutcome {
   readonly deadInTraining: number;
   readonly incidents: readonly Incident[];
   readonly finalCheckpointDir: string;
+  /** sha-256 of its `weights.safetensors`: equal for equal weights */
+  readonly weightsHash: string;
   readonly numericClass: NumericClass;
   readonly engineDescription: string;
   /** wall-clock time in this stage, all sessions together */

@@ -3,7 +3,7 @@
  * latents' counters, and the logs cut back to where that checkpoint left them.
  */
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ShapeError, StateError } from "../errors.ts";
 import type { Engine } from "../kernels/kernels.ts";
 import { type Checkpoint, findDamage, removeCheckpoint } from "./checkpoint.ts";
@@ -19,7 +19,7 @@ export interface Session {
   readonly latents: DeadLatents;
   readonly metrics: JsonLines;
   readonly events: JsonLines;
-  /** files of newer checkpoints that had to be given up */
+  /** `step-…/file` of newer checkpoints that had to be given up */
   readonly damaged: readonly string[];
   close(): Promise<void>;
 }
@@ -88,7 +88,7 @@ async function newestUndamaged(checkpoints: readonly Checkpoint[]) {
   for (const checkpoint of checkpoints.toReversed()) {
     const file = await findDamage(checkpoint);
     if (file === null) return { checkpoint, damaged };
-    damaged.push(file);
+    damaged.push(`${basename(checkpoint.dir)}/${basename(file)}`);
     await removeCheckpoint(checkpoint);
   }
   return { checkpoint: null, damaged };

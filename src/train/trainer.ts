@@ -13,6 +13,8 @@ import type { TrainOutcome } from "./progress.ts";
 import { checkSameRun, type RunIdentity } from "./run-identity.ts";
 import { TrainingRun } from "./training-run.ts";
 
+export type { TrainOptions, TrainStart } from "./options.ts";
+
 /**
  * Trains until `config.epochs · nBatches` steps are done and returns how it went. In `dir` stand afterwards the final
  * checkpoint, `metrics.jsonl` (one line every `logEverySteps` steps; after a rollback the steps come again with the next

@@ -2,6 +2,7 @@
  * A training run under way: the engine, the counters, the logs, and the state that a checkpoint holds. Each method is
  * one sentence of the loop in `trainer.ts`.
  */
+import type { BatchReader } from "../activations/activations.ts";
 import { StateError, TrainingError } from "../errors.ts";
 import type { TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
 import { BatchQueue } from "./batch-queue.ts";
@@ -48,6 +49,7 @@ export class TrainingRun {
   readonly #options: TrainOptions;
   readonly #identity: RunIdentity;
   readonly #session: Session;
+  readonly #reader: BatchReader;
   readonly #batches: BatchQueue;
   readonly #pace = new Pace();
   readonly #openedAt = performance.now();
@@ -61,7 +63,8 @@ export class TrainingRun {
     this.#lastCheckpoint = session.checkpoint;
     this.#state = session.checkpoint?.record.state ?? START;
     const { batchTokens, seed } = options.config;
-    this.#batches = new BatchQueue(options.store.batches({ batchTokens, seed }), identity.totalSteps);
+    this.#reader = options.store.batches({ batchTokens, seed });
+    this.#batches = new BatchQueue(this.#reader, identity.totalSteps);
   }
 
   /** Goes on from the newest checkpoint, or begins. */
@@ -236,13 +239,13 @@ export class TrainingRun {
 
   /** Gives dead latents a new start (`resampling.ts`) and puts that on the guard's probation. */
   async resample(): Promise<void> {
-    const { config, store } = this.#options;
+    const { config } = this.#options;
     const { newcomers, report } = await resample(this.#session.engine, {
       config: config.resampling!,
       selection: this.#selection,
       seed: config.seed,
       epoch: this.step / this.#identity.batchesPerEpoch - 1,
-      reader: store.batches({ batchTokens: config.batchTokens, seed: config.seed }),
+      reader: this.#reader,
       dead: this.#session.latents.mask,
     });
     this.#session.latents.restart(newcomers);

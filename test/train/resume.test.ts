@@ -146,7 +146,7 @@ it("a damaged newest checkpoint is given up for the one before it, which is told
   const [got, expected] = [await finalState(dir), await finalState(undisturbed)];
   expect(got.tensors).toEqual(expected.tensors);
   expect(got.metrics).toBe(expected.metrics);
-  expect(got.events).toMatch(/"checkpoint-damaged","step":15,"file":".*moments\.safetensors"/);
+  expect(got.events).toMatch(/"checkpoint-damaged","step":15,"file":"step-00000017\/moments\.safetensors"/);
 });
 
 it("lines written after the checkpoint are cut off, torn ones too", async () => {

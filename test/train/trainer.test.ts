@@ -101,7 +101,7 @@ describe("the loop", () => {
       form: FORM,
       weights: async () => startWeights(16),
       threshold: "first-batch-cut" as const,
-      thresholdSpread: { min: 0.5, max: 1.5 },
+      thresholdSpread: { min: 0.5, median: 1, max: 1.5, relative: 2 / 3 },
     };
     await train(tinyRun(dir, { start }));
     const engine = await createReferenceEngine(

@@ -21,8 +21,50 @@ export interface WindowBatch {
   readonly keep: Uint8Array;
   /** [nWindows, contextSize] index into ROLES */
   readonly role: Uint8Array;
-  /** [nWindows, contextSize] index of the document within the set, counted over all sources */
+  /**
+   * [nWindows, contextSize] number of the document within the set, over all sources; `locateDocument` says which it is.
+   * Unique, not dense.
+   */
   readonly document: Uint32Array;
+}
+
+/** A source as a set used it. */
+export interface WindowsSource {
+  readonly name: string;
+  readonly location: string;
+  readonly kind: "text" | "chat";
+  /** share of the kept tokens asked for, relative to the other sources */
+  readonly weight: number;
+  /** documents [from, to) of the source that this set used, by index within the source; half-open */
+  readonly documents: readonly [number, number];
+  /** how many of them are in the windows (empty ones are not) */
+  readonly nDocuments: number;
+  readonly nKept: number;
+  /** sha-256 over the identities of the files that were used */
+  readonly contentHash: string;
+  /** data set configuration and split, for sources on the hub */
+  readonly config?: string | null;
+  readonly split?: string | null;
+  /** the hub's commit that was read */
+  readonly commit?: string | null;
+  /** "text", "jsonl", "jsonl.zst" or "parquet" */
+  readonly format?: string;
+  readonly nWindows?: number;
+  /** true: the source's documents ran out */
+  readonly exhausted?: boolean;
+  /** documents used, file by file: what `checkDisjoint` compares */
+  readonly files?: readonly WindowsSourceFile[];
+}
+
+export interface WindowsSourceFile {
+  readonly name: string;
+  readonly bytes: number;
+  /** `sha256:…` of the content (or `git:…`, a small hub file's blob): the same file anywhere has the same identity */
+  readonly identity: string;
+  /** documents [from, to) of this file that were used */
+  readonly documents: readonly [number, number];
+  /** byte of the (decompressed) file after the last document used; null where the format has no such thing */
+  readonly endOffset: number | null;
 }
 
 /** What `manifest.json` of a set says. */
@@ -32,6 +74,7 @@ export interface WindowsManifest {
   readonly set: string;
   readonly contextSize: number;
   readonly nWindows: number;
+  /** real tokens, padding not counted */
   readonly nTokens: number;
   readonly nKept: number;
   readonly packing: "saelens" | "document";
@@ -40,24 +83,21 @@ export interface WindowsManifest {
   /** sha-256 of the tokenizer files and of the chat template text (null without one) */
   readonly tokenizerHash: string;
   readonly chatTemplateHash: string | null;
-  readonly sources: readonly {
-    readonly name: string;
-    readonly location: string;
-    readonly kind: "text" | "chat";
-    readonly weight: number;
-    /** documents [from, to) of the source that this set used, by index within the source; half-open */
-    readonly documents: readonly [number, number];
-    readonly nDocuments: number;
-    readonly nKept: number;
-    /** index of this source's first document in the set-wide `document` numbering, for every document: see sources order */
-    readonly contentHash: string;
-  }[];
+  readonly sources: readonly WindowsSource[];
   readonly files: readonly {
     readonly name: string;
     readonly nWindows: number;
     readonly bytes: number;
     readonly sha256: string;
   }[];
+  /** kept tokens asked for */
+  readonly requestedTokens?: number;
+  /** true: a source ran out of documents before `requestedTokens` were kept */
+  readonly exhausted?: boolean;
+  readonly prependBos?: boolean;
+  readonly padTokenId?: number;
+  /** hash of everything that decides the windows but the texts themselves; a finished build with the same is not redone */
+  readonly inputsHash?: string;
 }
 
 /** Reads a set back. */
@@ -66,4 +106,22 @@ export interface WindowSet {
   readonly manifest: WindowsManifest;
   /** Windows [from, to), to ≤ nWindows. */
   read(from: number, to: number): Promise<WindowBatch>;
+}
+
+/** The number within a set of document `index` of its source number `source` (both counted from 0). */
+export function documentNumber(
+  sources: readonly { readonly documents: readonly [number, number] }[],
+  source: number,
+  index: number,
+): number {
+  return (index - sources[source].documents[0]) * sources.length + source;
+}
+
+/** Which document of which source a number of `WindowBatch.document` stands for: the inverse of `documentNumber`. */
+export function locateDocument(
+  sources: readonly { readonly documents: readonly [number, number] }[],
+  document: number,
+): { source: number; index: number } {
+  const source = document % sources.length;
+  return { source, index: Math.floor(document / sources.length) + sources[source].documents[0] };
 }

@@ -1,0 +1,80 @@
+/**
+ * Where a model or an SAE comes from, as the user writes it: a folder, `hf:owner/name[/sub/path][@revision]`, or, for
+ * what is not a folder here, plain `owner/name`. Resolving gives a path on this disk, downloaded if need be.
+ */
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { HubError } from "../errors.ts";
+import { type DownloadOptions, downloadFiles, snapshotFolder } from "./download.ts";
+import { isRepositoryName, openRepository, type RepositoryType } from "./repository.ts";
+import { isSafePath, safeJoin } from "./safe-path.ts";
+import type { HubSettings } from "./settings.ts";
+
+export type Source =
+  | { readonly kind: "path"; readonly path: string }
+  | {
+      readonly kind: "hub";
+      /** owner/name */
+      readonly name: string;
+      /** folder or file within the repository; "" = all of it */
+      readonly subPath: string;
+      /** branch, tag or commit; undefined = main */
+      readonly revision: string | undefined;
+    };
+
+/** Reads a source's spelling; touches neither disk nor network. @throws {HubError} `hf:` with something else behind it */
+export function parseSource(text: string): Source {
+  if (!text.startsWith("hf:")) return { kind: "path", path: text };
+  const [place, ...revisions] = text.slice("hf:".length).split("@");
+  const parts = place.replace(/^\/+|\/+$/g, "").split("/");
+  const name = parts.slice(0, 2).join("/");
+  const subPath = parts.slice(2).join("/");
+  const revision = revisions.length === 0 ? undefined : revisions.join("@");
+  if (!isRepositoryName(name) || (subPath !== "" && !isSafePath(subPath)) || revision === "")
+    throw new HubError(`cannot read ${JSON.stringify(text)} as hf:owner/name[/sub/path][@revision]`);
+  return { kind: "hub", name, subPath, revision };
+}
+
+export interface ResolveOptions extends DownloadOptions {
+  /** default "model", which SAEs are too */
+  readonly type?: RepositoryType;
+  /** which files of the repository are wanted, by path in the repository; default all under the sub path */
+  readonly include?: (path: string) => boolean;
+  readonly settings?: HubSettings;
+}
+
+/**
+ * The local path of a source: a folder (or a file, where the source names one). Files on the hub are downloaded once,
+ * checked, and found in the cache afterwards.
+ * @throws {HubError} neither a path here nor a repository there
+ */
+export async function resolveSource(source: string, options: ResolveOptions = {}): Promise<string> {
+  let parsed = parseSource(source);
+  if (parsed.kind === "path") {
+    const info = await stat(parsed.path).catch(() => null);
+    if (info !== null) return resolve(parsed.path);
+    if (!/^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/.test(source) || source.startsWith("."))
+      throw new HubError(`${source}: no such folder`, {
+        hint: "give a folder, or a repository of the hub as hf:owner/name",
+      });
+    parsed = parseSource(`hf:${source}`);
+  }
+  if (parsed.kind !== "hub") return parsed.path;
+  const { name, subPath, revision } = parsed;
+  const repository = await openRepository(options.type ?? "model", name, {
+    revision,
+    settings: options.settings,
+    signal: options.signal,
+  });
+  const under = repository.files.filter(
+    ({ path }) => subPath === "" || path === subPath || path.startsWith(`${subPath}/`),
+  );
+  if (under.length === 0)
+    throw new HubError(`${name} has nothing at "${subPath}"`, {
+      hint: `its top holds ${[...new Set(repository.files.map(({ path }) => path.split("/")[0]))].slice(0, 20).join(", ")}`,
+    });
+  const wanted = options.include === undefined ? under : under.filter(({ path }) => options.include!(path));
+  await downloadFiles(repository, wanted, options);
+  const folder = snapshotFolder(repository);
+  return subPath === "" ? folder : safeJoin(folder, subPath);
+}

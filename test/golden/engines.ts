@@ -1,0 +1,46 @@
+/** The engines that golden tests run on: the reference always, the native one where its addon is built. */
+import { it } from "vitest";
+import type { EngineFactory } from "../../src/kernels/kernels.ts";
+import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
+
+export interface TestEngine {
+  readonly name: "reference" | "native";
+  readonly create: EngineFactory;
+}
+
+export async function availableEngines(): Promise<TestEngine[]> {
+  const engines: TestEngine[] = [{ name: "reference", create: createReferenceEngine }];
+  const native = await nativeFactory();
+  if (native !== null) engines.push({ name: "native", create: native });
+  return engines;
+}
+
+/** Says in the count of skipped tests that the native engine was not there. */
+export function countAbsentEngines(engines: readonly TestEngine[]): void {
+  if (!engines.some(({ name }) => name === "native"))
+    it.skip("absent: the native engine is not built", () => {});
+}
+
+/** Tries the addon on the smallest SAE there is. */
+async function nativeFactory(): Promise<EngineFactory | null> {
+  try {
+    const { createNativeEngine } = await import("../../src/kernels/native.ts");
+    const one = Float32Array.of(1);
+    const engine = await createNativeEngine(
+      {
+        dIn: 1,
+        dSae: 1,
+        widths: [1],
+        applyBDecToInput: true,
+        rescaleActsByDecoderNorm: false,
+        training: false,
+        threads: 1,
+      },
+      { dIn: 1, dSae: 1, wEnc: one, wDec: one, bEnc: one, bDec: one },
+    );
+    await engine.dispose();
+    return createNativeEngine;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,49 @@
+// What lapidary.node exports. src/kernels/native.ts mirrors it in types; change both, and raise kInterface.
+#include <napi.h>
+
+#include "cpu.h"
+#include "engine_object.h"
+#include "peak.h"
+#include "task.h"
+
+namespace lapidary {
+namespace {
+
+constexpr int kInterface = 1;
+
+Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
+  const CpuFeatures features = cpu_features();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out["avx2"] = Napi::Boolean::New(info.Env(), features.avx2);
+  out["avx512"] = Napi::Boolean::New(info.Env(), features.avx512);
+  out["kernels"] = Napi::String::New(info.Env(), kernels_for(Isa::best)->name);
+  return out;
+}
+
+// (isa, threads, milliseconds) → Promise of GFLOP/s
+Napi::Value get_peak(const Napi::CallbackInfo& info) {
+  const int isa = info[0].ToNumber().Int32Value();
+  const int n_threads = info[1].ToNumber().Int32Value();
+  const double milliseconds = info[2].ToNumber().DoubleValue();
+  const Kernels* kernels = isa >= 0 && isa <= 3 ? kernels_for(static_cast<Isa>(isa)) : nullptr;
+  if (kernels == nullptr || n_threads < 1 || n_threads > 1024 || !(milliseconds > 0 && milliseconds <= 10000))
+    throw Napi::TypeError::New(info.Env(), "measurePeak: instruction set, threads or milliseconds out of range");
+  auto gflops = std::make_shared<double>(0);
+  return Task::start(
+      info.Env(), {}, [=] { *gflops = measure_peak(*kernels, n_threads, milliseconds); },
+      [gflops](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *gflops); });
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports["interface"] = Napi::Number::New(env, kInterface);
+  exports["cpuFeatures"] = Napi::Function::New(env, get_cpu_features, "cpuFeatures");
+  exports["measurePeak"] = Napi::Function::New(env, get_peak, "measurePeak");
+  exports["Engine"] = EngineObject::define(env);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(lapidary, initialize)
+
+}  // namespace lapidary

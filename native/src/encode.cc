@@ -1,0 +1,109 @@
+#include "encode.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace lapidary {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+// Packed tokens of one segment: read once per panel, so they should stay in the cache beside it.
+constexpr size_t kSegmentBytes = size_t{8} << 20;
+constexpr size_t kLeastSegmentTokens = 64 * kTileTokens;
+
+}  // namespace
+
+Encoder::Encoder(const Kernels& kernels, ThreadPool& pool, size_t d_pad)
+    : kernels_(kernels), pool_(pool), d_pad_(d_pad), workspaces_(static_cast<size_t>(pool.size())) {
+  const size_t fitting = kSegmentBytes / (d_pad * sizeof(float)) / kTileTokens * kTileTokens;
+  segment_tokens_ = std::max(fitting, kLeastSegmentTokens);
+  for (Workspace& work : workspaces_) {
+    work.rows = AlignedArray<float>(kTileTokens * d_pad);
+    work.panel = AlignedArray<float>(kernels.panel_latents * d_pad);
+    work.latent = AlignedArray<float>(3 * kMaxPanel);
+    work.hits = AlignedArray<Hit>(kTileTokens * kernels.panel_latents);
+  }
+}
+
+void Encoder::score(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+  for (size_t done = 0; done < tokens.n; done += segment_tokens_) {
+    TokenRows segment = tokens;
+    segment.first = tokens.first + done;
+    segment.n = std::min(segment_tokens_, tokens.n - done);
+    score_segment(segment, latents, sink);
+  }
+}
+
+void Encoder::score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+  const size_t n_tiles = (tokens.n + kTileTokens - 1) / kTileTokens;
+  const size_t n_panels = (latents.n + kernels_.panel_latents - 1) / kernels_.panel_latents;
+  const size_t workers = static_cast<size_t>(pool_.size());
+
+  // 1. tokens, centred and packed
+  packed_tokens_.reserve(n_tiles * kTileTokens * d_pad_);
+  constexpr size_t kTilesPerChunk = 8;
+  pool_.parallel_for((n_tiles + kTilesPerChunk - 1) / kTilesPerChunk, [&](size_t chunk, int worker) {
+    const size_t end = std::min(n_tiles, (chunk + 1) * kTilesPerChunk);
+    for (size_t tile = chunk * kTilesPerChunk; tile < end; tile++)
+      pack_tile(tokens, tile, workspaces_[static_cast<size_t>(worker)]);
+  });
+
+  // 2. one panel against all tiles; where panels are few, against a share of them
+  const size_t wanted_shares = (4 * workers + n_panels - 1) / n_panels;
+  const size_t shares = std::max<size_t>(1, std::min(wanted_shares, n_tiles / 16));
+  pool_.parallel_for(n_panels * shares, [&](size_t chunk, int worker) {
+    Workspace& work = workspaces_[static_cast<size_t>(worker)];
+    const Panel panel = pack_panel(latents, chunk / shares, work);
+    const size_t share = chunk % shares;
+    for (size_t tile = n_tiles * share / shares; tile < n_tiles * (share + 1) / shares; tile++) {
+      const size_t first = tile * kTileTokens;
+      const size_t here = std::min(kTileTokens, tokens.n - first);
+      float token_floor[kTileTokens];
+      sink.floors(tokens.first + first, here, token_floor);
+      std::fill(token_floor + here, token_floor + kTileTokens, kInfinity);
+      const Tile packed{packed_tokens_.data() + tile * kTileTokens * d_pad_, token_floor,
+                        static_cast<uint32_t>(tokens.first + first)};
+      const size_t n_hits = kernels_.score(packed, panel, d_pad_, work.hits.data());
+      if (n_hits > 0) sink.take(worker, work.hits.data(), n_hits);
+    }
+  });
+}
+
+void Encoder::pack_tile(const TokenRows& tokens, size_t tile, Workspace& work) {
+  const float* rows[kTileTokens];
+  for (size_t t = 0; t < kTileTokens; t++) {
+    const size_t token = tile * kTileTokens + t;
+    rows[t] = nullptr;
+    if (token >= tokens.n) continue;
+    const float* x = tokens.x + (tokens.first + token) * tokens.stride;
+    float* c = work.rows.data() + t * d_pad_;  // beyond d: zeros since allocation
+    if (tokens.centre == nullptr)
+      std::memcpy(c, x, tokens.d * sizeof(float));
+    else
+      for (size_t j = 0; j < tokens.d; j++) c[j] = x[j] - tokens.centre[j];
+    rows[t] = c;
+  }
+  kernels_.pack(rows, kTileTokens, d_pad_, packed_tokens_.data() + tile * kTileTokens * d_pad_);
+}
+
+Panel Encoder::pack_panel(const LatentRows& latents, size_t panel, Workspace& work) const {
+  const size_t width = kernels_.panel_latents;
+  const float* rows[kMaxPanel];
+  float* bias = work.latent.data();
+  float* norm = bias + kMaxPanel;
+  float* floor = norm + kMaxPanel;
+  for (size_t i = 0; i < width; i++) {
+    const size_t place = panel * width + i;
+    const bool present = place < latents.n;
+    const size_t row = present && latents.ids != nullptr ? latents.ids[place] : place;
+    rows[i] = present ? latents.weights + row * d_pad_ : nullptr;
+    bias[i] = present ? latents.bias[row] : 0.0f;
+    norm[i] = present && latents.norm != nullptr ? latents.norm[row] : 1.0f;
+    floor[i] = !present ? kInfinity : latents.floor != nullptr ? latents.floor[row] : -kInfinity;
+  }
+  kernels_.pack(rows, width, d_pad_, work.panel.data());
+  return {work.panel.data(), bias, norm, floor, static_cast<uint32_t>(panel * width)};
+}
+
+}  // namespace lapidary

@@ -1,0 +1,152 @@
+// One SAE's weights, its optimizer state, and what can be done with them. No JavaScript here: pointers, sizes, counts.
+// Calls must not overlap.
+//
+// Rows are stored with d_pad = dIn rounded up to 16 values, the padding zero; arrays over latents are padded to 64.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "aligned_array.h"
+#include "encode.h"
+#include "entries.h"
+#include "kernels/kernels.h"
+#include "thread_pool.h"
+
+namespace lapidary {
+
+struct EngineShape {
+  size_t d_in;
+  size_t d_sae;
+  std::vector<uint32_t> widths;  // strictly increasing, the last is d_sae
+  bool apply_b_dec_to_input;
+  bool rescale_by_decoder_norm;
+  bool training;
+
+  size_t d_pad() const { return round_up(d_in, kLanes); }
+  size_t latents_pad() const { return round_up(d_sae, kMaxPanel); }
+};
+
+// The four tensors, as parameters or as one of Adam's moments.
+struct Parameters {
+  Parameters() = default;
+  explicit Parameters(const EngineShape& shape)
+      : w_enc(shape.d_sae * shape.d_pad()),
+        w_dec(shape.d_sae * shape.d_pad()),
+        b_enc(shape.latents_pad()),
+        b_dec(shape.d_pad()) {}
+
+  AlignedArray<float> w_enc;  // [dSae][d_pad]
+  AlignedArray<float> w_dec;  // [dSae][d_pad]
+  AlignedArray<float> b_enc;  // [latents_pad]
+  AlignedArray<float> b_dec;  // [d_pad]
+};
+
+enum class SelectionKind { batch_topk = 0, topk = 1, threshold = 2 };
+
+struct Selection {
+  SelectionKind kind;
+  size_t count;             // batch_topk: entries in the whole batch; topk: entries per token
+  const float* thresholds;  // threshold: [dSae]
+};
+
+struct SparseView {
+  size_t n_tokens;
+  const uint32_t* offsets;  // [n_tokens + 1]
+  const uint32_t* latents;  // [n], ascending within a token
+  const float* values;      // [n], in units of p
+  size_t n;
+};
+
+enum class TensorName { w_enc = 0, w_dec = 1, b_enc = 2, b_dec = 3 };
+enum class TensorOwner { weights = 0, first_moment = 1, second_moment = 2 };
+
+struct StepOptions {
+  Selection selection;
+  double learning_rate;
+  double adam_step;  // 1-based
+  double beta1;
+  double beta2;
+  double epsilon;
+  double clip_norm;  // +inf: none
+  double aux_coefficient;
+  const uint8_t* dead;  // [dSae]; null: no auxiliary loss
+};
+
+struct StepResult {
+  double loss = 0;
+  double mse = 0;
+  std::vector<double> inner_mse;
+  double aux = 0;
+  double l0 = 0;
+  double grad_norm = 0;
+  float min_positive = 0;  // 0: nothing was positive
+  std::vector<uint32_t> fired;
+};
+
+// Seconds that the phases of the last step took.
+struct StepProfile {
+  double encode = 0;       // packing, dense product, selection
+  double reconstruct = 0;  // ordering entries, reconstructions, dh
+  double aux = 0;
+  double gradients = 0;  // norms of all gradients
+  double update = 0;     // gradients again, Adam
+};
+
+class TrainStep;
+
+class Engine {
+ public:
+  Engine(EngineShape shape, const Kernels& kernels, int n_threads);
+  ~Engine();
+
+  const EngineShape& shape() const { return shape_; }
+  const Kernels& kernels() const { return kernels_; }
+  int n_threads() const { return pool_.size(); }
+  const StepProfile& profile() const { return profile_; }
+
+  // x [n_tokens][dIn]
+  Entries encode(const float* x, size_t n_tokens, const Selection& selection);
+
+  // out [n_tokens][dIn]: x̂ from the latents below `width`. Throws std::invalid_argument for latents out of order or range.
+  void decode(const SparseView& acts, size_t width, float* out);
+
+  StepResult train_step(const float* x, size_t n_tokens, const StepOptions& options);
+
+  // Rows [first, first + n) of a tensor, without padding.
+  void read(TensorOwner owner, TensorName name, size_t first, size_t n, float* out);
+  void write(TensorOwner owner, TensorName name, size_t first, size_t n, const float* rows);
+  size_t row_width(TensorName name) const;
+  size_t row_count(TensorName name) const;
+
+  const float* norms() const { return norms_.data(); }
+
+ private:
+  friend class TrainStep;
+
+  struct TensorView {
+    float* data;
+    size_t stride;
+    size_t width;
+  };
+  TensorView tensor(TensorOwner owner, TensorName name);
+  LatentRows latent_rows() const;
+  Entries select(const TokenRows& tokens, const Selection& selection);
+  std::vector<Hit> select_topk(const TokenRows& tokens, const LatentRows& latents, size_t k, float floor);
+  void refresh_norms(size_t first, size_t n);
+
+  const EngineShape shape_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  Encoder encoder_;
+  Parameters weights_;
+  Parameters first_moment_;
+  Parameters second_moment_;
+  AlignedArray<float> norms_;  // ‖wDec[i]‖ [latents_pad]
+  float cut_guess_ = 0.0f;     // where the next batch's cut will hardly be below
+  std::unique_ptr<TrainStep> train_step_;
+  StepProfile profile_;
+};
+
+}  // namespace lapidary

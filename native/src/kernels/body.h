@@ -1,0 +1,231 @@
+// The kernels, written once over a vector type `Vec` of `kWidth` floats. Included by portable.cc, avx2.cc and
+// avx512.cc, each inside a namespace of its own and after defining (see those files):
+//   Vec, kWidth, kPanelVectors; zero, load, store, broadcast, fma, add, mul, divide, square_root,
+//   greater (a bit mask), tree_sum (the 16 lanes of a dot product), transpose (kWidth × kWidth).
+// No include guard: that is the point.
+
+constexpr size_t kPanel = kPanelVectors * kWidth;
+constexpr size_t kMaxSteps = kBlock / kLanes;
+
+// Visiting lanes in this order turns the halving tree over lanes into a binary counter: a lane just finished is added
+// to its neighbour, that pair to the pair before, and so on.
+constexpr uint8_t kVisitOrder[kLanes] = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15};
+// Bit reversal is its own inverse: lane l is visited at kVisitOrder[l].
+
+static inline size_t block_steps(size_t d_pad, size_t block_start) {
+  const size_t left = (d_pad - block_start) / kLanes;
+  return left < kMaxSteps ? left : kMaxSteps;
+}
+
+// Place of a dimension within a packed column.
+static inline size_t packed_place(size_t dimension, size_t d_pad) {
+  const size_t block_start = dimension / kBlock * kBlock;
+  const size_t within = dimension - block_start;
+  return block_start + kVisitOrder[within % kLanes] * block_steps(d_pad, block_start) + within / kLanes;
+}
+
+static void pack(const float* const* rows, size_t width, size_t d_pad, float* out) {
+  size_t first = 0;
+  // Whole vectors of rows: kWidth × kWidth transposes.
+  for (; first + kWidth <= width; first += kWidth) {
+    bool all = true;
+    for (size_t r = 0; r < kWidth; r++) all = all && rows[first + r] != nullptr;
+    if (!all) break;
+    for (size_t dimension = 0; dimension < d_pad; dimension += kWidth) {
+      const float* from[kWidth];
+      float* to[kWidth];
+      for (size_t r = 0; r < kWidth; r++) {
+        from[r] = rows[first + r] + dimension;
+        to[r] = out + packed_place(dimension + r, d_pad) * width + first;
+      }
+      transpose(from, to);
+    }
+  }
+  // What is left over, row by row.
+  for (size_t dimension = 0; dimension < d_pad; dimension++) {
+    float* to = out + packed_place(dimension, d_pad) * width;
+    for (size_t r = first; r < width; r++) to[r] = rows[r] == nullptr ? 0.0f : rows[r][dimension];
+  }
+}
+
+using Accumulators = Vec[kTileTokens][kPanelVectors];
+
+// One lane of one block: `steps` FMAs on each of 6 × kPanel accumulators.
+template <size_t kSteps>
+static inline void accumulate_lane(Accumulators& acc, const float*& weights, const float*& tokens, size_t steps) {
+#pragma GCC unroll 8
+  for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kPanelVectors; v++) acc[t][v] = zero();
+  const size_t n = kSteps == 0 ? steps : kSteps;
+#pragma GCC unroll 2
+  for (size_t j = 0; j < n; j++) {
+    Vec w[kPanelVectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kPanelVectors; v++) w[v] = load(weights + v * kWidth);
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kTileTokens; t++) {
+      const Vec x = broadcast(tokens[t]);
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kPanelVectors; v++) acc[t][v] = fma(w[v], x, acc[t][v]);
+    }
+    weights += kPanel;
+    tokens += kTileTokens;
+  }
+}
+
+static inline void add_from(Accumulators& acc, const float* memory) {
+#pragma GCC unroll 8
+  for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kPanelVectors; v++)
+      acc[t][v] = add(load(memory + (t * kPanelVectors + v) * kWidth), acc[t][v]);
+}
+
+static inline void store_to(float* memory, const Accumulators& acc) {
+#pragma GCC unroll 8
+  for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kPanelVectors; v++) store(memory + (t * kPanelVectors + v) * kWidth, acc[t][v]);
+}
+
+// The 16 lanes of one block into `sum` [6][kPanel]; `partial`: the binary counter's four digits.
+template <size_t kSteps>
+static inline void accumulate_block(const float*& weights, const float*& tokens, size_t steps, bool first_block,
+                                    float (*partial)[kTileTokens * kPanel], float* sum) {
+  for (unsigned visit = 0; visit < kLanes; visit++) {
+    Accumulators acc;
+    accumulate_lane<kSteps>(acc, weights, tokens, steps);
+    unsigned level = 0;
+    for (; (visit >> level & 1) != 0; level++) add_from(acc, partial[level]);
+    if (level < 4) {
+      store_to(partial[level], acc);
+    } else {
+      if (!first_block) add_from(acc, sum);
+      store_to(sum, acc);
+    }
+  }
+}
+
+static size_t score(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hits) {
+  alignas(64) float partial[4][kTileTokens * kPanel];
+  alignas(64) float sum[kTileTokens * kPanel];
+  // 1. sum = tokens · weightsᵀ
+  const float* weights = panel.weights;
+  const float* tokens = tile.tokens;
+  for (size_t start = 0; start < d_pad; start += kBlock) {
+    const size_t steps = block_steps(d_pad, start);
+    if (steps == kMaxSteps)
+      accumulate_block<kMaxSteps>(weights, tokens, steps, start == 0, partial, sum);
+    else
+      accumulate_block<0>(weights, tokens, steps, start == 0, partial, sum);
+  }
+  // 2. h, p, and the few that exceed their floors
+  size_t n = 0;
+  for (size_t v = 0; v < kPanelVectors; v++) {
+    const Vec bias = load(panel.bias + v * kWidth);
+    const Vec norm = load(panel.norm + v * kWidth);
+    const Vec latent_floor = load(panel.latent_floor + v * kWidth);
+    for (size_t t = 0; t < kTileTokens; t++) {
+      const Vec h = add(load(sum + t * kPanel + v * kWidth), bias);
+      const Vec p = mul(h, norm);
+      uint32_t mask = greater(p, latent_floor) & greater(p, broadcast(tile.token_floor[t]));
+      if (mask == 0) continue;
+      float h_values[kWidth];
+      float p_values[kWidth];
+      store_unaligned(h_values, h);
+      store_unaligned(p_values, p);
+      for (uint32_t i = 0; mask != 0; i++, mask >>= 1)
+        if ((mask & 1) != 0)
+          hits[n++] = {h_values[i], p_values[i], tile.first_token + static_cast<uint32_t>(t),
+                       panel.first_latent + static_cast<uint32_t>(v * kWidth) + i};
+    }
+  }
+  return n;
+}
+
+static float dot(const float* a, const float* b, size_t d_pad) {
+  constexpr size_t kParts = kLanes / kWidth;
+  float total = 0.0f;
+  for (size_t start = 0; start < d_pad; start += kBlock) {
+    Vec lanes[kParts];
+    for (size_t i = 0; i < kParts; i++) lanes[i] = zero();
+    const size_t steps = block_steps(d_pad, start);
+    for (size_t j = 0; j < steps; j++)
+      for (size_t i = 0; i < kParts; i++) {
+        const size_t at = start + j * kLanes + i * kWidth;
+        lanes[i] = fma(load(a + at), load(b + at), lanes[i]);
+      }
+    const float block = tree_sum(lanes);
+    total = start == 0 ? block : total + block;
+  }
+  return total;
+}
+
+// kVectors vectors of the accumulator stay in registers while all entries pass by.
+template <size_t kVectors>
+static inline void gather_columns(float* acc, const float* rows, size_t d_pad, const uint32_t* index, const float* coef,
+                                  size_t n) {
+  Vec sum[kVectors];
+#pragma GCC unroll 16
+  for (size_t v = 0; v < kVectors; v++) sum[v] = load(acc + v * kWidth);
+  for (size_t e = 0; e < n; e++) {
+    const float* row = rows + index[e] * d_pad;
+    const Vec c = broadcast(coef[e]);
+#pragma GCC unroll 16
+    for (size_t v = 0; v < kVectors; v++) sum[v] = fma(c, load(row + v * kWidth), sum[v]);
+  }
+#pragma GCC unroll 16
+  for (size_t v = 0; v < kVectors; v++) store(acc + v * kWidth, sum[v]);
+}
+
+static void gather(float* acc, const float* rows, size_t d_pad, const uint32_t* index, const float* coef, size_t n) {
+  constexpr size_t kVectors = 8;
+  if (n == 0) return;
+  size_t at = 0;
+  for (; at + kVectors * kWidth <= d_pad; at += kVectors * kWidth)
+    gather_columns<kVectors>(acc + at, rows + at, d_pad, index, coef, n);
+  for (; at + kLanes <= d_pad; at += kLanes)
+    gather_columns<kLanes / kWidth>(acc + at, rows + at, d_pad, index, coef, n);
+}
+
+static void adam(float* param, float* m, float* v, const float* gradient, size_t n, const AdamFactors& f) {
+  const Vec scale = broadcast(f.gradient_scale);
+  const Vec beta1 = broadcast(f.beta1);
+  const Vec beta2 = broadcast(f.beta2);
+  const Vec rest1 = broadcast(f.one_minus_beta1);
+  const Vec rest2 = broadcast(f.one_minus_beta2);
+  const Vec minus_step = broadcast(-f.step_size);
+  const Vec inv_correction2 = broadcast(f.inv_correction2);
+  const Vec epsilon = broadcast(f.epsilon);
+  for (size_t at = 0; at < n; at += kWidth) {
+    const Vec g = mul(load(gradient + at), scale);
+    const Vec new_m = fma(beta1, load(m + at), mul(rest1, g));
+    const Vec new_v = fma(beta2, load(v + at), mul(rest2, mul(g, g)));
+    const Vec denominator = fma(square_root(new_v), inv_correction2, epsilon);
+    store(m + at, new_m);
+    store(v + at, new_v);
+    store(param + at, fma(minus_step, divide(new_m, denominator), load(param + at)));
+  }
+}
+
+constexpr size_t kPeakChains = 12;
+
+static float peak(size_t iterations, float seed) {
+  Vec chain[kPeakChains];
+  const Vec a = broadcast(1.0f - 1e-7f);
+  const Vec b = broadcast(seed);
+  for (size_t i = 0; i < kPeakChains; i++) chain[i] = broadcast(static_cast<float>(i));
+  for (size_t iteration = 0; iteration < iterations; iteration++)
+#pragma GCC unroll 16
+    for (size_t i = 0; i < kPeakChains; i++) chain[i] = fma(a, chain[i], b);
+  Vec sum = chain[0];
+  for (size_t i = 1; i < kPeakChains; i++) sum = add(sum, chain[i]);
+  float values[kWidth];
+  store_unaligned(values, sum);
+  float total = 0.0f;
+  for (size_t i = 0; i < kWidth; i++) total += values[i];
+  return total;
+}
+
+constexpr size_t kFlopsPerPeakIteration = kPeakChains * kWidth * 2;

@@ -1,0 +1,177 @@
+#include "select.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace lapidary {
+namespace {
+
+// The total order of selection.
+bool better(const Hit& a, const Hit& b) {
+  if (a.p != b.p) return a.p > b.p;
+  if (a.token != b.token) return a.token < b.token;
+  return a.latent < b.latent;
+}
+
+// Entries equal to the last one kept may still win their tie: the floor lies just below.
+float just_below(float p) { return std::nextafter(p, -std::numeric_limits<float>::infinity()); }
+
+// Positive floats order as their bits do: 4096 buckets by exponent and leading mantissa bits.
+constexpr unsigned kBucketShift = 19;
+constexpr size_t kBuckets = size_t{1} << (31 - kBucketShift);
+
+size_t bucket_of(float p) {
+  uint32_t bits;
+  std::memcpy(&bits, &p, sizeof bits);
+  return bits >> kBucketShift;
+}
+
+}  // namespace
+
+void SharedFloor::raise(float value) {
+  float seen = get();
+  while (value > seen && !value_.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+// ---- batch top-k ----
+
+BatchTopK::BatchTopK(int n_workers, size_t count, float floor)
+    : count_(count),
+      capacity_(count + std::max<size_t>(count / 2, 16384)),
+      hits_(static_cast<size_t>(n_workers)) {
+  floor_.reset(floor);
+}
+
+void BatchTopK::floors(size_t, size_t n, float* out) { std::fill(out, out + n, floor_.get()); }
+
+void BatchTopK::take(int worker, const Hit* hits, size_t n) {
+  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)];
+  mine.insert(mine.end(), hits, hits + n);
+  if (mine.size() >= capacity_) prune(mine);
+}
+
+void BatchTopK::prune(std::vector<Hit>& hits) {
+  if (count_ == 0) return hits.clear();
+  const auto last_kept = hits.begin() + static_cast<std::ptrdiff_t>(count_ - 1);
+  std::nth_element(hits.begin(), last_kept, hits.end(), better);
+  floor_.raise(just_below(last_kept->p));
+  hits.resize(count_);
+}
+
+bool BatchTopK::complete() const {
+  size_t n = 0;
+  for (const auto& hits : hits_) n += hits.size();
+  return n >= count_;
+}
+
+std::vector<Hit> BatchTopK::finish() {
+  // 1. the bucket in which the last choice falls
+  std::vector<size_t> histogram(kBuckets, 0);
+  for (const auto& hits : hits_)
+    for (const Hit& hit : hits) histogram[bucket_of(hit.p)]++;
+  size_t edge = kBuckets;
+  size_t above = 0;
+  while (edge > 0 && above + histogram[edge - 1] <= count_) above += histogram[--edge];
+  // 2. everything above it, and from it the best
+  std::vector<Hit> chosen;
+  std::vector<Hit> at_edge;
+  chosen.reserve(count_);
+  for (const auto& hits : hits_)
+    for (const Hit& hit : hits) {
+      const size_t bucket = bucket_of(hit.p);
+      if (bucket >= edge)
+        chosen.push_back(hit);
+      else if (bucket + 1 == edge)
+        at_edge.push_back(hit);
+    }
+  const size_t missing = std::min(count_ - chosen.size(), at_edge.size());
+  const auto end = at_edge.begin() + static_cast<std::ptrdiff_t>(missing);
+  std::nth_element(at_edge.begin(), end, at_edge.end(), better);
+  chosen.insert(chosen.end(), at_edge.begin(), end);
+  return chosen;
+}
+
+// ---- top-k of each token ----
+
+size_t TokenTopK::capacity_for(size_t k, size_t n_latents) {
+  return std::min(std::max<size_t>(2 * k, 32), std::max<size_t>(n_latents, 1));
+}
+
+size_t TokenTopK::tokens_within_budget(int n_workers, size_t k, size_t n_latents) {
+  constexpr size_t kBudgetBytes = size_t{32} << 20;
+  const size_t per_token = capacity_for(k, n_latents) * sizeof(Hit) * static_cast<size_t>(n_workers);
+  return std::max<size_t>(64 * kTileTokens, kBudgetBytes / per_token / kTileTokens * kTileTokens);
+}
+
+TokenTopK::TokenTopK(int n_workers, size_t k, size_t n_latents, size_t first, size_t n, float floor)
+    : n_workers_(n_workers),
+      k_(std::min(k, n_latents)),
+      capacity_(capacity_for(k_, n_latents)),
+      first_token_(first),
+      n_tokens_(n),
+      floors_(new SharedFloor[n]),
+      counts_(static_cast<size_t>(n_workers) * n, 0),
+      hits_(static_cast<size_t>(n_workers) * n * capacity_) {
+  for (size_t t = 0; t < n; t++) floors_[t].reset(floor);
+}
+
+void TokenTopK::floors(size_t first, size_t n, float* out) {
+  for (size_t t = 0; t < n; t++) out[t] = floors_[first - first_token_ + t].get();
+}
+
+void TokenTopK::take(int worker, const Hit* hits, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    const size_t token = hits[i].token - first_token_;
+    Hit* mine = slots(worker, token);
+    uint32_t& count = counts_[static_cast<size_t>(worker) * n_tokens_ + token];
+    if (count == capacity_) {
+      // Full, which happens only where capacity ≥ 2k is less than the number of latents.
+      std::nth_element(mine, mine + (k_ - 1), mine + count, better);
+      floors_[token].raise(just_below(mine[k_ - 1].p));
+      count = static_cast<uint32_t>(k_);
+    }
+    if (hits[i].p > floors_[token].get()) mine[count++] = hits[i];
+  }
+}
+
+void TokenTopK::finish(ThreadPool& pool, std::vector<Hit>& out) {
+  // In parallel over tokens; appended in their order.
+  std::vector<std::vector<Hit>> chosen((n_tokens_ + 63) / 64);
+  pool.parallel_for(chosen.size(), [&](size_t chunk, int) {
+    std::vector<Hit> candidates;
+    for (size_t token = chunk * 64; token < std::min(n_tokens_, (chunk + 1) * 64); token++) {
+      candidates.clear();
+      for (int worker = 0; worker < n_workers_; worker++) {
+        const Hit* theirs = slots(worker, token);
+        candidates.insert(candidates.end(), theirs,
+                          theirs + counts_[static_cast<size_t>(worker) * n_tokens_ + token]);
+      }
+      const size_t n = std::min(k_, candidates.size());
+      const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(n);
+      std::nth_element(candidates.begin(), end, candidates.end(), better);
+      chosen[chunk].insert(chosen[chunk].end(), candidates.begin(), end);
+    }
+  });
+  for (const auto& hits : chosen) out.insert(out.end(), hits.begin(), hits.end());
+}
+
+// ---- thresholds ----
+
+void AllPositive::floors(size_t, size_t n, float* out) { std::fill(out, out + n, 0.0f); }
+
+void AllPositive::take(int worker, const Hit* hits, size_t n) {
+  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)];
+  mine.insert(mine.end(), hits, hits + n);
+}
+
+std::vector<Hit> AllPositive::finish() {
+  std::vector<Hit> all = std::move(hits_[0]);
+  for (size_t worker = 1; worker < hits_.size(); worker++)
+    all.insert(all.end(), hits_[worker].begin(), hits_[worker].end());
+  return all;
+}
+
+}  // namespace lapidary

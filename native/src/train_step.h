@@ -1,0 +1,84 @@
+// One optimizer step, from batch to moved weights. Equations: SAELens 6.18 `SAETrainer._train_step`. With C = h on
+// selected entries (the decoder norm cancels between forward and backward), G_m = (2/B)(x̂_m − x) for each width m, and
+// S_g = Σ_{m ≥ g} G_m what a latent of group g (widths[g−1] ≤ i < widths[g]) sees:
+//   dwDec[i] = Σ_b C[b,i]·S[b]      dh[b,i] = ⟨wDec[i], S[b]⟩
+//   dwEnc[i] = Σ_b dh[b,i]·c[b]     dbEnc[i] = Σ_b dh[b,i]
+//   dbDec = Σ_b S_0[b] − [applyBDecToInput]·Σ_i dbEnc[i]·wEnc[i]
+// The auxiliary loss is a second list of entries with a signal of its own.
+#pragma once
+#include <vector>
+
+#include "aligned_array.h"
+#include "engine.h"
+
+namespace lapidary {
+
+class TrainStep {
+ public:
+  explicit TrainStep(Engine& engine);
+  StepResult run(const float* x, size_t n_tokens, const StepOptions& options);
+
+ private:
+  // Entries with what reaches them: the selection, or the dead latents' reconstruction of the residual.
+  struct Part {
+    Entries entries;
+    std::vector<float> dh_by_latent;  // [n], in the entries' order by latent
+    AlignedArray<float> signal;       // [groups][B][d_pad]
+  };
+
+  struct Workspace {
+    AlignedArray<float> row;       // [d_pad]
+    AlignedArray<float> gradient;  // [2][d_pad]: dwDec[i], dwEnc[i]
+    AlignedArray<float> levels;    // [groups][d_pad]: S of one token
+    std::vector<uint32_t> ids;
+  };
+
+  // train_step.cc: the phases in their order
+  void load_batch(const float* x);
+  void reconstruct(const StepOptions& options);
+  void reconstruct_token(size_t token, Workspace& work);
+  void sum_losses(StepResult& result) const;
+  void describe_selection(StepResult& result) const;
+
+  // aux_loss.cc
+  void auxiliary(const StepOptions& options, StepResult& result);
+  void auxiliary_token(size_t token, float signal_scale, Workspace& work);
+
+  // gradients.cc
+  void measure_gradients(StepResult& result);
+  void sum_b_dec_gradient();
+  void update(const StepOptions& options, double grad_norm);
+  void row_gradients(size_t latent, Workspace& work) const;
+  float bias_gradient(size_t latent) const;
+  size_t group_of(size_t latent) const;
+
+  size_t n_groups() const { return engine_.shape_.widths.size(); }
+  float* signal(Part& part, size_t group, size_t token) const {
+    return part.signal.data() + (group * n_tokens_ + token) * d_pad_;
+  }
+
+  Engine& engine_;
+  const size_t d_pad_;
+  const size_t d_sae_;
+  size_t n_tokens_ = 0;
+  bool with_aux_ = false;
+
+  AlignedArray<float> x_;         // [B][d_pad]
+  AlignedArray<float> centred_;   // [B][d_pad]; unused if the input is not centred
+  AlignedArray<float> residual_;  // [B][d_pad], x̂ − x at full width; only with an auxiliary loss
+  const float* c_ = nullptr;      // the encoder's input: centred_ or x_
+  Part main_;
+  Part aux_;
+  std::vector<uint32_t> dead_ids_;        // [nDead], ascending
+  std::vector<uint32_t> place_among_dead_;  // [dSae]; nDead: not dead
+  std::vector<float> token_sse_;          // [groups][B]
+  std::vector<float> token_aux_sse_;      // [B]
+
+  AlignedArray<float> b_enc_gradient_;  // [latents_pad]
+  AlignedArray<float> b_dec_gradient_;  // [d_pad]
+  std::vector<float> squares_;          // [2][dSae]: ‖dwDec[i]‖², ‖dwEnc[i]‖²
+  AlignedArray<float> pre_bias_;        // [blocks of 64 latents][d_pad]: Σ dbEnc[i]·wEnc[i]
+  std::vector<Workspace> workspaces_;
+};
+
+}  // namespace lapidary

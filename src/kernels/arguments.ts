@@ -1,0 +1,81 @@
+/**
+ * What engines accept. Everything is refused here, with what was got and what was wanted, so that the arithmetic
+ * behind can trust its input.
+ */
+import { EngineError, ShapeError } from "../errors.ts";
+import type { EngineConfig, Selection, SparseActs, TrainStepOptions, Weights } from "./kernels.ts";
+
+/** @throws {ShapeError} dimensions or widths that make no SAE */
+export function checkConfig({ dIn, dSae, widths, threads }: EngineConfig): void {
+  for (const [what, d] of [
+    ["dIn", dIn],
+    ["dSae", dSae],
+  ] as const)
+    if (!Number.isInteger(d) || d < 1 || d >= 2 ** 31)
+      throw new ShapeError(what, d, "an integer from 1 to 2^31");
+  let last = 0;
+  for (const width of widths) {
+    if (!Number.isInteger(width) || width <= last)
+      throw new ShapeError("widths", widths, "strictly increasing positive integers");
+    last = width;
+  }
+  if (last !== dSae) throw new ShapeError("the last of the widths", last, dSae);
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024))
+    throw new ShapeError("threads", threads, "an integer from 1 to 1024");
+}
+
+/** @throws {ShapeError} a tensor's length does not fit the configuration */
+export function checkWeights({ dIn, dSae }: EngineConfig, weights: Weights): void {
+  const expected = { wEnc: dSae * dIn, wDec: dSae * dIn, bEnc: dSae, bDec: dIn } as const;
+  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const)
+    if (weights[name].length !== expected[name])
+      throw new ShapeError(`values in ${name}`, weights[name].length, expected[name]);
+}
+
+/** The number of rows in x [nTokens, dIn]. @throws {ShapeError} not whole rows @throws {EngineError} not f32 */
+export function tokensIn(x: Float32Array, dIn: number): number {
+  if (!(x instanceof Float32Array))
+    throw new EngineError(`x must be a Float32Array [nTokens, dIn], got ${typeof x}`);
+  if (x.length % dIn !== 0) throw new ShapeError("x [nTokens, dIn]", x.length, `a multiple of dIn = ${dIn}`);
+  return x.length / dIn;
+}
+
+/** @throws {ShapeError} thresholds of another length, k out of range */
+export function checkSelection(selection: Selection, dSae: number): void {
+  if (selection.kind === "threshold") {
+    if (selection.thresholds.length !== dSae)
+      throw new ShapeError("thresholds", selection.thresholds.length, dSae);
+    return;
+  }
+  if (!(selection.k > 0 && selection.k <= dSae))
+    throw new ShapeError("k", selection.k, `more than 0, at most dSae = ${dSae}`);
+  if (selection.kind === "topk" && !Number.isInteger(selection.k))
+    throw new ShapeError("k of topk", selection.k, "an integer", "fractional k belongs to batch-topk");
+}
+
+/** @throws {ShapeError} arrays of sparse activations that do not fit each other; latents are checked where they are read */
+export function checkActs({ nTokens, offsets, latents, values }: SparseActs): void {
+  if (offsets.length !== nTokens + 1)
+    throw new ShapeError("offsets of sparse activations", offsets.length, nTokens + 1);
+  if (latents.length !== values.length || offsets[nTokens] !== latents.length)
+    throw new ShapeError("entries of sparse activations", [latents.length, values.length], offsets[nTokens]);
+}
+
+/** @throws {ShapeError | EngineError} an option without a meaning */
+export function checkStep(options: TrainStepOptions, dSae: number): void {
+  checkSelection(options.selection, dSae);
+  const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux } = options;
+  if (!Number.isInteger(adamStep) || adamStep < 1)
+    throw new EngineError(`adamStep counts from 1, got ${adamStep}`);
+  if (!Number.isFinite(learningRate) || learningRate < 0)
+    throw new EngineError(`learningRate must be a finite number ≥ 0, got ${learningRate}`);
+  if (!(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1))
+    throw new EngineError(`beta1 and beta2 must lie in [0, 1), got ${beta1} and ${beta2}`);
+  if (!(Math.fround(epsilon) > 0 && epsilon < Number.POSITIVE_INFINITY))
+    throw new EngineError(`epsilon must be positive in f32, got ${epsilon}`);
+  if (clipNorm !== null && !(clipNorm > 0))
+    throw new EngineError(`clipNorm must be positive, got ${clipNorm}`);
+  if (aux !== null && aux.dead.length !== dSae) throw new ShapeError("dead mask", aux.dead.length, dSae);
+  if (aux !== null && !Number.isFinite(aux.coefficient))
+    throw new EngineError(`the auxiliary coefficient must be finite, got ${aux.coefficient}`);
+}

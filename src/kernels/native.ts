@@ -1,0 +1,374 @@
+/**
+ * The native engine: C++ through N-API, all work off the event loop. This file alone loads the addon and holds a typed
+ * mirror of everything it exports; what people pass is checked here, C++ checks only what memory safety needs.
+ *
+ * Numerics: fp32 in one fixed order of sums, so the bits depend neither on threads nor on the instruction set
+ * (`docs/decisions/001-order-of-sums.md`).
+ */
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { EngineError, ShapeError } from "../errors.ts";
+import { checkActs, checkConfig, checkSelection, checkStep, checkWeights, tokensIn } from "./arguments.ts";
+import type {
+  Engine,
+  EngineConfig,
+  EngineTensor,
+  Selection,
+  SparseActs,
+  TrainStepOptions,
+  TrainStepResult,
+  Weights,
+} from "./kernels.ts";
+
+/** Instruction sets with kernels of their own. All compute the same bits; `scalar` exists everywhere. */
+export type Isa = "avx512" | "avx2" | "scalar";
+
+export interface CpuFeatures {
+  /** AVX2 with FMA */
+  readonly avx2: boolean;
+  /** AVX-512F, with AVX2 and FMA */
+  readonly avx512: boolean;
+  /** the kernels chosen by default, for people */
+  readonly kernels: string;
+}
+
+/** Seconds spent in the phases of the last training step. */
+export interface StepProfile {
+  readonly encode: number;
+  readonly reconstruct: number;
+  readonly aux: number;
+  readonly gradients: number;
+  readonly update: number;
+}
+
+/** Beyond the engine interface: what tests and benches want to see. */
+export interface NativeEngine extends Engine {
+  profile(): StepProfile;
+}
+
+export interface NativeOptions {
+  /** Default: the environment variable LAPIDARY_ISA, else the best this machine has. */
+  readonly isa?: Isa;
+}
+
+// ---- the mirror of native/src/addon.cc and engine_object.cc ----
+
+const INTERFACE = 1;
+
+interface Binding {
+  readonly interface: number;
+  cpuFeatures(): CpuFeatures;
+  measurePeak(isa: number, threads: number, milliseconds: number): Promise<number>;
+  readonly Engine: new (
+    dIn: number,
+    dSae: number,
+    widths: Uint32Array,
+    applyBDecToInput: boolean,
+    rescale: boolean,
+    training: boolean,
+    threads: number,
+    isa: number,
+  ) => EngineHandle;
+}
+
+interface EngineHandle {
+  encode(x: Float32Array, kind: number, count: number, thresholds: Float32Array | null): Promise<CsrArrays>;
+  decode(
+    offsets: Uint32Array,
+    latents: Uint32Array,
+    values: Float32Array,
+    width: number,
+  ): Promise<Float32Array>;
+  trainStep(
+    x: Float32Array,
+    kind: number,
+    count: number,
+    numbers: Float64Array,
+    dead: Uint8Array | null,
+  ): Promise<TrainStepResult>;
+  norms(): Float32Array;
+  read(owner: number, tensor: number, from: number, to: number): Promise<Float32Array>;
+  write(owner: number, tensor: number, from: number, rows: Float32Array): Promise<void>;
+  profile(): StepProfile;
+  dispose(): void;
+}
+
+type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
+
+const ISA_CODE = { best: 0, scalar: 1, avx2: 2, avx512: 3 } as const;
+const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
+
+// ---- loading ----
+
+let loaded: Binding | undefined;
+
+/** Where the addon may lie, relative to this file: the same from src/ and from dist/. */
+export function addonCandidates(): string[] {
+  return [
+    "../../native/build/Release/lapidary.node",
+    `../../native/prebuilds/${process.platform}-${process.arch}/lapidary.node`,
+  ].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+}
+
+function loadBinding(): Binding {
+  if (loaded !== undefined) return loaded;
+  const require = createRequire(import.meta.url);
+  const failures: string[] = [];
+  for (const path of addonCandidates()) {
+    try {
+      const binding = require(path) as Binding;
+      if (binding.interface === INTERFACE) {
+        loaded = binding;
+        return binding;
+      }
+      failures.push(`${path}: built for interface ${binding.interface}, this version needs ${INTERFACE}`);
+    } catch (error) {
+      failures.push(`${path}: ${firstLine(error)}`);
+    }
+  }
+  throw new EngineError(`the native addon could not be loaded (${failures.join("; ")})`, {
+    hint: "install g++ and make, then npm run setup",
+  });
+}
+
+function firstLine(error: unknown): string {
+  return String(error instanceof Error ? error.message : error).split("\n")[0];
+}
+
+/** What this machine's processor offers. @throws {EngineError} no addon */
+export function cpuFeatures(): CpuFeatures {
+  return loadBinding().cpuFeatures();
+}
+
+/**
+ * This machine's fp32 FMA peak in GFLOP/s, measured: all threads running independent FMAs, the best of a few runs of
+ * about `milliseconds` each. Off the event loop. @throws {EngineError} no addon
+ */
+export function measurePeak(
+  options: { isa?: Isa; threads?: number; milliseconds?: number } = {},
+): Promise<number> {
+  const { threads = availableParallelism(), milliseconds = 100 } = options;
+  const binding = loadBinding();
+  return binding.measurePeak(isaCode(options.isa, binding), threads, milliseconds);
+}
+
+/** The code of an instruction set that this machine has. */
+function isaCode(asked: Isa | undefined, binding: Binding): number {
+  const named = asked ?? process.env["LAPIDARY_ISA"];
+  if (named === undefined || named === "") return ISA_CODE.best;
+  if (named !== "avx512" && named !== "avx2" && named !== "scalar")
+    throw new EngineError(`unknown instruction set ${named}`, {
+      hint: "LAPIDARY_ISA may be avx512, avx2 or scalar",
+    });
+  if (named !== "scalar" && !binding.cpuFeatures()[named])
+    throw new EngineError(`this machine has no ${named}`, {
+      hint: "unset LAPIDARY_ISA to use what it has",
+    });
+  return ISA_CODE[named];
+}
+
+// ---- the engine ----
+
+/**
+ * An engine with a copy of `weights`; an `EngineFactory`, with an instruction set to force as a third argument.
+ * @throws {EngineError} no addon, unknown instruction set, not enough memory
+ * @throws {ShapeError} dimensions that do not fit
+ */
+export async function createNativeEngine(
+  config: EngineConfig,
+  weights: Weights,
+  options: NativeOptions = {},
+): Promise<NativeEngine> {
+  checkConfig(config);
+  checkWeights(config, weights);
+  const engine = new AddonEngine(config, options);
+  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await engine.write(name, 0, weights[name]);
+  return engine;
+}
+
+class AddonEngine implements NativeEngine {
+  readonly name = "native";
+  readonly numericClass = "fp32-fma16";
+  readonly description: string;
+  readonly config: EngineConfig;
+  #handle: EngineHandle | null;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(config: EngineConfig, { isa }: NativeOptions) {
+    const binding = loadBinding();
+    const threads = config.threads ?? availableParallelism();
+    const code = isaCode(isa, binding);
+    this.config = { ...config, widths: [...config.widths] };
+    this.description = `${isaName(code, binding)}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    try {
+      this.#handle = new binding.Engine(
+        config.dIn,
+        config.dSae,
+        Uint32Array.from(config.widths),
+        config.applyBDecToInput,
+        config.rescaleActsByDecoderNorm,
+        config.training,
+        threads,
+        code,
+      );
+    } catch (cause) {
+      const matrices = config.training ? 6 : 2;
+      const gigabytes = (matrices * config.dIn * config.dSae * 4) / 1e9;
+      throw new EngineError(`the native engine could not be made: ${firstLine(cause)}`, {
+        hint: `it needs ${gigabytes.toFixed(1)} GB for its weights`,
+        cause,
+      });
+    }
+  }
+
+  /** `x` must stay as it is until the promise settles. */
+  encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
+    return this.#turn(async (handle) => {
+      const nTokens = tokensIn(x, this.config.dIn);
+      checkSelection(selection, this.config.dSae);
+      const thresholds = selection.kind === "threshold" ? selection.thresholds : null;
+      const count = selectionCount(selection, nTokens);
+      return { nTokens, ...(await handle.encode(x, KIND_CODE[selection.kind], count, thresholds)) };
+    });
+  }
+
+  decode(acts: SparseActs, options: { width?: number } = {}): Promise<Float32Array> {
+    return this.#turn((handle) => {
+      const { dSae } = this.config;
+      const width = options.width ?? dSae;
+      if (!Number.isInteger(width) || width < 1 || width > dSae)
+        throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+      checkActs(acts);
+      return handle.decode(acts.offsets, acts.latents, acts.values, width);
+    });
+  }
+
+  /** `x` must stay as it is until the promise settles. */
+  trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult> {
+    return this.#turn((handle) => {
+      if (!this.config.training)
+        throw new EngineError("trainStep on an engine made for inference", {
+          hint: "create the engine with `training: true`",
+        });
+      const nTokens = tokensIn(x, this.config.dIn);
+      if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
+      checkStep(options, this.config.dSae);
+      const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux } = options;
+      return handle.trainStep(
+        x,
+        KIND_CODE[selection.kind],
+        selectionCount(selection, nTokens),
+        Float64Array.of(
+          learningRate,
+          adamStep,
+          beta1,
+          beta2,
+          epsilon,
+          clipNorm ?? Number.POSITIVE_INFINITY,
+          aux?.coefficient ?? 0,
+        ),
+        aux?.dead ?? null,
+      );
+    });
+  }
+
+  decoderNorms(): Promise<Float32Array> {
+    return this.#turn(async (handle) => handle.norms());
+  }
+
+  read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array> {
+    return this.#turn((handle) => {
+      const { owner, code, rows } = this.#tensor(tensor);
+      if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
+        throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+      return handle.read(owner, code, from, to);
+    });
+  }
+
+  write(tensor: EngineTensor, from: number, values: Float32Array): Promise<void> {
+    return this.#turn((handle) => {
+      const { owner, code, rows, width } = this.#tensor(tensor);
+      const n = values.length / width;
+      if (!Number.isInteger(n) || !Number.isInteger(from) || from < 0 || from + n > rows)
+        throw new ShapeError(
+          `values for ${tensor} from row ${from}`,
+          values.length,
+          `whole rows of ${width} within ${rows} rows`,
+        );
+      return handle.write(owner, code, from, values);
+    });
+  }
+
+  profile(): StepProfile {
+    if (this.#handle === null) throw disposed();
+    return this.#handle.profile();
+  }
+
+  dispose(): Promise<void> {
+    const end = this.#last.then(() => {
+      this.#handle?.dispose();
+      this.#handle = null;
+    });
+    this.#last = end;
+    return end;
+  }
+
+  /** One call at a time, in the order in which they were made; a failed one does not stop the next. */
+  #turn<T>(call: (handle: EngineHandle) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(async () => {
+      if (this.#handle === null) throw disposed();
+      try {
+        return await call(this.#handle);
+      } catch (error) {
+        if (error instanceof EngineError || error instanceof ShapeError) throw error;
+        throw new EngineError(`the native engine refused: ${firstLine(error)}`, { cause: error });
+      }
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #tensor(name: EngineTensor): { owner: number; code: number; rows: number; width: number } {
+    const place = TENSORS[name];
+    if (place === undefined) throw new EngineError(`no tensor called ${name}`);
+    const { owner, code } = place;
+    if (owner > 0 && !this.config.training)
+      throw new EngineError(`no ${name} in an engine made for inference`, {
+        hint: "create the engine with `training: true`",
+      });
+    const { dIn, dSae } = this.config;
+    return { owner, code, rows: code === 3 ? dIn : dSae, width: code < 2 ? dIn : 1 };
+  }
+}
+
+/** Owners: 0 weights, 1 first moments, 2 second moments. Codes: 0 wEnc, 1 wDec, 2 bEnc, 3 bDec. */
+const TENSORS: Readonly<Record<EngineTensor, { owner: number; code: number }>> = {
+  wEnc: { owner: 0, code: 0 },
+  wDec: { owner: 0, code: 1 },
+  bEnc: { owner: 0, code: 2 },
+  bDec: { owner: 0, code: 3 },
+  "m.wEnc": { owner: 1, code: 0 },
+  "m.wDec": { owner: 1, code: 1 },
+  "m.bEnc": { owner: 1, code: 2 },
+  "m.bDec": { owner: 1, code: 3 },
+  "v.wEnc": { owner: 2, code: 0 },
+  "v.wDec": { owner: 2, code: 1 },
+  "v.bEnc": { owner: 2, code: 2 },
+  "v.bDec": { owner: 2, code: 3 },
+};
+
+/** Entries of the whole batch (batch-topk: ⌊k·B⌋) or of a token (topk). */
+function selectionCount(selection: Selection, nTokens: number): number {
+  if (selection.kind === "threshold") return 0;
+  return selection.kind === "topk" ? selection.k : Math.floor(selection.k * nTokens);
+}
+
+function isaName(code: number, binding: Binding): string {
+  if (code === ISA_CODE.best) return binding.cpuFeatures().kernels;
+  return code === ISA_CODE.scalar ? "portable" : code === ISA_CODE.avx2 ? "AVX2" : "AVX-512";
+}
+
+function disposed(): EngineError {
+  return new EngineError("the engine has been disposed");
+}

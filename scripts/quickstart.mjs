@@ -10,8 +10,14 @@ import { SetupError, setup } from "./setup.mjs";
 
 const RECIPE = "recipes/tiny-gemma.yaml";
 
-/** What the reference engine is given to do instead: enough to see the SAE improve, within minutes. */
-const SMALLER = ["--set", "corpus.tokens=100000", "--set", "layers=[4]"];
+/** What is asked of the reference engine instead: enough to see one SAE improve, within minutes; a run of its own. */
+const SMALLER = {
+  name: "tiny-gemma-small",
+  layers: "[4]",
+  "corpus.tokens": 60000,
+  "train.epochs": 1,
+  "eval.tokens": 8192,
+};
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -19,7 +25,8 @@ try {
   const { engine, reason } = await setup({ root });
   if (engine === "reference")
     console.log(`quickstart: reference engine (${reason}): one layer, fewer tokens`);
-  const budget = engine === "reference" ? SMALLER : [];
+  const smaller = Object.entries(SMALLER).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const budget = engine === "reference" ? smaller : [];
   const args = [join(root, "dist/cli/main.js"), "run", RECIPE, ...budget, ...process.argv.slice(2)];
   process.exitCode = await run(process.execPath, args);
 } catch (error) {

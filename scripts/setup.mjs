@@ -105,7 +105,7 @@ function npmCli() {
     process.env.npm_execpath,
     join(beside, "node_modules/npm/bin/npm-cli.js"),
     join(beside, "../lib/node_modules/npm/bin/npm-cli.js"),
-    ...path
+    ...searchPath()
       .split(delimiter)
       .flatMap((dir) => [join(dir, "npm"), join(dir, "node_modules/npm/bin/npm-cli.js")]),
   ];

@@ -13,6 +13,7 @@ import type { TypedArray } from "../../src/tensor/typed-array.ts";
 export const goldenFolder = resolve(
   process.env.LAPIDARY_GOLDEN ?? fileURLToPath(new URL("../fixtures/golden", import.meta.url)),
 );
+if (!existsSync(goldenFolder)) throw new Error(`LAPIDARY_GOLDEN: there is no folder ${goldenFolder}`);
 
 export interface Case<M> {
   readonly name: string;
@@ -84,7 +85,6 @@ export interface ScheduleFile {
 
 /** Every folder below the golden folder, itself included. */
 function folders(dir: string = goldenFolder): string[] {
-  if (!existsSync(dir)) return [];
   const inner = readdirSync(dir)
     .map((name) => join(dir, name))
     .filter((path) => statSync(path).isDirectory());

@@ -15,7 +15,7 @@ import { countAbsent, inferenceCases, runnerOutputs } from "./cases.ts";
 import { expectAllNear, largest } from "./closeness.ts";
 
 /** A few units in the last place of float32: norms are summed in another order. */
-const RELATIVE = 5e-7;
+const RELATIVE = 1e-6;
 
 const facts: InferenceFacts = {
   hookName: null,

@@ -140,15 +140,15 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
     const dense = toDense(acts, dSae);
     const features = f32(golden, "feature_acts");
     expect(support(dense), "selected entries").toEqual(support(features));
-    expectAllNear(dense, features, 1e-6 * largest(features), "activations");
+    expectAllNear(dense, features, 3e-6 * largest(features), "activations");
 
     const positive = await engine.encode(x, { kind: "threshold", thresholds: new Float32Array(dSae) });
     const hiddenPre = f32(golden, "hidden_pre");
     const relu = hiddenPre.map((p) => Math.max(p, 0));
-    expectAllNear(toDense(positive, dSae), relu, 1e-6 * largest(relu), "positive pre-activations");
+    expectAllNear(toDense(positive, dSae), relu, 3e-6 * largest(relu), "positive pre-activations");
 
     const recon = f32(golden, "sae_out");
-    expectAllNear(await engine.decode(acts), recon, 2e-6 * largest(recon), "reconstruction");
+    expectAllNear(await engine.decode(acts), recon, 4e-6 * largest(recon), "reconstruction");
 
     const dead = row(await tensors(dir, files.trace.file), "dead_mask", 0, dSae);
     await engine.trainStep(x, { ...stepOptions(manifest, 0, 0, dead), beta1: 0, clipNorm: null });
@@ -199,11 +199,11 @@ async function compareSnapshot(
     expectAllNear(
       await read(`m.${name}`),
       firstMoment,
-      1e-5 * largest(firstMoment),
+      2e-5 * largest(firstMoment),
       `m of ${file} after step ${step}`,
     );
     const secondMoment = f32(golden, `adam.exp_avg_sq.${file}`);
-    expectAllNear(v, secondMoment, 1e-5 * largest(secondMoment), `v of ${file} after step ${step}`);
+    expectAllNear(v, secondMoment, 4e-5 * largest(secondMoment), `v of ${file} after step ${step}`);
   }
 }
 

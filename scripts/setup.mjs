@@ -212,14 +212,15 @@ async function tryBuild({ root, verbose, log }, native, built) {
   const headers = nodeHeaders(root);
   if (headers !== undefined) args.push(`--nodedir=${headers}`);
   // binding.gyp asks `node` for an include folder: this very Node, whatever the user's PATH says.
-  const env = { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${searchPath()}` };
+  const path = `${dirname(process.execPath)}${delimiter}${searchPath()}`;
+  const env = { ...process.env, PATH: path, npm_config_loglevel: "info" };
   const result = await run(process.execPath, args, { cwd: root, env, verbose });
   if (result.code !== 0) {
     const compiler = result.output
       .split("\n")
-      .filter((line) => !/^gyp (info|ERR! (System|command|cwd|node))/.test(line));
+      .filter((line) => !/^gyp (info|ERR! (System|command|cwd|node|stack|\$npm))/.test(line));
     log(`node-gyp failed:\n${indent(compiler.join("\n").trimEnd().split("\n").slice(-25).join("\n"))}`);
-    const offline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|FetchError/.test(result.output);
+    const offline = /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|network connectivity/.test(result.output);
     return {
       ok: false,
       reason: offline

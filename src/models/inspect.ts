@@ -11,7 +11,6 @@ export interface GraphSummary {
   readonly producer: string;
   readonly opsets: Readonly<Record<string, number>>;
   readonly nNodes: number;
-  /** "name type-number [shape]" as declared */
   readonly inputs: readonly { readonly name: string; readonly shape: readonly (number | string | null)[] }[];
   readonly outputs: readonly string[];
 }

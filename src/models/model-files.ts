@@ -1,11 +1,12 @@
 /** Reads a model's folder: chooses its files, parses its graphs, finds the residual stream, checks the external weights. */
 import type { Dirent } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { FormatError, ModelError } from "../errors.ts";
 import { hashBytes } from "../storage/hash.ts";
 import { chooseModelFiles, type ModelFiles } from "./layout.ts";
 import { type ModelConfig, NO_CONFIG, readModelConfig } from "./model-config.ts";
+import { relocateWeights } from "./onnx-cut.ts";
 import { MAX_GRAPH_BYTES, type OnnxModel, parseOnnx } from "./onnx-model.ts";
 
 /** A graph file, read and parsed. */
@@ -109,11 +110,34 @@ async function readGraph(dir: string, name: string): Promise<GraphFile> {
   const bytes = await readFile(path);
   return {
     name,
-    folder: resolve(dirname(path)),
     bytes: size,
     sha256: hashBytes(bytes),
-    model: parseOnnx(bytes, path),
+    ...(await followLinks(parseOnnx(bytes, path), resolve(dirname(path)))),
   };
+}
+
+/**
+ * Download caches keep files under their hashes and link to them; ONNX Runtime refuses weights behind links. If all
+ * of a graph's weights lie in one folder behind their links, that folder and those names are given to it instead.
+ */
+async function followLinks(model: OnnxModel, folder: string): Promise<{ model: OnnxModel; folder: string }> {
+  const targets = new Map<string, string>();
+  for (const { location } of model.external) {
+    const target = await realpath(join(folder, location)).catch(() => null);
+    if (target !== null) targets.set(location, target);
+  }
+  const here = await realpath(folder);
+  if ([...targets].every(([location, target]) => target === join(here, location))) return { model, folder };
+  const folders = new Set([...targets.values()].map((target) => dirname(target)));
+  if (folders.size > 1)
+    throw new ModelError(
+      `${model.file}: its weights are links into several folders: ${[...folders].join(", ")}`,
+      {
+        hint: "Copy the files themselves into the model's folder.",
+      },
+    );
+  const name = (location: string) => basename(targets.get(location) ?? location);
+  return { model: relocateWeights(model, name), folder: [...folders][0] };
 }
 
 async function findWeights(dir: string, graphs: readonly GraphFile[]): Promise<WeightFile[]> {

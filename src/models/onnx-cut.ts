@@ -4,8 +4,16 @@
  */
 import { ModelError } from "../errors.ts";
 import type { OnnxModel, OnnxNode } from "./onnx-model.ts";
-import { valueField } from "./onnx-write.ts";
-import { bytesFieldParts, concatBytes } from "./protobuf.ts";
+import { nodeField, valueField } from "./onnx-write.ts";
+import {
+  bytesField,
+  bytesFieldParts,
+  concatBytes,
+  fieldText,
+  messageFields,
+  textField,
+  wireFields,
+} from "./protobuf.ts";
 
 /** A tensor with a type; shape as in `OnnxValue`. */
 export interface TypedName {
@@ -15,8 +23,8 @@ export interface TypedName {
 }
 
 export interface Cut {
-  /** tensors that become graph inputs; what produces them is left out */
-  readonly inputs?: readonly TypedName[];
+  /** new graph inputs, each standing for the tensor of its name, or for `replaces`; what produced that is left out */
+  readonly inputs?: readonly (TypedName & { readonly replaces?: string })[];
   /** wanted tensors; type optional */
   readonly outputs: readonly { readonly name: string; readonly elemType?: number }[];
   /** nodes to put after the kept ones, and the tensors of the model that they read */
@@ -24,6 +32,32 @@ export interface Cut {
   readonly appendReads?: readonly string[];
   /** other bytes for a kept node, by its index */
   readonly replace?: ReadonlyMap<number, readonly Uint8Array[]>;
+}
+
+/** The model with its external weights looked for under other names; everything else as it was. */
+export function relocateWeights(model: OnnxModel, nameOf: (location: string) => string): OnnxModel {
+  const initializers = new Map(model.initializers);
+  for (const [name, initializer] of initializers) {
+    const { external, raw } = initializer;
+    if (external === null) continue;
+    const location = nameOf(external.location);
+    const file = { name: model.file, bytes: raw };
+    const [tensor] = wireFields(file);
+    const parts = [...messageFields(file, tensor)].map((part) => {
+      const isLocation =
+        part.number === 13 &&
+        [...messageFields(file, part)].some((t) => t.number === 1 && fieldText(file, t) === "location");
+      return isLocation
+        ? bytesField(13, [textField(1, "location"), textField(2, location)])
+        : raw.subarray(part.start, part.end);
+    });
+    initializers.set(name, {
+      ...initializer,
+      raw: bytesField(tensor.number, parts),
+      external: { ...external, location },
+    });
+  }
+  return { ...model, initializers };
 }
 
 /** Nodes that the targets depend on, not looking behind the tensors in `stop`. */
@@ -55,7 +89,8 @@ export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
   for (const { name } of cut.outputs)
     if (!isTensor(model, name) && !appended.has(name))
       throw new ModelError(`${model.file}: no tensor "${name}" in the graph`);
-  const entering = new Set((cut.inputs ?? []).map((input) => input.name));
+  const newInputs = cut.inputs ?? [];
+  const entering = new Set(newInputs.map((input) => input.replaces ?? input.name));
   const kept = ancestors(model, targets, entering);
   const used = new Set(targets);
   for (const node of kept) for (const name of [...node.inputs, ...node.implicitInputs]) used.add(name);
@@ -65,6 +100,8 @@ export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
   const outputValues = new Map(model.outputs.map((output) => [output.name, output]));
 
   const graph: Uint8Array[] = [];
+  for (const { name, replaces } of newInputs)
+    if (replaces !== undefined) graph.push(nodeField("Identity", [name], [replaces]));
   for (const node of model.nodes)
     if (kept.has(node)) graph.push(...(cut.replace?.get(node.index) ?? [node.raw]));
   graph.push(...(cut.append ?? []));
@@ -73,7 +110,7 @@ export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
     if (used.has(initializer.name)) graph.push(initializer.raw);
   for (const input of [...model.inputs, ...model.defaultedInputs])
     if (used.has(input.name) && !entering.has(input.name)) graph.push(input.raw);
-  for (const input of cut.inputs ?? []) graph.push(valueField(11, input.name, input.elemType, input.shape));
+  for (const input of newInputs) graph.push(valueField(11, input.name, input.elemType, input.shape));
   for (const output of cut.outputs) {
     const known = outputValues.get(output.name);
     graph.push(known?.raw ?? valueField(12, output.name, output.elemType ?? 0));
@@ -90,14 +127,6 @@ export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
     )
       graph.push(value.raw);
   return concatBytes([...model.otherFields, ...bytesFieldParts(7, graph)]);
-}
-
-/** The external files that a set of nodes needs, for memory estimates and downloads. */
-export function externalFiles(model: OnnxModel): Map<string, number> {
-  const needed = new Map<string, number>();
-  for (const { location, offset, length } of model.external)
-    needed.set(location, Math.max(needed.get(location) ?? 0, offset + (length ?? 0)));
-  return needed;
 }
 
 function isTensor(model: OnnxModel, name: string): boolean {

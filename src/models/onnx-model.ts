@@ -26,7 +26,7 @@ export interface OnnxNode {
   /** tensor names in the operator's order; "" = left out */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** tensors that subgraphs (If, Loop, Scan) of this node mention, those of the outer graph among them */
+  /** names that subgraphs (If, Loop, Scan) of this node mention: those of the outer graph, and their own */
   readonly implicitInputs: readonly string[];
   /** metadata_props: torch's exporter keeps module scopes here */
   readonly metadata: ReadonlyMap<string, string>;

@@ -36,7 +36,7 @@ interface SkipAdd {
   readonly node: OnnxNode;
 }
 
-const FUSED_SKIP = /^Skip(Simplified)?LayerNormalization$/;
+export const FUSED_SKIP = /^Skip(Simplified)?LayerNormalization$/;
 /** operators that hand a tensor on, as far as the stream is concerned */
 const PASS = new Set(["Cast", "Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"]);
 /** operators between `input_ids` and the embedding table */
@@ -83,7 +83,7 @@ export function findResidualStream(model: OnnxModel, nLayers: number | null): Re
 }
 
 /** Tensors that may start the stream: `inputs_embeds`, or what is gathered from a table by token ids. */
-function embeddingTensors(model: OnnxModel): string[] {
+export function embeddingTensors(model: OnnxModel): string[] {
   if (model.inputs.some((input) => input.name === "inputs_embeds")) return ["inputs_embeds"];
   const ids = new Set(["input_ids"]);
   const roots: string[] = [];
@@ -97,7 +97,7 @@ function embeddingTensors(model: OnnxModel): string[] {
 
 /** Follows the chain of skip connections from `root`; `end` says in words where it stopped. */
 function followSkips(model: OnnxModel, root: string): { adds: SkipAdd[]; end: string } {
-  const stream = descendants(model, root);
+  const stream = descendants(model, [root]);
   const adds: SkipAdd[] = [];
   let current: string | null = root;
   const seen = new Set<string>();
@@ -172,10 +172,10 @@ function passedOn(model: OnnxModel, tensor: string): string[] {
   return aliases;
 }
 
-/** Every tensor computed from `root`; knowing its shape does not count. */
-function descendants(model: OnnxModel, root: string): Set<string> {
-  const reached = new Set([root]);
-  const open = [root];
+/** Every tensor computed from `roots`, and these; knowing its shape does not count. */
+export function descendants(model: OnnxModel, roots: readonly string[]): Set<string> {
+  const reached = new Set(roots);
+  const open = [...roots];
   while (open.length > 0)
     for (const node of model.consumersOf.get(open.pop() as string) ?? []) {
       if (node.op === "Shape") continue;
@@ -206,8 +206,9 @@ function numberByNames(adds: readonly SkipAdd[], nLayers: number | null): SkipAd
     const fused = FUSED_SKIP.test(add.node.op);
     const label = labels(add).find((text) => LAYER.test(text));
     let layer = label === undefined ? -1 : Number(LAYER.exec(label)?.[1]);
-    // A skip connection fused into the norm that opens layer L + 1 is what layer L gave out.
-    if (fused && label !== undefined && /input_layernorm|ln_1\b/.test(label)) layer -= 1;
+    // A skip connection fused into the norm that opens layer L + 1 (or, after the last, the final norm, which model
+    // builder counts as one layer more) is what layer L gave out.
+    if (fused && label !== undefined && /input_layernorm|final_norm|ln_1\b/.test(label)) layer -= 1;
     if (label === undefined && fused && labels(add).some((text) => /final_norm|ln_f|\/norm\//.test(text)))
       layer = (nLayers ?? highest + 1) - 1;
     if (layer < 0 || layer < highest || layer > highest + 1) return null;

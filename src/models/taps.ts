@@ -42,7 +42,7 @@ export function tapGraph(
 }
 
 /** Nodes that spell out a sum which the graph holds only inside a fused node. */
-function sumNodes(point: ResidualPoint, name: string): { tensor: string; nodes: Uint8Array[] } {
+export function sumNodes(point: ResidualPoint, name: string): { tensor: string; nodes: Uint8Array[] } {
   if (point.tensor !== null) return { tensor: point.tensor, nodes: [] };
   const nodes: Uint8Array[] = [];
   let tensor = point.sumOf[0];

@@ -2,7 +2,8 @@
  * Training form → inference form, as SAELens 6.18 `save_inference_model` converts it (spec §3.2), without its two
  * defects: a decoder row of norm zero gives no NaN, and a threshold learnt on scaled inputs is scaled with them.
  */
-import { decoderRowNorms, foldDecoderNorms, foldInputScale } from "./fold.ts";
+import { decoderNorms } from "../kernels/reference/encode.ts";
+import { foldDecoderNorms, foldInputScale } from "./fold.ts";
 import type { Sae, TrainingSae } from "./sae.ts";
 
 /** What an inference SAE records that training does not know. */
@@ -41,7 +42,7 @@ export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts
       prependBos: facts.prependBos,
       metadata: facts.metadata,
     },
-    weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderRowNorms(weights)) : weights,
+    weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderNorms(weights)) : weights,
     threshold: isTopk ? null : new Float32Array(dSae).fill(threshold),
     runnerConfig: facts.runnerConfig,
   };

@@ -4,17 +4,6 @@
  */
 import type { Weights } from "../kernels/kernels.ts";
 
-/** ‖wDec[i]‖₂ of every latent, [dSae]. */
-export function decoderRowNorms({ wDec, dIn, dSae }: Weights): Float32Array {
-  const norms = new Float32Array(dSae);
-  for (let i = 0; i < dSae; i++) {
-    let sum = 0;
-    for (let j = i * dIn; j < (i + 1) * dIn; j++) sum += wDec[j] * wDec[j];
-    norms[i] = Math.sqrt(sum);
-  }
-  return norms;
-}
-
 /**
  * wDec/n, wEnc·n, bEnc·n: every decoder row gets norm 1 and pre-activations h become p = h·n.
  * A row with n = 0 has no direction: its decoder row stays zero and its encoder row and bias become zero, so that it

@@ -1,13 +1,14 @@
 /** From scratch, to the inference form, and back to training: what the room promises beyond the golden cases. */
+
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { RecipeError, UnsupportedError } from "../errors.ts";
+import { decoderNorms } from "../kernels/reference/encode.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { Philox } from "../random/philox.ts";
 import { type InferenceFacts, toInferenceForm, withoutInputScale } from "./convert.ts";
-import { decoderRowNorms } from "./fold.ts";
 import { openInference } from "./inference.ts";
 import { initTrainingSae } from "./init.ts";
 import { loadSae } from "./load.ts";
@@ -72,7 +73,7 @@ describe("initialisation", () => {
     expect(initTrainingSae({ ...options, seed: 8 }).weights.wDec).not.toEqual(weights.wDec);
     expect(weights.wEnc).toEqual(weights.wDec);
     expect(weights.wEnc.buffer).not.toBe(weights.wDec.buffer);
-    for (const norm of decoderRowNorms(weights)) expect(norm).toBeCloseTo(0.1, 6);
+    for (const norm of decoderNorms(weights)) expect(norm).toBeCloseTo(0.1, 6);
     expect(threshold).toBe(0);
     const drawn = initTrainingSae({ ...options, decoderInitNorm: null }).weights.wDec;
     const bound = Math.sqrt(6 / dIn);
@@ -167,12 +168,12 @@ describe("warm start", () => {
     const started = warmStart(source(), { auxCoefficient: 0.03 });
     expect(started.form).toEqual({ ...form, auxCoefficient: 0.03 });
     expect(started.threshold).toBeCloseTo(0.3, 6);
-    for (const norm of decoderRowNorms(started.weights)) expect(norm).toBeCloseTo(1, 6);
+    for (const norm of decoderNorms(started.weights)) expect(norm).toBeCloseTo(1, 6);
   });
 
   it("brings thresholds of unfolded weights into units of p before comparing them", () => {
     const training = trained();
-    const norms = decoderRowNorms(training.weights);
+    const norms = decoderNorms(training.weights);
     const unfolded: Sae = {
       ...source(),
       weights: training.weights,
@@ -227,7 +228,7 @@ describe("warm start", () => {
     expect(() => warmStart(sae)).toThrow(/decoder row of zeros/);
     const options = { zeroDecoderRows: "reinitialise", seed: 4 } as const;
     const { weights, threshold } = warmStart(sae, options);
-    expect(decoderRowNorms(weights)[0]).toBeCloseTo(1, 6);
+    expect(decoderNorms(weights)[0]).toBeCloseTo(1, 6);
     expect(weights.bEnc[0]).toBe(0);
     expect(threshold).toBeCloseTo(0.3, 6);
     expect(warmStart(sae, options).weights).toEqual(weights);

@@ -3,9 +3,11 @@
  * Norms of decoder rows are folded first, so thresholds come into the unit of p; k, widths and the rest of the
  * objective come from the SAE's own record of its training, else from the recipe, and are never guessed.
  */
+
 import { RecipeError, UnsupportedError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
-import { decoderRowNorms, foldDecoderNorms } from "./fold.ts";
+import { decoderNorms } from "../kernels/reference/encode.ts";
+import { foldDecoderNorms } from "./fold.ts";
 import type { Sae, TrainingForm } from "./sae.ts";
 import { type TrainingRecord, trainingRecord } from "./training-record.ts";
 import { reinitialiseRows } from "./zero-rows.ts";
@@ -73,7 +75,7 @@ export function warmStart(sae: Sae, options: WarmStartOptions = {}): WarmStart {
     thresholdLr: options.thresholdLr ?? record.thresholdLr ?? 0.01,
   };
 
-  const norms = decoderRowNorms(sae.weights);
+  const norms = decoderNorms(sae.weights);
   const zeroRows = [...norms.keys()].filter((i) => norms[i] === 0);
   let weights = rescale ? foldDecoderNorms(sae.weights, norms) : sae.weights;
   if (zeroRows.length > 0) {

@@ -13,6 +13,7 @@ import type {
 } from "../../src/kernels/kernels.ts";
 import type { TypedArray } from "../../src/tensor/typed-array.ts";
 import type { ScheduleConfig, ScheduleName } from "../../src/train/config.ts";
+import { DeadLatents } from "../../src/train/dead-latents.ts";
 import { learningRateAt } from "../../src/train/schedule.ts";
 import { nextThreshold } from "../../src/train/threshold.ts";
 import { type Case, countAbsent, f32, f64, type TrainingManifest, tensors, trainingCases } from "./cases.ts";
@@ -82,22 +83,20 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
     const init = await tensors(dir, files.init.file);
     const trace = await tensors(dir, files.trace.file);
     const batches = f32(await tensors(dir, files.batches.file), "batches");
-    const passesSinceFired = f32(init, "n_forward_passes_since_fired").slice();
+    const dead = new DeadLatents(dSae, trainer.dead_feature_window * trainer.batch_size);
+    dead.restore(Float64Array.from(f32(init, "n_forward_passes_since_fired"), (n) => n * trainer.batch_size));
     const hasThreshold = init.has("topk_threshold");
     let threshold = hasThreshold ? Number(f64(init, "topk_threshold")[0]) : 0;
     const tolerance = lossTolerance(manifest);
 
     for (let step = 0; step < trainer.steps; step++) {
       const at = (name: string) => Number(trace.get(name)?.[step]);
-      const dead = Uint8Array.from(passesSinceFired, (passes) =>
-        passes > trainer.dead_feature_window ? 1 : 0,
-      );
-      expect(dead, `dead mask of step ${step + 1}`).toEqual(row(trace, "dead_mask", step, dSae));
+      expect(dead.mask, `dead mask of step ${step + 1}`).toEqual(row(trace, "dead_mask", step, dSae));
       const learningRate = learningRateAt(scheduleOf(manifest), trainer.total_training_steps, step);
       expect(learningRate, `learning rate of step ${step + 1}`).toBe(at("lr"));
 
       const x = batches.subarray(step * trainer.batch_size * dIn, (step + 1) * trainer.batch_size * dIn);
-      const result = await engine.trainStep(x, stepOptions(manifest, step, learningRate, dead));
+      const result = await engine.trainStep(x, stepOptions(manifest, step, learningRate, dead.mask));
 
       const near = (got: number, wanted: number, what: string, absolute?: number) =>
         expectNear(got, wanted, tolerance, `${what} of step ${step + 1}`, absolute);
@@ -117,11 +116,12 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
         near(threshold, at("threshold"), "threshold", thresholdTolerance(manifest));
       }
 
-      for (let i = 0; i < dSae; i++) passesSinceFired[i] = result.fired[i] > 0 ? 0 : passesSinceFired[i] + 1;
+      dead.observe(result.fired, trainer.batch_size);
       const snapshot = files[`after_step_${step + 1}`];
       if (snapshot !== undefined) {
         const golden = await tensors(dir, snapshot.file);
-        expect(passesSinceFired, `who fired when, after step ${step + 1}`).toEqual(
+        const passes = Float32Array.from(dead.tokensSinceFired, (n) => n / trainer.batch_size);
+        expect(passes, `who fired when, after step ${step + 1}`).toEqual(
           f32(golden, "n_forward_passes_since_fired"),
         );
         await compareSnapshot(engine, golden, manifest, step + 1);

@@ -10,7 +10,7 @@ export type Device = (typeof DEVICES)[number];
 
 const HINTS: Readonly<Record<Device, string>> = {
   cpu: "Report this: the CPU should always work.",
-  cuda: "CUDA needs Linux x64 or Windows, an NVIDIA driver, CUDA 12 and cuDNN 9, and ONNX Runtime's CUDA libraries: reinstall with ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node (see docs/MODELS.md). Or use --device cpu.",
+  cuda: "CUDA needs Linux x64, an NVIDIA driver, CUDA 12 and cuDNN 9, and ONNX Runtime's CUDA libraries: fetch those with ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node (see docs/MODELS.md). Or use --device cpu.",
   webgpu:
     "WebGPU needs a graphics driver (on Linux the Vulkan loader libvulkan.so.1 and a Vulkan driver). Or use --device cpu.",
   coreml: "CoreML exists on macOS only. Use --device cpu.",

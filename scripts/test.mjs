@@ -76,7 +76,10 @@ function run({ args, summary }) {
     });
     child.on("error", (error) => done({ ok: false, lines: [String(error)] }));
     child.on("close", (code) =>
-      done({ ok: code === 0, lines: end.split("\n").filter((line) => /Test Files|Tests {2}/.test(line)) }),
+      done({
+        ok: code === 0,
+        lines: end.split("\n").filter((line) => /Test(s| Files) .*(passed|failed)/.test(line)),
+      }),
     );
   });
 }

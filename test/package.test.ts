@@ -3,10 +3,11 @@
  * names no registry, permissive licences, scripts without a shell, and no trace of the machine it was made on.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { readImports } from "../scripts/check-imports.mjs";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const readJson = (file: string) => JSON.parse(readFileSync(join(root, file), "utf8"));
@@ -102,6 +103,15 @@ describe("dependencies", () => {
     for (const [name, version] of all) expect(lock[`node_modules/${name}`]?.version).toBe(version);
   });
 
+  it("are all used by the sources", () => {
+    const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+      .flatMap((name) => readImports(readFileSync(join(root, "src", name), "utf8")))
+      .map(({ specifier }) => specifier ?? "");
+    const used = (name: string) => sources.some((s) => s === name || s.startsWith(`${name}/`));
+    expect(Object.keys(manifest.dependencies).filter((name) => !used(name))).toEqual([]);
+  });
+
   it("the lock file names every platform's package, without which `npm ci` refuses to start", () => {
     const absent = Object.entries(lock).flatMap(([path, entry]) =>
       Object.keys(entry.optionalDependencies ?? {})
@@ -175,6 +185,19 @@ describe("tracked files", () => {
   it.skipIf(tracked.length === 0)("hold no build product and no downloaded package", () => {
     const unwanted = /\.(whl|tgz|node|o|a|so|dll|dylib)$|(^|\/)(node_modules|dist|build|runs)\//;
     expect(tracked.filter((file) => unwanted.test(file))).toEqual([]);
+  });
+
+  it("a link in a document leads to a file that is there", () => {
+    const dead = texts
+      .filter((file) => file.endsWith(".md") && !file.startsWith("test/fixtures/"))
+      .flatMap((file) =>
+        [...readFileSync(join(root, file), "utf8").matchAll(/\]\(([^)\s]+)\)/g)]
+          .map(([, link]) => link!.split("#")[0]!)
+          .filter((link) => link !== "" && !/^[a-z]+:/.test(link))
+          .filter((link) => !existsSync(join(root, dirname(file), link)))
+          .map((link) => `${file} → ${link}`),
+      );
+    expect(dead).toEqual([]);
   });
 
   it("LICENSE is Apache-2.0, as package.json says", () => {

@@ -1,14 +1,15 @@
 /** `--dry-run`: the plan of a recipe, stage by stage, with times from a short measured forward and step. */
+
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { RunContext } from "../pipeline/context.ts";
 import { estimateTimes, type StageTime } from "../pipeline/estimate.ts";
 import { planRecipe, type StagePlan } from "../pipeline/plan.ts";
 import { loadRecipe } from "../pipeline/recipe-file.ts";
 import { availableMemory, freeDisk } from "../pipeline/resources.ts";
-import { RunContext } from "../pipeline/context.ts";
 import { RunDirectory } from "../pipeline/run-directory.ts";
 import { RunState } from "../pipeline/run-state.ts";
 import { knownSizes } from "../pipeline/sizes.ts";
-import { join, resolve } from "node:path";
-import { existsSync } from "node:fs";
 import type { RecipeOptions } from "./options.ts";
 import { createOutput } from "./output.ts";
 import { count, formatBytes, formatSeconds } from "./progress.ts";
@@ -25,7 +26,15 @@ export async function dryRun(path: string, options: RecipeOptions): Promise<void
   const times = await estimateTimes(context, plans, sizes);
   const memory = await availableMemory();
   const disk = await freeDisk(existsSync(options.runs) ? options.runs : ".");
-  output.result(planText(recipe.name, plans, times, { memory, disk, dIn: sizes.dIn, isCpu: recipe.model.device === "cpu" }), { recipe, sizes, plans, times, memory, disk });
+  output.result(
+    planText(recipe.name, plans, times, {
+      memory,
+      disk,
+      dIn: sizes.dIn,
+      isCpu: recipe.model.device === "cpu",
+    }),
+    { recipe, sizes, plans, times, memory, disk },
+  );
 }
 
 interface Machine {
@@ -35,7 +44,12 @@ interface Machine {
   readonly isCpu: boolean;
 }
 
-function planText(name: string, plans: readonly StagePlan[], times: readonly StageTime[], machine: Machine): string {
+function planText(
+  name: string,
+  plans: readonly StagePlan[],
+  times: readonly StageTime[],
+  machine: Machine,
+): string {
   const header = ["stage", "tokens", "steps", "disk", "memory", "time", "how the time was found"];
   const rows = plans.map((plan, i) => [
     plan.stage,
@@ -47,11 +61,19 @@ function planText(name: string, plans: readonly StagePlan[], times: readonly Sta
     times[i].basis,
   ]);
   const totalDisk = plans.reduce((sum, { diskBytes }) => sum + (diskBytes ?? 0), 0);
-  const known = times.filter(({ seconds }) => seconds !== null).reduce((sum, { seconds }) => sum + (seconds ?? 0), 0);
+  const known = times
+    .filter(({ seconds }) => seconds !== null)
+    .reduce((sum, { seconds }) => sum + (seconds ?? 0), 0);
   const lines = [`Plan of ${name} (nothing is written):`, "", ...table([header, ...rows]), ""];
-  lines.push(`Disk ${formatBytes(totalDisk)} in all, ${formatBytes(machine.disk)} free here; ${formatBytes(machine.memory)} of memory free; time ${formatSeconds(known)}${times.some(({ seconds }) => seconds === null) ? " and what could not be estimated" : ""}.`);
+  lines.push(
+    `Disk ${formatBytes(totalDisk)} in all, ${formatBytes(machine.disk)} free here; ${formatBytes(machine.memory)} of memory free; time ${formatSeconds(known)}${times.some(({ seconds }) => seconds === null) ? " and what could not be estimated" : ""}.`,
+  );
   const harvest = times.find(({ stage }) => stage === "harvest");
-  const longest = harvest?.seconds !== null && harvest !== undefined && harvest.seconds > known / 2 && harvest.seconds > 3600;
+  const longest =
+    harvest?.seconds !== null &&
+    harvest !== undefined &&
+    harvest.seconds > known / 2 &&
+    harvest.seconds > 3600;
   if (machine.isCpu && (longest || harvest?.seconds === null)) {
     lines.push(
       "",
@@ -65,5 +87,10 @@ function planText(name: string, plans: readonly StagePlan[], times: readonly Sta
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   const isNumber = (column: number) => column > 0 && column < 6;
-  return rows.map((row) => row.map((cell, column) => (isNumber(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join("  ").trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (isNumber(column) ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+      .join("  ")
+      .trimEnd(),
+  );
 }

@@ -5,15 +5,15 @@
  */
 import { Command, CommanderError } from "commander";
 import { LapidaryError } from "../errors.ts";
-import { EXIT } from "./exit-codes.ts";
 import { softwareVersions } from "../pipeline/versions.ts";
-import { addCardCommand, addStageCommands } from "./commands/stages.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addRunCommand } from "./commands/run.ts";
+import { addCardCommand, addStageCommands } from "./commands/stages.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
+import { EXIT } from "./exit-codes.ts";
 
 async function main(): Promise<void> {
   const { lapidary } = await softwareVersions();
@@ -66,9 +66,14 @@ function report(error: unknown): number {
   }
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error));
   process.stderr.write(`lapidary: ${message}\n`);
-  if (error instanceof LapidaryError && error.hint !== undefined) process.stderr.write(`  try: ${error.hint}\n`);
-  if (verbose) process.stderr.write(`${stack}\n${cause === undefined ? "" : `caused by ${cause instanceof Error ? cause.stack : String(cause)}\n`}`);
-  else if (!(error instanceof LapidaryError)) process.stderr.write("  this was not expected: --verbose shows where it came from\n");
+  if (error instanceof LapidaryError && error.hint !== undefined)
+    process.stderr.write(`  try: ${error.hint}\n`);
+  if (verbose)
+    process.stderr.write(
+      `${stack}\n${cause === undefined ? "" : `caused by ${cause instanceof Error ? cause.stack : String(cause)}\n`}`,
+    );
+  else if (!(error instanceof LapidaryError))
+    process.stderr.write("  this was not expected: --verbose shows where it came from\n");
   if (!(error instanceof LapidaryError)) return EXIT.failed;
   return error.code === "RECIPE" ? EXIT.usage : error.code === "VERIFY" ? EXIT.notVerified : EXIT.failed;
 }

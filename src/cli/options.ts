@@ -27,7 +27,12 @@ export function addCommonOptions(command: Command): Command {
 
 export function addRecipeOptions(command: Command): Command {
   return addCommonOptions(command)
-    .option("--set <key=value>", "override a key of the recipe, e.g. --set train.epochs=1 (repeatable)", collect, [] as string[])
+    .option(
+      "--set <key=value>",
+      "override a key of the recipe, e.g. --set train.epochs=1 (repeatable)",
+      collect,
+      [] as string[],
+    )
     .option("--layers <list>", "only these layers, e.g. 2,4", layerList)
     .option("--runs <folder>", "where run folders lie", "runs")
     .option("--overwrite", "make anew what was made with other inputs")
@@ -65,12 +70,15 @@ export function positiveInteger(text: string): number {
   return n;
 }
 
+export function wholeNumber(text: string): number {
+  const n = Number(text);
+  if (text.trim() === "" || !Number.isInteger(n) || n < 0)
+    throw new InvalidArgumentError("a whole number is wanted");
+  return n;
+}
+
 function layerList(text: string): number[] {
-  return text.split(",").map((part) => {
-    const n = Number(part.trim());
-    if (part.trim() === "" || !Number.isInteger(n) || n < 0) throw new InvalidArgumentError("layer numbers are wanted, separated by commas: 2,4");
-    return n;
-  });
+  return text.split(",").map(wholeNumber);
 }
 
 export function collect(value: string, before: string[]): string[] {

@@ -39,7 +39,9 @@ export class ProgressView {
         this.progress(event.progress);
         return;
       case "done":
-        this.line(`${this.#paint("green", "✓")} ${event.title} ${this.#paint("dim", formatSeconds(event.seconds))}`);
+        this.line(
+          `${this.#paint("green", "✓")} ${event.title} ${this.#paint("dim", formatSeconds(event.seconds))}`,
+        );
         return;
       case "skipped":
         this.line(this.#paint("dim", `· ${event.title} (done before, unchanged)`));
@@ -61,7 +63,11 @@ export class ProgressView {
     this.#first ??= { done: progress.done, at: now };
     if (now - this.#begun < SHOW_AFTER_SECONDS || now - this.#drawnAt < REDRAW_SECONDS) return;
     this.#drawnAt = now;
-    const text = progressLine(this.#title, progress, (progress.done - this.#first.done) / Math.max(1e-9, now - this.#first.at));
+    const text = progressLine(
+      this.#title,
+      progress,
+      (progress.done - this.#first.done) / Math.max(1e-9, now - this.#first.at),
+    );
     this.#terminal.write(`\r\u001b[2K${text.slice(0, Math.max(20, this.#terminal.columns - 1))}`);
     this.#isDrawn = true;
   }
@@ -83,13 +89,19 @@ export class ProgressView {
 }
 
 /** "train layer 4 ████████░░░░ 33 % 331/1 000 steps · 31 steps/s · ETA 0:21 · loss 12.3 …" */
-export function progressLine(title: string, { done, total, unit, details }: Progress, perSecond: number): string {
+export function progressLine(
+  title: string,
+  { done, total, unit, details }: Progress,
+  perSecond: number,
+): string {
   const parts: string[] = [];
   if (total === null || total === 0) parts.push(`${title} ${count(done)} ${unit}`);
   else {
     const share = Math.min(1, done / total);
     const filled = Math.round(share * BAR_WIDTH);
-    parts.push(`${title} ${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} % ${count(done)}/${count(total)} ${unit}`);
+    parts.push(
+      `${title} ${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} % ${count(done)}/${count(total)} ${unit}`,
+    );
   }
   if (perSecond > 0) {
     parts.push(`${compact(perSecond)} ${unit}/s`);

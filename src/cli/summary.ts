@@ -9,11 +9,23 @@ export function summaryText(summary: RunSummary, recipe: string): string {
   const here = (path: string) => relative(process.cwd(), path) || ".";
   const lines: string[] = [];
   if (rows.length > 0) lines.push("", formatBeforeAfterTable(rows), "");
-  if (belowGate.length > 0) lines.push(`Below the gate: layer${belowGate.length > 1 ? "s" : ""} ${belowGate.join(", ")}. Exported and marked, not finished.`, "");
+  if (belowGate.length > 0)
+    lines.push(
+      `Below the gate: layer${belowGate.length > 1 ? "s" : ""} ${belowGate.join(", ")}. Exported and marked, not finished.`,
+      "",
+    );
   const folders = Object.values(saved);
-  if (folders.length > 0) lines.push("Saved (SAELens format):", ...folders.map((folder) => `  ${here(folder)}`), "");
-  lines.push(nRun === 0 ? `Nothing to do: all ${nSkipped} steps of this run were done before (${formatSeconds(seconds)}).` : `Done in ${formatSeconds(seconds)}; ${nRun} steps run, ${nSkipped} found done.`);
-  if (folders.length > 0) lines.push(`See more:  npx lapidary inspect ${here(directory)}     the card: ${here(directory)}/README.md`);
+  if (folders.length > 0)
+    lines.push("Saved (SAELens format):", ...folders.map((folder) => `  ${here(folder)}`), "");
+  lines.push(
+    nRun === 0
+      ? `Nothing to do: all ${nSkipped} steps of this run were done before (${formatSeconds(seconds)}).`
+      : `Done in ${formatSeconds(seconds)}; ${nRun} steps run, ${nSkipped} found done.`,
+  );
+  if (folders.length > 0)
+    lines.push(
+      `See more:  npx lapidary inspect ${here(directory)}     the card: ${here(directory)}/README.md`,
+    );
   else lines.push(`Go on with:  npx lapidary run ${recipe}`);
   return lines.join("\n");
 }

@@ -21,7 +21,12 @@ const SHARD_BYTES = 128 * 1024 * 1024;
 /** Tokens a batch aims at: enough to keep two to sixteen cores busy, small enough for the attention of long contexts. */
 const BATCH_TOKENS = 2048;
 
-export function planHarvest(options: { contextSize: number; dIn: number; nLayers: number; oneByOne: boolean }): HarvestPlan {
+export function planHarvest(options: {
+  contextSize: number;
+  dIn: number;
+  nLayers: number;
+  oneByOne: boolean;
+}): HarvestPlan {
   const { contextSize, dIn, nLayers, oneByOne } = options;
   const batchWindows = oneByOne ? 1 : Math.max(1, Math.floor(BATCH_TOKENS / contextSize));
   const rowsPerShard = SHARD_BYTES / (4 * dIn * nLayers);
@@ -56,44 +61,45 @@ export async function harvest(options: HarvestOptions): Promise<void> {
   for (let shard = Math.min(...writers.map((writer) => writer.nextShard)); shard < nShards; shard++) {
     const from = shard * plan.windowsPerShard;
     const to = Math.min(from + plan.windowsPerShard, nWindows);
-    const rows = await harvestShard(model, windows, from, to, plan.batchWindows, (done) => {
+    const rows = await harvestWindows(model, await windows.read(from, to), plan.batchWindows, (done) => {
       signal?.throwIfAborted();
-      onProgress?.({ windows: done, totalWindows: nWindows, tokens: done * windows.manifest.contextSize });
+      onProgress?.({
+        windows: from + done,
+        totalWindows: nWindows,
+        tokens: (from + done) * windows.manifest.contextSize,
+      });
     });
     for (const [i, writer] of writers.entries()) {
-      if (writer.nextShard === shard) await writer.writeShard(shard, rows[i], { firstWindow: from, nWindows: to - from });
+      if (writer.nextShard === shard)
+        await writer.writeShard(shard, rows[i], { firstWindow: from, nWindows: to - from });
     }
   }
   for (const writer of writers) await writer.finish();
 }
 
-/** Rows of windows [from, to), one set a layer. */
-async function harvestShard(
+/** Rows of the kept positions of some windows, one set a layer, computed `batchWindows` windows at a time. */
+export async function harvestWindows(
   model: ResidualModel,
-  windows: WindowSet,
-  from: number,
-  to: number,
+  windows: WindowBatch,
   batchWindows: number,
-  onBatch: (windowsDone: number) => void,
+  onBatch: (windowsDone: number) => void = () => {},
 ): Promise<ActivationRows[]> {
-  const all = await windows.read(from, to);
-  const nRows = all.keep.reduce((sum, keep) => sum + keep, 0);
-  const index = keptIndex(all, nRows);
+  const nRows = windows.keep.reduce((sum, keep) => sum + keep, 0);
+  const index = keptIndex(windows, nRows);
   const activations = model.layers.map(() => new Float32Array(nRows * model.info.dIn));
   let row = 0;
-  for (let first = 0; first < all.nWindows; first += batchWindows) {
-    onBatch(from + first);
-    const n = Math.min(batchWindows, all.nWindows - first);
-    const batch = tokenBatch(all, first, n);
+  for (let first = 0; first < windows.nWindows; first += batchWindows) {
+    onBatch(first);
+    const batch = tokenBatch(windows, first, Math.min(batchWindows, windows.nWindows - first));
     const residuals = await model.run(batch);
-    row = copyKept(all, first, batch, residuals, activations, row, model.info.dIn);
+    row = copyKept(windows, first, batch, residuals, activations, row, model.info.dIn);
   }
-  onBatch(to);
+  onBatch(windows.nWindows);
   return activations.map((layer) => ({ ...index, activations: layer }));
 }
 
 /** Windows [first, first + n) as a rectangle just long enough for the longest of them. */
-export function tokenBatch(windows: WindowBatch, first: number, n: number): TokenBatch {
+function tokenBatch(windows: WindowBatch, first: number, n: number): TokenBatch {
   const lengths = windows.lengths.slice(first, first + n);
   const seqLen = Math.max(2, ...lengths);
   const tokenIds = new Uint32Array(n * seqLen);
@@ -118,7 +124,8 @@ function copyKept(
     for (let p = 0; p < batch.lengths[w]; p++) {
       if (windows.keep[(first + w) * windows.contextSize + p] === 0) continue;
       const start = (w * batch.seqLen + p) * dIn;
-      for (const [i, residual] of residuals.entries()) into[i].set(residual.subarray(start, start + dIn), row * dIn);
+      for (const [i, residual] of residuals.entries())
+        into[i].set(residual.subarray(start, start + dIn), row * dIn);
       row += 1;
     }
   }

@@ -38,8 +38,8 @@ export function parseSource(text: string): Source {
 export interface ResolveOptions extends DownloadOptions {
   /** default "model", which SAEs are too */
   readonly type?: RepositoryType;
-  /** which files of the repository are wanted, by path in the repository; default all under the sub path */
-  readonly include?: (path: string) => boolean;
+  /** the files wanted, given the paths of all there are under the sub path; default all of them */
+  readonly choose?: (paths: string[]) => readonly string[];
   readonly settings?: HubSettings;
 }
 
@@ -73,7 +73,8 @@ export async function resolveSource(source: string, options: ResolveOptions = {}
     throw new HubError(`${name} has nothing at "${subPath}"`, {
       hint: `its top holds ${[...new Set(repository.files.map(({ path }) => path.split("/")[0]))].slice(0, 20).join(", ")}`,
     });
-  const wanted = options.include === undefined ? under : under.filter(({ path }) => options.include!(path));
+  const chosen = new Set(options.choose?.(under.map(({ path }) => path)));
+  const wanted = options.choose === undefined ? under : under.filter(({ path }) => chosen.has(path));
   await downloadFiles(repository, wanted, options);
   const folder = snapshotFolder(repository);
   return subPath === "" ? folder : safeJoin(folder, subPath);

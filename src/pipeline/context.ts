@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { RecipeError } from "../errors.ts";
 import { resolveSource } from "../hub/source.ts";
 import { selectEngine } from "../kernels/select.ts";
-import { chooseModelFiles } from "../models/layout.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
 import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
 import { loadSae } from "../sae/load.ts";
 import type { Sae } from "../sae/sae.ts";
 import { fileIdentity } from "../storage/hash.ts";
+import { choosePaths } from "./model-identity.ts";
 import type { ModelRecipe, Recipe } from "./recipe.ts";
 import { resolvePath } from "./recipe-file.ts";
 import type { ModelKey, RunDirectory } from "./run-directory.ts";
@@ -79,10 +79,7 @@ export class RunContext {
   modelFolder(key: ModelKey): Promise<string> {
     const { source, dtype } = this.modelRecipe(key);
     return resolveSource(resolvePath(source, this.folder), {
-      choose: (paths) => {
-        const { decoder, embed, data, config, tokenizer } = chooseModelFiles(paths, { dtype: dtype ?? undefined });
-        return [decoder, ...(embed === null ? [] : [embed]), ...data, ...config, ...tokenizer];
-      },
+      choose: choosePaths(dtype),
       signal: this.options.signal,
     });
   }
@@ -112,7 +109,8 @@ export class RunContext {
   saeFolder(layer: number): Promise<string> {
     let folder = this.#saeFolders.get(layer);
     if (folder === undefined) {
-      if (!("from" in this.recipe.sae)) throw new RecipeError("the recipe starts from scratch: there is no source SAE");
+      if (!("from" in this.recipe.sae))
+        throw new RecipeError("the recipe starts from scratch: there is no source SAE");
       const location = this.recipe.sae.from.replaceAll("{layer}", String(layer));
       folder = resolveSource(resolvePath(location, this.folder), { signal: this.options.signal });
       this.#saeFolders.set(layer, folder);
@@ -125,7 +123,10 @@ export class RunContext {
     const sae = await loadSae(await this.saeFolder(layer));
     const { hookName } = sae.config;
     if (hookName !== null && !sameHook(hookName, canonicalHookName(layer))) {
-      throw new RecipeError(`the SAE for layer ${layer} says its hook point is ${hookName}`, "check sae.from and layers in the recipe");
+      throw new RecipeError(
+        `the SAE for layer ${layer} says its hook point is ${hookName}`,
+        "check sae.from and layers in the recipe",
+      );
     }
     return sae;
   }
@@ -134,7 +135,9 @@ export class RunContext {
   async saeIdentity(layer: number): Promise<Record<string, string>> {
     const folder = await this.saeFolder(layer);
     const names = ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"];
-    const entries = await Promise.all(names.map(async (name) => [name, await fileIdentity(join(folder, name)).catch(() => "absent")]));
+    const entries = await Promise.all(
+      names.map(async (name) => [name, await fileIdentity(join(folder, name)).catch(() => "absent")]),
+    );
     return Object.fromEntries(entries) as Record<string, string>;
   }
 

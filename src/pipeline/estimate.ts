@@ -20,15 +20,29 @@ export interface StageTime {
 const MEASURED_LATENTS = 4096;
 const MEASURED_TOKENS = 1024;
 
-export async function estimateTimes(context: RunContext, plans: readonly StagePlan[], sizes: { dIn: number | null; dSae: number | null }): Promise<StageTime[]> {
+export async function estimateTimes(
+  context: RunContext,
+  plans: readonly StagePlan[],
+  sizes: { dIn: number | null; dSae: number | null },
+): Promise<StageTime[]> {
   const engine = await context.engine();
-  const rates = sizes.dIn === null || sizes.dSae === null ? null : await measureEngine(engine.create, sizes.dIn, sizes.dSae, context);
+  const rates =
+    sizes.dIn === null || sizes.dSae === null
+      ? null
+      : await measureEngine(engine.create, sizes.dIn, sizes.dSae, context);
   const forward = await measureForward(context, rates?.flopsPerSecond ?? null);
   return plans.map(({ stage, tokens }) => {
-    if (stage === "corpus") return { stage, seconds: tokens / 60_000, basis: "about 60 000 tokens/s for the tokenizer" };
-    if (stage === "harvest") return { stage, seconds: forward.tokensPerSecond === null ? null : tokens / forward.tokensPerSecond, basis: forward.basis };
+    if (stage === "corpus")
+      return { stage, seconds: tokens / 60_000, basis: "about 60 000 tokens/s for the tokenizer" };
+    if (stage === "harvest")
+      return {
+        stage,
+        seconds: forward.tokensPerSecond === null ? null : tokens / forward.tokensPerSecond,
+        basis: forward.basis,
+      };
     if (rates === null) return { stage, seconds: null, basis: "sizes of the SAE are not known yet" };
-    const rate = stage === "train" || stage === "polish" ? rates.trainTokensPerSecond : rates.encodeTokensPerSecond;
+    const rate =
+      stage === "train" || stage === "polish" ? rates.trainTokensPerSecond : rates.encodeTokensPerSecond;
     return { stage, seconds: tokens / rate, basis: rates.basis };
   });
 }
@@ -38,14 +52,40 @@ async function measureEngine(create: EngineFactory, dIn: number, dSae: number, c
   const nTokens = Math.min(context.recipe.train.batchTokens, MEASURED_TOKENS);
   const k = Math.min(context.recipe.train.k ?? 32, latents / 4);
   const noise = new Philox(0, "estimate");
-  const gaussian = (n: number, scale: number) => Float32Array.from({ length: n }, (_, i) => noise.normal(i) * scale);
+  const gaussian = (n: number, scale: number) =>
+    Float32Array.from({ length: n }, (_, i) => noise.normal(i) * scale);
   const wDec = gaussian(latents * dIn, 1 / Math.sqrt(dIn));
-  const weights = { dIn, dSae: latents, wEnc: wDec.slice(), wDec, bEnc: new Float32Array(latents), bDec: new Float32Array(dIn) };
-  const config = { dIn, dSae: latents, widths: [latents], applyBDecToInput: true, rescaleActsByDecoderNorm: true, training: true, threads: context.options.threads };
+  const weights = {
+    dIn,
+    dSae: latents,
+    wEnc: wDec.slice(),
+    wDec,
+    bEnc: new Float32Array(latents),
+    bDec: new Float32Array(dIn),
+  };
+  const config = {
+    dIn,
+    dSae: latents,
+    widths: [latents],
+    applyBDecToInput: true,
+    rescaleActsByDecoderNorm: true,
+    training: true,
+    threads: context.options.threads,
+  };
   const engine = await create(config, weights);
   const x = gaussian(nTokens * dIn, 1);
   const selection = { kind: "batch-topk", k } as const;
-  const step = () => engine.trainStep(x, { selection, learningRate: 1e-4, adamStep: 1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clipNorm: 1, aux: null });
+  const step = () =>
+    engine.trainStep(x, {
+      selection,
+      learningRate: 1e-4,
+      adamStep: 1,
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      clipNorm: 1,
+      aux: null,
+    });
   await step();
   const trainSeconds = await secondsOf(step);
   const encodeSeconds = await secondsOf(() => engine.encode(x, selection));
@@ -59,19 +99,31 @@ async function measureEngine(create: EngineFactory, dIn: number, dSae: number, c
   };
 }
 
-async function measureForward(context: RunContext, flopsPerSecond: number | null): Promise<{ tokensPerSecond: number | null; basis: string }> {
+async function measureForward(
+  context: RunContext,
+  flopsPerSecond: number | null,
+): Promise<{ tokensPerSecond: number | null; basis: string }> {
   const { model, contextSize } = context.recipe;
   if (isHubId(model.source)) {
-    if (model.parameters === null || flopsPerSecond === null) return { tokensPerSecond: null, basis: "the model is not on this machine" };
+    if (model.parameters === null || flopsPerSecond === null)
+      return { tokensPerSecond: null, basis: "the model is not on this machine" };
     const rate = flopsPerSecond / (2 * model.parameters);
-    return { tokensPerSecond: rate, basis: `derived: ${model.parameters / 1e9} G parameters at ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s; the model is not on this machine` };
+    return {
+      tokensPerSecond: rate,
+      basis: `derived: ${model.parameters / 1e9} G parameters at ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s; the model is not on this machine`,
+    };
   }
   const opened = await context.openModel("model");
   const vocabulary = opened.info.vocabSize ?? 1000;
   const draw = new Philox(0, "estimate/tokens");
   const nWindows = opened.info.dynamicQuantization ? 1 : Math.max(1, Math.floor(2048 / contextSize));
   const tokenIds = Uint32Array.from({ length: nWindows * contextSize }, (_, i) => draw.u32(i) % vocabulary);
-  const batch = { nWindows, seqLen: contextSize, tokenIds, lengths: new Uint32Array(nWindows).fill(contextSize) };
+  const batch = {
+    nWindows,
+    seqLen: contextSize,
+    tokenIds,
+    lengths: new Uint32Array(nWindows).fill(contextSize),
+  };
   await opened.run(batch);
   const seconds = await secondsOf(() => opened.run(batch));
   await context.closeModels();

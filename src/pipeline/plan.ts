@@ -41,18 +41,65 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
   const { batchTokens, epochs } = recipe.train;
   const stepsPerEpoch = Math.max(1, Math.floor(recipe.corpus.tokens / batchTokens));
   const weights = dIn === null || dSae === null ? null : 4 * (2 * dIn * dSae + dIn + 2 * dSae);
-  const training = dIn === null || dSae === null ? null : BASE_MEMORY + trainingBytes(dIn, dSae, batchTokens) + readerBytes({ nRows: recipe.corpus.tokens, dIn, dtype, batchTokens });
-  const evaluation = weights === null || dIn === null ? null : BASE_MEMORY + 2 * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
-  const polishSteps = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers) * recipe.polish.epochs * stepsPerEpoch;
+  const training =
+    dIn === null || dSae === null
+      ? null
+      : BASE_MEMORY +
+        trainingBytes(dIn, dSae, batchTokens) +
+        readerBytes({ nRows: recipe.corpus.tokens, dIn, dtype, batchTokens });
+  const evaluation =
+    weights === null || dIn === null
+      ? null
+      : BASE_MEMORY + 2 * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
+  const polishSteps =
+    recipe.polish.when === "never"
+      ? 0
+      : (recipe.polish.layers?.length ?? nLayers) * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [
-    { stage: "corpus", tokens: recipe.corpus.tokens + heldOut, steps: null, diskBytes: Math.ceil((recipe.corpus.tokens + heldOut) * 1.05) * WINDOW_TOKEN_BYTES, memoryBytes: BASE_MEMORY * 2 },
-    { stage: "harvest", tokens: harvested, steps: null, diskBytes: store(harvested), memoryBytes: modelBytes === null ? null : BASE_MEMORY + 2 * modelBytes + 512 * 1024 * 1024 },
-    { stage: "before", tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0, steps: null, diskBytes: 0, memoryBytes: evaluation },
+    {
+      stage: "corpus",
+      tokens: recipe.corpus.tokens + heldOut,
+      steps: null,
+      diskBytes: Math.ceil((recipe.corpus.tokens + heldOut) * 1.05) * WINDOW_TOKEN_BYTES,
+      memoryBytes: BASE_MEMORY * 2,
+    },
+    {
+      stage: "harvest",
+      tokens: harvested,
+      steps: null,
+      diskBytes: store(harvested),
+      memoryBytes: modelBytes === null ? null : BASE_MEMORY + 2 * modelBytes + 512 * 1024 * 1024,
+    },
+    {
+      stage: "before",
+      tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0,
+      steps: null,
+      diskBytes: 0,
+      memoryBytes: evaluation,
+    },
     // weights and both moments, kept at most four times
-    { stage: "train", tokens: nLayers * epochs * stepsPerEpoch * batchTokens, steps: nLayers * epochs * stepsPerEpoch, diskBytes: weights === null ? null : nLayers * 4 * 3 * weights, memoryBytes: training },
-    { stage: "export", tokens: heldOut * nLayers, steps: null, diskBytes: weights === null ? null : nLayers * weights, memoryBytes: evaluation },
+    {
+      stage: "train",
+      tokens: nLayers * epochs * stepsPerEpoch * batchTokens,
+      steps: nLayers * epochs * stepsPerEpoch,
+      diskBytes: weights === null ? null : nLayers * 4 * 3 * weights,
+      memoryBytes: training,
+    },
+    {
+      stage: "export",
+      tokens: heldOut * nLayers,
+      steps: null,
+      diskBytes: weights === null ? null : nLayers * weights,
+      memoryBytes: evaluation,
+    },
     { stage: "after", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
-    { stage: "polish", tokens: polishSteps * batchTokens, steps: polishSteps, diskBytes: weights === null || polishSteps === 0 ? 0 : 2 * 3 * weights, memoryBytes: polishSteps === 0 ? 0 : training },
+    {
+      stage: "polish",
+      tokens: polishSteps * batchTokens,
+      steps: polishSteps,
+      diskBytes: weights === null || polishSteps === 0 ? 0 : 2 * 3 * weights,
+      memoryBytes: polishSteps === 0 ? 0 : training,
+    },
     { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
   ];
   return stages.filter(({ tokens }) => tokens > 0);

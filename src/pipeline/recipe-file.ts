@@ -76,6 +76,10 @@ export function mapPaths(recipe: Recipe, map: (path: string) => string): Recipe 
     model: { ...recipe.model, source: path(recipe.model.source) },
     baseModel: recipe.baseModel && { ...recipe.baseModel, source: path(recipe.baseModel.source) },
     sae: "from" in recipe.sae ? { ...recipe.sae, from: path(recipe.sae.from) } : recipe.sae,
+    activations: {
+      ...recipe.activations,
+      import: recipe.activations.import && path(recipe.activations.import),
+    },
     corpus: { ...recipe.corpus, sources: sources(recipe.corpus.sources) },
     eval: {
       ...recipe.eval,

@@ -60,6 +60,20 @@ const source = z
   })
   .describe("Where texts or chats come from");
 
+const activations = z.strictObject({
+  dtype: z
+    .enum(["bf16", "f32"])
+    .default("bf16")
+    .describe("How activations are stored; training computes in f32"),
+  import: z
+    .string()
+    .nullable()
+    .default(null)
+    .describe(
+      "Use activations made elsewhere in place of corpus and harvest: a path with {layer}, {set} and, with a baseModel, {model}",
+    ),
+});
+
 const heldOutSet = z.strictObject({
   name: z.string().regex(/^[\w.-]+$/),
   tokens: positive.nullable().default(null).describe("Kept tokens; null: eval.tokens"),
@@ -202,9 +216,7 @@ export const recipeSchema = z
       excludeTokenIds: z.array(z.number().int().min(0)).default([]),
       sources: z.array(source).min(1),
     }),
-    activations: z
-      .strictObject({ dtype: z.enum(["bf16", "f32"]).default("bf16") })
-      .default({ dtype: "bf16" }),
+    activations: activations.default(activations.parse({})),
     engine: z.enum(["auto", "native", "reference"]).default("auto"),
     train: train.default(train.parse({})),
     polish: polish.default(polish.parse({})),
@@ -246,6 +258,17 @@ export const recipeSchema = z
         code: "custom",
         path: ["train", "widths"],
         message: "widths must increase strictly",
+      });
+    }
+    const template = recipe.activations.import;
+    const missing = ["{layer}", "{set}", ...(recipe.baseModel === null ? [] : ["{model}"])].filter(
+      (part) => template !== null && !template.includes(part),
+    );
+    if (missing.length > 0) {
+      context.addIssue({
+        code: "custom",
+        path: ["activations", "import"],
+        message: `the path needs ${missing.join(" and ")}`,
       });
     }
     if ("scratch" in recipe.sae && recipe.train.k === null) {

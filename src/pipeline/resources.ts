@@ -10,9 +10,13 @@ import type { Unit } from "./stages/unit.ts";
 
 /** @throws {ResourceError} a stage that is still to be run needs more than there is, with what to change */
 export async function checkResources(context: RunContext, units: readonly Unit[]): Promise<void> {
-  const open = new Set(units.filter((unit) => context.state.units[unit.id]?.state !== "done").map(({ stage }) => stage));
+  const open = new Set(
+    units.filter((unit) => context.state.units[unit.id]?.state !== "done").map(({ stage }) => stage),
+  );
   if (open.size === 0) return;
-  const plans = planRecipe(context.recipe, await knownSizes(context, { download: false })).filter(({ stage }) => open.has(stage as Unit["stage"]));
+  const plans = planRecipe(context.recipe, await knownSizes(context, { download: false })).filter(
+    ({ stage }) => open.has(stage as Unit["stage"]),
+  );
   const memory = await availableMemory();
   for (const { stage, memoryBytes } of plans) {
     if (memoryBytes !== null && memoryBytes > memory) {
@@ -48,7 +52,9 @@ export async function freeDisk(folder: string): Promise<number> {
 /** Bytes that a run interrupted earlier already takes. */
 async function bytesUnder(folder: string): Promise<number> {
   const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  const sizes = entries.filter((entry) => entry.isFile()).map(async (entry) => (await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))).size);
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map(async (entry) => (await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))).size);
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 

@@ -18,7 +18,10 @@ export async function lockRun(path: string): Promise<() => Promise<void>> {
       await takeOverIfStale(path);
     }
   }
-  throw new StateError(`${path} cannot be taken`, "another process keeps taking it; wait, or choose another run name");
+  throw new StateError(
+    `${path} cannot be taken`,
+    "another process keeps taking it; wait, or choose another run name",
+  );
 }
 
 async function takeOverIfStale(path: string): Promise<void> {
@@ -29,8 +32,16 @@ async function takeOverIfStale(path: string): Promise<void> {
   } catch {
     // a torn lock: its writer died while writing it
   }
-  if (typeof owner.pid === "number" && owner.host === hostname() && owner.pid !== process.pid && isAlive(owner.pid)) {
-    throw new StateError(`process ${owner.pid} is working on this run`, "wait for it, stop it, or give this run another name (--set name=…)");
+  if (
+    typeof owner.pid === "number" &&
+    owner.host === hostname() &&
+    owner.pid !== process.pid &&
+    isAlive(owner.pid)
+  ) {
+    throw new StateError(
+      `process ${owner.pid} is working on this run`,
+      "wait for it, stop it, or give this run another name (--set name=…)",
+    );
   }
   if (typeof owner.host === "string" && owner.host !== hostname()) {
     throw new StateError(`a process on ${owner.host} is working on this run`, `if it is not, delete ${path}`);

@@ -44,10 +44,27 @@ export class RunState {
   static async open(path: string, name: string, versions: Record<string, string>): Promise<RunState> {
     const file = await readJsonIfPresent<RunFile>(path);
     if (file !== undefined && (file.format !== "lapidary-run" || file.version !== 1)) {
-      throw new StateError(`${path} is not a run of this version of Lapidary`, "choose another name for the run");
+      throw new StateError(
+        `${path} is not a run of this version of Lapidary`,
+        "choose another name for the run",
+      );
     }
-    const machine = { platform: platform(), arch: arch(), cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, memoryBytes: totalmem() };
-    return new RunState(path, { units: {}, ...file, format: "lapidary-run", version: 1, name, machine, versions });
+    const machine = {
+      platform: platform(),
+      arch: arch(),
+      cpu: cpus()[0]?.model ?? "unknown",
+      cores: cpus().length,
+      memoryBytes: totalmem(),
+    };
+    return new RunState(path, {
+      units: {},
+      ...file,
+      format: "lapidary-run",
+      version: 1,
+      name,
+      machine,
+      versions,
+    });
   }
 
   get units(): Readonly<Record<string, UnitRecord>> {
@@ -58,7 +75,10 @@ export class RunState {
   output(id: string): Readonly<Record<string, unknown>> {
     const record = this.#file.units[id];
     if (record?.state !== "done" || record.output === null) {
-      throw new StateError(`${id} has not been run yet`, "run the stages before it: leave out --only, or run them in order");
+      throw new StateError(
+        `${id} has not been run yet`,
+        "run the stages before it: leave out --only, or run them in order",
+      );
     }
     return record.output;
   }
@@ -67,7 +87,14 @@ export class RunState {
   async isDone(id: string, inputs: unknown, files: readonly string[]): Promise<boolean> {
     const record = this.#file.units[id];
     if (record?.state !== "done" || record.inputsHash !== hashValue(inputs)) return false;
-    const present = await Promise.all(files.map((file) => access(file).then(() => true, () => false)));
+    const present = await Promise.all(
+      files.map((file) =>
+        access(file).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
     return present.every(Boolean);
   }
 
@@ -82,7 +109,15 @@ export class RunState {
     const inputsHash = hashValue(inputs);
     const before = this.#file.units[id];
     const seconds = before?.inputsHash === inputsHash && before.state === "running" ? before.seconds : 0;
-    this.#file.units[id] = { state: "running", inputs, inputsHash, output: null, startedAt: new Date().toISOString(), finishedAt: null, seconds };
+    this.#file.units[id] = {
+      state: "running",
+      inputs,
+      inputsHash,
+      output: null,
+      startedAt: new Date().toISOString(),
+      finishedAt: null,
+      seconds,
+    };
     await this.#save();
   }
 
@@ -95,7 +130,13 @@ export class RunState {
 
   async finish(id: string, output: Readonly<Record<string, unknown>>, seconds: number): Promise<void> {
     const record = this.#file.units[id];
-    this.#file.units[id] = { ...record, state: "done", output, finishedAt: new Date().toISOString(), seconds: record.seconds + seconds };
+    this.#file.units[id] = {
+      ...record,
+      state: "done",
+      output,
+      finishedAt: new Date().toISOString(),
+      seconds: record.seconds + seconds,
+    };
     await this.#save();
   }
 
@@ -113,9 +154,12 @@ export class RunState {
 /** Paths at which two JSON values differ, with both values, for an error message. */
 function differences(a: unknown, b: unknown, path: string): string[] {
   if (JSON.stringify(a) === JSON.stringify(b)) return [];
-  const isMap = (x: unknown): x is Record<string, unknown> => x !== null && typeof x === "object" && !Array.isArray(x);
+  const isMap = (x: unknown): x is Record<string, unknown> =>
+    x !== null && typeof x === "object" && !Array.isArray(x);
   if (isMap(a) && isMap(b)) {
-    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) => differences(a[key], b[key], path ? `${path}.${key}` : key));
+    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
+      differences(a[key], b[key], path ? `${path}.${key}` : key),
+    );
   }
   const show = (x: unknown) => (x === undefined ? "absent" : JSON.stringify(x)).slice(0, 60);
   return [`${path} ${show(a)} → ${show(b)}`];

@@ -7,9 +7,9 @@ import { join, resolve } from "node:path";
 import { RecipeError, StateError } from "../errors.ts";
 import type { BeforeAfterRow } from "../evals/table.ts";
 import { writeFileAtomically } from "../storage/atomic.ts";
-import { checkResources } from "./resources.ts";
 import { RunContext, type RunOptions } from "./context.ts";
 import { type LoadedRecipe, stringifyRecipe } from "./recipe-file.ts";
+import { checkResources } from "./resources.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { lockRun } from "./run-lock.ts";
 import { RunState } from "./run-state.ts";
@@ -44,7 +44,10 @@ export interface RunSummary {
 }
 
 /** Opens (or creates) the run directory of a recipe. */
-export async function openRun({ recipe, folder }: LoadedRecipe, options: PipelineOptions = {}): Promise<RunContext> {
+export async function openRun(
+  { recipe, folder }: LoadedRecipe,
+  options: PipelineOptions = {},
+): Promise<RunContext> {
   const dir = new RunDirectory(resolve(join(options.runsFolder ?? "runs", recipe.name)));
   await mkdir(dir.root, { recursive: true });
   const state = await RunState.open(dir.state, recipe.name, await softwareVersions());
@@ -65,7 +68,9 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
     await writeFileAtomically(dir.recipe, stringifyRecipe(loaded.recipe, loaded.folder, dir.root));
     const counts = { run: 0, skipped: 0 };
     try {
-      const units = listUnits(context, layers).filter((unit) => options.only === undefined || options.only.includes(unit.stage));
+      const units = listUnits(context, layers).filter(
+        (unit) => options.only === undefined || options.only.includes(unit.stage),
+      );
       await checkResources(context, units);
       for (const unit of units) {
         options.signal?.throwIfAborted();
@@ -81,7 +86,9 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       nRun: counts.run,
       nSkipped: counts.skipped,
       rows,
-      saved: Object.fromEntries(finishedLayers(context).map((layer) => [layer, dir.sae(exportedId(context, layer))])),
+      saved: Object.fromEntries(
+        finishedLayers(context).map((layer) => [layer, dir.sae(exportedId(context, layer))]),
+      ),
       belowGate: await layersBelowGate(context),
       seconds: (performance.now() - started) / 1000,
     };
@@ -131,7 +138,10 @@ function changedError(unit: Unit, changes: readonly string[]): StateError {
 function chooseLayers(all: readonly number[], wanted: readonly number[] | undefined): number[] {
   const unknown = (wanted ?? []).filter((layer) => !all.includes(layer));
   if (unknown.length > 0) {
-    throw new RecipeError(`layers ${unknown.join(", ")} are not in the recipe, which has ${all.join(", ")}`, "--layers chooses among the recipe's layers; --set layers=[…] changes them");
+    throw new RecipeError(
+      `layers ${unknown.join(", ")} are not in the recipe, which has ${all.join(", ")}`,
+      "--layers chooses among the recipe's layers; --set layers=[…] changes them",
+    );
   }
   return [...(wanted ?? all)].sort((a, b) => a - b);
 }

@@ -1,17 +1,21 @@
 /** The sizes a plan needs, read from configurations that are on this machine; null where they are not. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { RunContext } from "./context.ts";
 import { inspectModel } from "../models/inspect.ts";
+import type { RunContext } from "./context.ts";
 import { modelFiles } from "./model-identity.ts";
-import { isHubId, resolvePath } from "./recipe-file.ts";
 import type { KnownSizes } from "./plan.ts";
+import { isHubId, resolvePath } from "./recipe-file.ts";
 
 /** Looks without downloading: hub sources that are not cached give null. */
 export async function knownSizes(context: RunContext, options: { download: boolean }): Promise<KnownSizes> {
   const sae = await saeSizes(context, options.download);
   const model = await modelSizes(context, options.download);
-  return { dIn: sae?.dIn ?? model?.dIn ?? null, dSae: sae?.dSae ?? scratchSize(context), modelBytes: model?.bytes ?? null };
+  return {
+    dIn: sae?.dIn ?? model?.dIn ?? null,
+    dSae: sae?.dSae ?? scratchSize(context),
+    modelBytes: model?.bytes ?? null,
+  };
 }
 
 function scratchSize(context: RunContext): number | null {
@@ -19,15 +23,26 @@ function scratchSize(context: RunContext): number | null {
   return "scratch" in sae ? sae.scratch.dSae : (train.widths?.at(-1) ?? null);
 }
 
-async function saeSizes(context: RunContext, download: boolean): Promise<{ dIn: number; dSae: number } | null> {
+async function saeSizes(
+  context: RunContext,
+  download: boolean,
+): Promise<{ dIn: number; dSae: number } | null> {
   const { sae } = context.recipe;
   if (!("from" in sae) || (isHubId(sae.from) && !download)) return null;
   const folder = await context.saeFolder(context.recipe.layers[0]);
-  const cfg = JSON.parse(await readFile(join(folder, "cfg.json"), "utf8").catch(() => "{}")) as { d_in?: unknown; d_sae?: unknown };
-  return typeof cfg.d_in === "number" && typeof cfg.d_sae === "number" ? { dIn: cfg.d_in, dSae: cfg.d_sae } : null;
+  const cfg = JSON.parse(await readFile(join(folder, "cfg.json"), "utf8").catch(() => "{}")) as {
+    d_in?: unknown;
+    d_sae?: unknown;
+  };
+  return typeof cfg.d_in === "number" && typeof cfg.d_sae === "number"
+    ? { dIn: cfg.d_in, dSae: cfg.d_sae }
+    : null;
 }
 
-async function modelSizes(context: RunContext, download: boolean): Promise<{ dIn: number | null; bytes: number } | null> {
+async function modelSizes(
+  context: RunContext,
+  download: boolean,
+): Promise<{ dIn: number | null; bytes: number } | null> {
   const { source, dtype } = context.recipe.model;
   const location = resolvePath(source, context.folder);
   if (isHubId(location) ? !download : (await stat(location).catch(() => null)) === null) return null;

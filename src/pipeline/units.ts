@@ -5,6 +5,7 @@ import { corpusUnits } from "./stages/corpus.ts";
 import { afterUnit, beforeUnits } from "./stages/evaluate.ts";
 import { exportUnit } from "./stages/export.ts";
 import { harvestUnits } from "./stages/harvest.ts";
+import { importUnits } from "./stages/import.ts";
 import { polishUnit, trainUnit } from "./stages/train.ts";
 import type { Unit } from "./stages/unit.ts";
 import { verifyUnit } from "./stages/verify.ts";
@@ -19,5 +20,7 @@ export function listUnits(context: RunContext, layers: readonly number[]): Unit[
     afterUnit(context, layer, true),
     verifyUnit(context, layer),
   ]);
-  return [...corpusUnits(context), ...harvestUnits(context), ...beforeUnits(context, layers), ...perLayer, cardUnit(context)];
+  const isImported = context.recipe.activations.import !== null;
+  const activations = isImported ? importUnits(context) : [...corpusUnits(context), ...harvestUnits(context)];
+  return [...activations, ...beforeUnits(context, layers), ...perLayer, cardUnit(context)];
 }

@@ -31,15 +31,30 @@ export interface CardLayer {
 export interface CardFacts {
   readonly title: string;
   readonly model: string;
-  readonly modelFiles: readonly { readonly name: string; readonly sha256: string | null; readonly bytes: number }[];
+  readonly isHubModel: boolean;
+  /** empty when activations were imported */
+  readonly modelFiles: readonly {
+    readonly name: string;
+    readonly sha256: string | null;
+    readonly bytes: number;
+  }[];
   readonly baseModel: string | null;
   readonly source: string | null;
   readonly license: string | null;
   readonly rows: readonly BeforeAfterRow[];
   readonly layers: readonly CardLayer[];
-  readonly sets: readonly { readonly name: string; readonly nKept: number; readonly sources: readonly string[] }[];
+  readonly sets: readonly {
+    readonly name: string;
+    readonly nKept: number;
+    readonly sources: readonly string[];
+  }[];
   readonly training: {
-    readonly sources: readonly { readonly name: string; readonly kind: string; readonly location: string; readonly nKept: number }[];
+    readonly sources: readonly {
+      readonly name: string;
+      readonly kind: string;
+      readonly location: string;
+      readonly nKept: number | null;
+    }[];
     readonly nKept: number;
     readonly epochs: number;
     readonly batchTokens: number;
@@ -54,6 +69,8 @@ export interface CardFacts {
   readonly contextSize: number;
   readonly prependBos: boolean;
   readonly excluded: readonly number[];
+  /** activations were made elsewhere: what the training and held-out texts were is not known to this run */
+  readonly isImported: boolean;
   readonly packing: string;
   readonly gate: number | null;
   readonly seed: number;
@@ -90,15 +107,24 @@ export function renderCard(facts: CardFacts): string {
 }
 
 function frontMatter(facts: CardFacts): string {
-  const lines = ["library_name: saelens", "tags:", "- sparse-autoencoder", "- interpretability", "- lapidary"];
+  const lines = [
+    "library_name: saelens",
+    "tags:",
+    "- sparse-autoencoder",
+    "- interpretability",
+    "- lapidary",
+  ];
   if (facts.license !== null) lines.unshift(`license: ${JSON.stringify(facts.license)}`);
-  if (/^[\w.-]+\/[\w.-]+$/.test(facts.model)) lines.push(`base_model: ${JSON.stringify(facts.model)}`);
+  if (facts.isHubModel) lines.push(`base_model: ${JSON.stringify(facts.model)}`);
   return `---\n${lines.join("\n")}\n---`;
 }
 
 function introduction({ model, source, layers, baseModel }: CardFacts): string {
   const list = layers.map(({ layer }) => layer).join(", ");
-  const start = source === null ? "trained from scratch" : `continued from ${code(source)}${baseModel === null ? "" : `, which was made for ${code(baseModel)}`}`;
+  const start =
+    source === null
+      ? "trained from scratch"
+      : `continued from ${code(source)}${baseModel === null ? "" : `, which was made for ${code(baseModel)}`}`;
   return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. Every number below was measured on texts the training did not see.`;
 }
 
@@ -108,10 +134,16 @@ function gateNote({ layers, gate }: CardFacts): string {
   return `**Below the gate.** The recipe asks for VE ≥ ${gate} on every set; layer${below.length > 1 ? "s" : ""} ${below.map(({ layer }) => layer).join(", ")} did not reach it. Treat ${below.length > 1 ? "them" : "it"} as unfinished.`;
 }
 
-function definitions({ definitions: all, sets }: CardFacts): string {
+function definitions({ definitions: all, sets, isImported }: CardFacts): string {
   const metrics = Object.entries(all).map(([name, definition]) => `- **${name}**: ${definition}`);
-  const held = sets.map(({ name, nKept, sources }) => `- **${name}**: ${thousands(nKept)} tokens of ${sources.map(code).join(", ")}`);
-  return `Metrics:\n\n${metrics.join("\n")}\n\nHeld-out sets, disjoint from the training documents:\n\n${held.join("\n")}`;
+  const held = sets.map(
+    ({ name, nKept, sources }) =>
+      `- **${name}**: ${thousands(nKept)} tokens of ${sources.map(code).join(", ")}`,
+  );
+  const claim = isImported
+    ? "Held-out sets, of activations made elsewhere:"
+    : "Held-out sets, disjoint from the training documents:";
+  return `Metrics:\n\n${metrics.join("\n")}\n\n${claim}\n\n${held.join("\n")}`;
 }
 
 function usage({ layers, prependBos, excluded }: CardFacts): string {
@@ -135,9 +167,13 @@ Inputs are residual-stream activations at the **output** of the decoder layer. $
 }
 
 function training({ training: t, layers, contextSize, packing, seed }: CardFacts): string {
-  const sources = t.sources.map(({ name, kind, location, nKept }) => `| ${name} | ${kind} | ${code(location)} | ${thousands(nKept)} |`);
+  const sources = t.sources.map(
+    ({ name, kind, location, nKept }) =>
+      `| ${name} | ${kind} | ${code(location)} | ${nKept === null ? "not known" : thousands(nKept)} |`,
+  );
   const perLayer = layers.map(
-    (l) => `| ${l.layer} | ${code(l.id)} | ${l.dIn} | ${thousands(l.dSae)} | ${l.k} | ${l.widths.map(thousands).join(" / ")} | ${thousands(l.steps)} | ${thousands(l.tokens)} | ${l.threshold.toFixed(4)} |`,
+    (l) =>
+      `| ${l.layer} | ${code(l.id)} | ${l.dIn} | ${thousands(l.dSae)} | ${l.k} | ${l.widths.map(thousands).join(" / ")} | ${thousands(l.steps)} | ${thousands(l.tokens)} | ${l.threshold.toFixed(4)} |`,
   );
   const polished = layers.filter(({ beforePolish }) => beforePolish !== null);
   const polish = polished.map(
@@ -160,7 +196,8 @@ ${perLayer.join("\n")}${polish.length > 0 ? `\n\n${polish.join("\n")}` : ""}`;
 function deadLatents({ layers, sets, training: t }: CardFacts): string {
   const names = sets.map(({ name }) => name);
   const rows = layers.map(
-    (l) => `| ${l.layer} | ${thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
+    (l) =>
+      `| ${l.layer} | ${thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
   );
   return `Two numbers that are often confused. *Dead in training*: did not fire in the last ${thousands(t.deadAfterTokens)} training tokens. *Never fired*: no activation above the threshold on a held-out set; rare latents count here without being dead.
 
@@ -170,15 +207,18 @@ ${rows.join("\n")}`;
 }
 
 function incidents({ layers }: CardFacts): string {
-  const lines = layers.flatMap(({ layer, incidents: list }) => list.map(({ step, what }) => `- Layer ${layer}, step ${step}: ${what}`));
+  const lines = layers.flatMap(({ layer, incidents: list }) =>
+    list.map(({ step, what }) => `- Layer ${layer}, step ${step}: ${what}`),
+  );
   return lines.length === 0 ? "None: the guard did not have to step in." : lines.join("\n");
 }
 
 function lineage({ source, license, model, modelFiles, software }: CardFacts): string {
-  const files = modelFiles.map(({ name, sha256, bytes }) => `- ${code(name)}: ${sha256 === null ? `${thousands(bytes)} bytes` : `sha-256 ${code(sha256)}`}`);
-  return `${source === null ? "Trained from scratch." : `Continued from ${code(source)}.`} Licence: ${license ?? "not stated; the source SAE's and the model's terms apply"}. Activations were harvested from ${code(model)}, files:
-
-${files.join("\n")}
+  const files = modelFiles.map(
+    ({ name, sha256, bytes }) =>
+      `- ${code(name)}: ${sha256 === null ? `${thousands(bytes)} bytes` : `sha-256 ${code(sha256)}`}`,
+  );
+  return `${source === null ? "Trained from scratch." : `Continued from ${code(source)}.`} Licence: ${license ?? "not stated; the source SAE's and the model's terms apply"}. ${files.length === 0 ? `Activations of ${code(model)} were made elsewhere and imported.` : `Activations were harvested from ${code(model)}, files:\n\n${files.join("\n")}`}
 
 Software: ${Object.entries(software)
     .map(([name, version]) => `${name} ${version}`)
@@ -192,7 +232,8 @@ function limitations({ sets, contextSize, layers }: CardFacts): string {
     "- A latent that fires is not an explanation: labels, if any, are hypotheses.",
   ];
   const unverified = layers.filter(({ verified }) => !verified);
-  if (unverified.length > 0) lines.push(`- Not re-verified after saving: layers ${unverified.map(({ layer }) => layer).join(", ")}.`);
+  if (unverified.length > 0)
+    lines.push(`- Not re-verified after saving: layers ${unverified.map(({ layer }) => layer).join(", ")}.`);
   return lines.join("\n");
 }
 

@@ -15,7 +15,10 @@ interface Finding {
 export function addDoctorCommand(program: Command): void {
   addCommonOptions(program.command("doctor"))
     .description("check Node, processor, engine, ONNX Runtime, memory and disk")
-    .addHelpText("after", "\nExits 1 if something that Lapidary needs is missing.\n\nExample:\n  $ lapidary doctor")
+    .addHelpText(
+      "after",
+      "\nExits 1 if something that Lapidary needs is missing.\n\nExample:\n  $ lapidary doctor",
+    )
     .action(doctor);
 }
 
@@ -23,7 +26,10 @@ async function doctor(options: CommonOptions): Promise<void> {
   const output = createOutput(options);
   const findings = [node(), processor(), await engine(), await runtime(), await memory(), await disk()];
   const marks = { good: "✓", note: "·", bad: "✗" };
-  const lines = findings.flatMap(({ name, state, text, advice }) => [`${marks[state]} ${name.padEnd(14)} ${text}`, ...(advice === undefined ? [] : [`  ${"".padEnd(14)} → ${advice}`])]);
+  const lines = findings.flatMap(({ name, state, text, advice }) => [
+    `${marks[state]} ${name.padEnd(14)} ${text}`,
+    ...(advice === undefined ? [] : [`  ${"".padEnd(14)} → ${advice}`]),
+  ]);
   output.result(lines.join("\n"), findings);
   if (findings.some(({ state }) => state === "bad")) process.exitCode = 1;
 }
@@ -32,19 +38,31 @@ function node(): Finding {
   const [major, minor] = process.versions.node.split(".").map(Number);
   const text = `${process.versions.node} on ${process.platform} ${process.arch}`;
   const isOld = major < 20 || (major === 20 && minor < 19);
-  return isOld ? { name: "Node", state: "bad", text, advice: "install Node 20.19 or later" } : { name: "Node", state: "good", text };
+  return isOld
+    ? { name: "Node", state: "bad", text, advice: "install Node 20.19 or later" }
+    : { name: "Node", state: "good", text };
 }
 
 function processor(): Finding {
   const list = cpus();
-  return { name: "Processor", state: "good", text: `${list[0]?.model.trim() ?? "unknown"}, ${list.length} core${list.length === 1 ? "" : "s"}` };
+  return {
+    name: "Processor",
+    state: "good",
+    text: `${list[0]?.model.trim() ?? "unknown"}, ${list.length} core${list.length === 1 ? "" : "s"}`,
+  };
 }
 
 async function engine(): Promise<Finding> {
   const { selectEngine } = await import("../../kernels/select.ts");
   const selected = await selectEngine("auto");
-  if (selected.name === "native") return { name: "Engine", state: "good", text: `native: ${selected.description}` };
-  return { name: "Engine", state: "note", text: `reference, slower by a factor of 20 or more: ${selected.reason}`, advice: "install g++ and make (or clang), then npm run setup" };
+  if (selected.name === "native")
+    return { name: "Engine", state: "good", text: `native: ${selected.description}` };
+  return {
+    name: "Engine",
+    state: "note",
+    text: `reference, slower by a factor of 20 or more: ${selected.reason}`,
+    advice: "install g++ and make (or clang), then npm run setup",
+  };
 }
 
 async function runtime(): Promise<Finding> {
@@ -54,7 +72,12 @@ async function runtime(): Promise<Finding> {
     const names = devices.map(({ name, bundled }) => (bundled ? name : `${name} (needs its libraries)`));
     return { name: "ONNX Runtime", state: "good", text: `${version}: ${names.join(", ")}` };
   } catch (error) {
-    return { name: "ONNX Runtime", state: "bad", text: (error as Error).message, advice: "npm run setup installs it" };
+    return {
+      name: "ONNX Runtime",
+      state: "bad",
+      text: (error as Error).message,
+      advice: "npm run setup installs it",
+    };
   }
 }
 
@@ -62,12 +85,21 @@ async function memory(): Promise<Finding> {
   const { availableMemory } = await import("../../pipeline/resources.ts");
   const free = await availableMemory();
   const text = `${formatBytes(free)} free of ${formatBytes(totalmem())}`;
-  return free < 1.5e9 ? { name: "Memory", state: "note", text, advice: "the quickstart wants 1.5 GB: stop other programs" } : { name: "Memory", state: "good", text };
+  return free < 1.5e9
+    ? { name: "Memory", state: "note", text, advice: "the quickstart wants 1.5 GB: stop other programs" }
+    : { name: "Memory", state: "good", text };
 }
 
 async function disk(): Promise<Finding> {
   const { freeDisk } = await import("../../pipeline/resources.ts");
   const free = await freeDisk(".");
   const text = `${formatBytes(free)} free in this folder`;
-  return free < 3e9 ? { name: "Disk", state: "note", text, advice: "the quickstart writes about 1 GB; --runs chooses another disk" } : { name: "Disk", state: "good", text };
+  return free < 3e9
+    ? {
+        name: "Disk",
+        state: "note",
+        text,
+        advice: "the quickstart writes about 1 GB; --runs chooses another disk",
+      }
+    : { name: "Disk", state: "good", text };
 }

@@ -12,7 +12,10 @@ export function addInspectCommand(program: Command): void {
     .description("say what an SAE, an activation store, a corpus set, a model or a run is")
     .argument("<what>", "a folder, or hf:owner/name[/path]")
     .option("--dtype <suffix>", "of a model with several variants: which")
-    .addHelpText("after", "\nExamples:\n  $ lapidary inspect assets/tiny-gemma/sae-base/layer_4\n  $ lapidary inspect runs/tiny-gemma\n  $ lapidary inspect hf:onnx-community/gemma-3-270m-it-ONNX")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ lapidary inspect assets/tiny-gemma/sae-base/layer_4\n  $ lapidary inspect runs/tiny-gemma\n  $ lapidary inspect hf:onnx-community/gemma-3-270m-it-ONNX",
+    )
     .action(inspect);
 }
 
@@ -35,7 +38,8 @@ async function inspectFolder(dir: string, what: string, options: { dtype?: strin
   if (await has("run.json")) return inspectRun(dir);
   if (await has("cfg.json")) return inspectSae(dir);
   if (await has("manifest.json")) return inspectSet(dir);
-  if ((await has("config.json")) || (await has("onnx")) || (await has("model.onnx"))) return inspectModelFolder(dir, options);
+  if ((await has("config.json")) || (await has("onnx")) || (await has("model.onnx")))
+    return inspectModelFolder(dir, options);
   throw new DataError(`${what} is nothing Lapidary knows`, {
     hint: "an SAE has cfg.json, a store or corpus set manifest.json, a run run.json, a model config.json and .onnx files",
   });
@@ -48,7 +52,14 @@ async function inspectSae(dir: string): Promise<Inspection> {
   const norms = decoderNorms(weights.wDec, config.dIn);
   const sparsity = await loadSparsity(dir);
   const silent = sparsity?.reduce((n, value) => n + (value <= -9.99 ? 1 : 0), 0);
-  const value = { kind: "sae", config, decoderNorm: spread(norms), threshold: threshold && spread(threshold), neverFired: silent ?? null, runnerConfig: sae.runnerConfig };
+  const value = {
+    kind: "sae",
+    config,
+    decoderNorm: spread(norms),
+    threshold: threshold && spread(threshold),
+    neverFired: silent ?? null,
+    runnerConfig: sae.runnerConfig,
+  };
   const lines = [
     `SAE (${config.architecture}): ${config.dIn} → ${count(config.dSae)} latents`,
     `  hook point     ${config.hookName ?? "not recorded"}`,
@@ -57,7 +68,9 @@ async function inspectSae(dir: string): Promise<Inspection> {
     `  decoder norms  ${range(spread(norms))}`,
     ...(threshold === null ? [] : [`  thresholds     ${range(spread(threshold))}`]),
     ...(config.k === null ? [] : [`  k              ${config.k}`]),
-    ...(silent === undefined ? [] : [`  never fired    ${count(silent)} latents on the sets behind sparsity.safetensors`]),
+    ...(silent === undefined
+      ? []
+      : [`  never fired    ${count(silent)} latents on the sets behind sparsity.safetensors`]),
     `  runner_cfg     ${sae.runnerConfig === null ? "none: training needs k and widths from the recipe" : "present"}`,
   ];
   return { lines, value };
@@ -72,7 +85,13 @@ async function inspectSet(dir: string): Promise<Inspection> {
     const { nRows, dIn, dtype, hookName, set, shards, nNonFinite } = store.manifest;
     await store.close();
     const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
-    const lines = [`Activation store: ${count(nRows)} rows of ${dIn} ${dtype}`, `  hook point  ${hookName}`, `  set         ${set}`, `  shards      ${shards.length}, ${formatBytes(bytes)}`, `  non-finite  ${nNonFinite} rows left out`];
+    const lines = [
+      `Activation store: ${count(nRows)} rows of ${dIn} ${dtype}`,
+      `  hook point  ${hookName}`,
+      `  set         ${set}`,
+      `  shards      ${shards.length}, ${formatBytes(bytes)}`,
+      `  non-finite  ${nNonFinite} rows left out`,
+    ];
     return { lines, value: { kind: "activations", ...store.manifest } };
   }
   const { openWindowSet } = await import("../../corpus/window-set.ts");
@@ -81,7 +100,10 @@ async function inspectSet(dir: string): Promise<Inspection> {
     `Corpus set "${windows.set}": ${count(windows.nWindows)} windows of ${windows.contextSize} tokens, ${count(windows.nKept)} kept`,
     `  packing   ${windows.packing}`,
     `  excluded  token ids ${windows.excludedTokenIds.join(", ") || "none"}`,
-    ...windows.sources.map((s) => `  source    ${s.name} (${s.kind}): documents ${count(s.documents[0])} to ${count(s.documents[1])}, ${count(s.nKept)} tokens kept`),
+    ...windows.sources.map(
+      (s) =>
+        `  source    ${s.name} (${s.kind}): documents ${count(s.documents[0])} to ${count(s.documents[1])}, ${count(s.nKept)} tokens kept`,
+    ),
   ];
   return { lines, value: { kind: "corpus", ...windows } };
 }
@@ -94,7 +116,9 @@ async function inspectModelFolder(dir: string, options: { dtype?: string }): Pro
     `Model${info.modelType === null ? "" : ` (${info.modelType})`}: ${info.graphs.map(({ name }) => name).join(" + ")}, ${info.dtype}, ${formatBytes(bytes)}`,
     `  residual  ${info.residual === null ? `not found: ${info.problem}` : `${info.residual.nLayers} layers (0 to ${info.residual.nLayers - 1}), numbered by ${info.residual.numberedBy}`}`,
     `  sizes     dIn ${info.dIn ?? "?"}, vocabulary ${info.vocabSize ?? "?"}, context ${info.contextSize ?? "?"}`,
-    ...(info.dynamicQuantization ? ["  note      activations are quantised by batch: harvested one window at a time"] : []),
+    ...(info.dynamicQuantization
+      ? ["  note      activations are quantised by batch: harvested one window at a time"]
+      : []),
     ...info.weights.filter((file) => file.bytes === null).map(({ name }) => `  missing   ${name}`),
   ];
   return { lines, value: { kind: "model", ...info } };
@@ -112,7 +136,10 @@ async function inspectRun(dir: string): Promise<Inspection> {
   const units = Object.entries(context.state.units);
   const lines = [
     `Run "${loaded.recipe.name}": ${units.filter(([, unit]) => unit.state === "done").length} of ${units.length} steps begun are done`,
-    ...units.map(([id, unit]) => `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(24)} ${unit.seconds.toFixed(1).padStart(8)} s`),
+    ...units.map(
+      ([id, unit]) =>
+        `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(24)} ${unit.seconds.toFixed(1).padStart(8)} s`,
+    ),
     ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows)] : []),
   ];
   return { lines, value: { kind: "run", recipe: loaded.recipe, units: context.state.units, rows } };
@@ -130,7 +157,9 @@ function spread(values: Float32Array): Spread {
 }
 
 function range({ min, median, max }: Spread): string {
-  return min === max ? `all ${min.toPrecision(4)}` : `${min.toPrecision(4)} to ${max.toPrecision(4)}, median ${median.toPrecision(4)}`;
+  return min === max
+    ? `all ${min.toPrecision(4)}`
+    : `${min.toPrecision(4)} to ${max.toPrecision(4)}, median ${median.toPrecision(4)}`;
 }
 
 /** ‖wDec[i]‖₂ [dSae] of wDec [dSae, dIn] */

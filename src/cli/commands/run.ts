@@ -37,14 +37,22 @@ Examples:
 }
 
 /** Runs a recipe (or some of its stages) and prints the table. */
-export async function runStages(path: string, options: RecipeOptions, only?: readonly StageName[]): Promise<void> {
+export async function runStages(
+  path: string,
+  options: RecipeOptions,
+  only?: readonly StageName[],
+): Promise<void> {
   const output = createOutput(options);
   const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
   const { runRecipe } = await import("../../pipeline/run.ts");
   const { summaryText } = await import("../summary.ts");
   const loaded = await loadRecipe(path, options.set);
   try {
-    const summary = await runRecipe(loaded, { ...pipelineOptions(options), only, onEvent: (event) => output.event(event) });
+    const summary = await runRecipe(loaded, {
+      ...pipelineOptions(options),
+      only,
+      onEvent: (event) => output.event(event),
+    });
     output.result(summaryText(summary, path), summary);
     if (summary.belowGate.length > 0) process.exitCode = EXIT.belowGate;
   } finally {
@@ -55,7 +63,8 @@ export async function runStages(path: string, options: RecipeOptions, only?: rea
 function stageList(text: string): StageName[] {
   return text.split(",").map((part) => {
     const name = part.trim();
-    if (!(STAGES as readonly string[]).includes(name)) throw new InvalidArgumentError(`"${name}" is no stage; stages are ${STAGES.join(", ")}`);
+    if (!(STAGES as readonly string[]).includes(name))
+      throw new InvalidArgumentError(`"${name}" is no stage; stages are ${STAGES.join(", ")}`);
     return name as StageName;
   });
 }

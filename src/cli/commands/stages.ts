@@ -11,13 +11,29 @@ interface StageCommand {
 }
 
 const STAGE_COMMANDS: readonly StageCommand[] = [
-  { name: "corpus", stages: ["corpus"], description: "texts and chats → token windows, training and held-out" },
-  { name: "harvest", stages: ["harvest"], description: "token windows → residual-stream activations of every layer" },
-  { name: "adapt", stages: ["train", "polish"], description: "train (and where the recipe says so polish) the SAEs on the activations" },
+  {
+    name: "corpus",
+    stages: ["corpus"],
+    description: "texts and chats → token windows, training and held-out",
+  },
+  {
+    name: "harvest",
+    stages: ["harvest"],
+    description: "token windows → residual-stream activations of every layer",
+  },
+  {
+    name: "adapt",
+    stages: ["train", "polish"],
+    description: "train (and where the recipe says so polish) the SAEs on the activations",
+  },
   { name: "export", stages: ["export"], description: "trained SAEs → SAELens directories" },
 ];
 
-const CARD: StageCommand = { name: "card", stages: ["card"], description: "write the model card from the run's result files" };
+const CARD: StageCommand = {
+  name: "card",
+  stages: ["card"],
+  description: "write the model card from the run's result files",
+};
 
 export function addStageCommands(program: Command): void {
   for (const command of STAGE_COMMANDS) addStageCommand(program, command);
@@ -31,6 +47,9 @@ function addStageCommand(program: Command, { name, stages, description }: StageC
   addRecipeOptions(program.command(name))
     .description(description)
     .argument("<recipe>", "recipe file (YAML)")
-    .addHelpText("after", `\nThe same as: lapidary run <recipe> --only ${stages.join(",")}\n\nExample:\n  $ lapidary ${name} recipes/tiny-gemma.yaml`)
+    .addHelpText(
+      "after",
+      `\nThe same as: lapidary run <recipe> --only ${stages.join(",")}\n\nExample:\n  $ lapidary ${name} recipes/tiny-gemma.yaml`,
+    )
     .action((recipe: string, options: RecipeOptions) => runStages(recipe, options, stages));
 }

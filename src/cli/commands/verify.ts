@@ -11,7 +11,10 @@ export function addVerifyCommand(program: Command): void {
   addCommonOptions(program.command("verify"))
     .description("load a saved SAE afresh, evaluate it again, compare with the recorded results to 1e-6")
     .argument("<dir>", "a saved SAE inside its run folder, or the run folder for all layers")
-    .addHelpText("after", "\nExits 4 on any difference.\n\nExamples:\n  $ lapidary verify runs/tiny-gemma/sae/btk-mat-layer-4-k-32\n  $ lapidary verify runs/tiny-gemma")
+    .addHelpText(
+      "after",
+      "\nExits 4 on any difference.\n\nExamples:\n  $ lapidary verify runs/tiny-gemma/sae/btk-mat-layer-4-k-32\n  $ lapidary verify runs/tiny-gemma",
+    )
     .action(verify);
 }
 
@@ -25,20 +28,33 @@ async function verify(dir: string, options: CommonOptions): Promise<void> {
   const run = await findRun(resolve(dir));
   const loaded = await loadRecipe(join(run, "recipe.yaml"), [`name=${basename(run)}`]);
   const context = await openRun(loaded, { runsFolder: dirname(run), threads: options.threads });
-  const wanted = finishedLayers(context).filter((layer) => resolve(dir) === run || context.dir.sae(exportedId(context, layer)) === resolve(dir));
-  if (wanted.length === 0) throw new StateError(`${dir} is not an SAE that this run has finished`, `lapidary inspect ${run} shows what it has`);
+  const wanted = finishedLayers(context).filter(
+    (layer) => resolve(dir) === run || context.dir.sae(exportedId(context, layer)) === resolve(dir),
+  );
+  if (wanted.length === 0)
+    throw new StateError(
+      `${dir} is not an SAE that this run has finished`,
+      `lapidary inspect ${run} shows what it has`,
+    );
   const reports = [];
   for (const layer of wanted) {
     const title = `verify layer ${layer}`;
     output.event({ kind: "begin", unit: `verify:${layer}`, title, resumed: false });
-    const differences = await verifyLayer(context, layer, (progress) => output.event({ kind: "progress", unit: `verify:${layer}`, progress }));
+    const differences = await verifyLayer(context, layer, (progress) =>
+      output.event({ kind: "progress", unit: `verify:${layer}`, progress }),
+    );
     reports.push({ layer, id: exportedId(context, layer), differences });
   }
   const failed = reports.filter(({ differences }) => differences.length > 0);
   const lines = reports.flatMap(({ id, differences }) =>
     differences.length === 0
       ? [`${id}: verified; files and metrics are what the run recorded`]
-      : [`${id}: DIFFERS`, ...differences.map(({ what, recorded, found }) => `  ${what}: recorded ${recorded}, found ${found}`)],
+      : [
+          `${id}: DIFFERS`,
+          ...differences.map(
+            ({ what, recorded, found }) => `  ${what}: recorded ${recorded}, found ${found}`,
+          ),
+        ],
   );
   output.result(lines.join("\n"), reports);
   if (failed.length > 0) process.exitCode = EXIT.notVerified;
@@ -50,5 +66,8 @@ async function findRun(dir: string): Promise<string> {
     if ((await stat(join(folder, "run.json")).catch(() => null)) !== null) return folder;
     if (dirname(folder) === folder) break;
   }
-  throw new StateError(`${dir} lies in no run folder: there are no recorded results to compare with`, "lapidary eval <sae> --model … --text … measures any SAE");
+  throw new StateError(
+    `${dir} lies in no run folder: there are no recorded results to compare with`,
+    "lapidary eval <sae> --model … --text … measures any SAE",
+  );
 }

@@ -1,24 +1,25 @@
 /** Stage `card`: gathers what the run's result files say and writes the model card, in the run and in the repository. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type BeforeAfterRow, scoreOf } from "../../evals/table.ts";
+import type { StoreManifest } from "../../activations/activations.ts";
 import type { WindowsManifest } from "../../corpus/windows.ts";
 import { StateError } from "../../errors.ts";
+import { type BeforeAfterRow, scoreOf } from "../../evals/table.ts";
+import { inspectModel } from "../../models/inspect.ts";
 import { type CardFacts, type CardLayer, renderCard } from "../../publish/card.ts";
+import { loadSae } from "../../sae/load.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
-import { inspectModel } from "../../models/inspect.ts";
-import { modelFiles } from "../model-identity.ts";
-import { loadSae } from "../../sae/load.ts";
 import type { Incident } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
-import { setNames } from "./corpus.ts";
+import { modelFiles } from "../model-identity.ts";
+import { isHubId } from "../recipe-file.ts";
+import { softwareVersions } from "../versions.ts";
 import { type LayerEvals, readLayerEvals } from "./evaluate.ts";
 import { exportedId, publicName } from "./export.ts";
 import { isLayerPolished } from "./polish-choice.ts";
 import { trainConfig } from "./train.ts";
 import type { Unit } from "./unit.ts";
-import { softwareVersions } from "../versions.ts";
 
 export function cardUnit(context: RunContext): Unit {
   const files = [context.dir.card, join(context.dir.repository, "README.md")];
@@ -27,13 +28,21 @@ export function cardUnit(context: RunContext): Unit {
     stage: "card",
     layer: null,
     title: "model card",
-    inputs: async () => ({ layers: finishedLayers(context).map((layer) => [layer, context.state.units[`verify:${layer}`]?.output ?? null, afterOutput(context, layer)]), output: context.recipe.output }),
+    inputs: async () => ({
+      layers: finishedLayers(context).map((layer) => [
+        layer,
+        context.state.units[`verify:${layer}`]?.output ?? null,
+        afterOutput(context, layer),
+      ]),
+      output: context.recipe.output,
+    }),
     files: () => files,
     clear: async () => {
       for (const file of files) await rm(file, { force: true });
     },
     async run() {
-      if (finishedLayers(context).length === 0) throw new StateError("no layer has been evaluated yet", "run the stages before the card first");
+      if (finishedLayers(context).length === 0)
+        throw new StateError("no layer has been evaluated yet", "run the stages before the card first");
       const card = renderCard(await cardFacts(context));
       for (const file of files) await writeFileAtomically(file, card);
       return {};
@@ -73,18 +82,23 @@ export async function tableRows(context: RunContext): Promise<BeforeAfterRow[]> 
 /** Is the final VE of a layer below the recipe's gate on any set? */
 export function isBelowGate(context: RunContext, after: LayerEvals): boolean {
   const { gate } = context.recipe.eval;
-  return gate !== null && after.results.some(({ result }) => !((result.metrics.ve.value ?? Number.NEGATIVE_INFINITY) >= gate));
+  return (
+    gate !== null &&
+    after.results.some(({ result }) => !((result.metrics.ve.value ?? Number.NEGATIVE_INFINITY) >= gate))
+  );
 }
 
 /** Finished layers below the gate. */
 export async function layersBelowGate(context: RunContext): Promise<number[]> {
-  const evals = await Promise.all(finishedLayers(context).map((layer) => readLayerEvals(context.dir.evals(layer, "after"))));
+  const evals = await Promise.all(
+    finishedLayers(context).map((layer) => readLayerEvals(context.dir.evals(layer, "after"))),
+  );
   return evals.filter((after) => isBelowGate(context, after)).map(({ layer }) => layer);
 }
 
 async function cardFacts(context: RunContext): Promise<CardFacts> {
   const { recipe, dir } = context;
-  const [train, ...held] = await Promise.all(setNames(context).map((set) => readJson<WindowsManifest>(join(dir.corpus(set), "manifest.json"))));
+  const train = await readJsonIfPresent<WindowsManifest>(join(dir.corpus("train"), "manifest.json"));
   const layers = await Promise.all(finishedLayers(context).map((layer) => cardLayer(context, layer)));
   const first = await readLayerEvals(dir.evals(layers[0].layer, "after"));
   const config = trainConfig(recipe);
@@ -92,50 +106,84 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
   return {
     title: recipe.output.title ?? `${recipe.name}: SAEs for ${publicName(recipe.model.source)}`,
     model: publicName(recipe.model.source),
-    modelFiles: modelFiles(await inspectModel(await context.modelFolder("model"), { dtype: recipe.model.dtype ?? undefined })),
+    isHubModel: isHubId(recipe.model.source),
+    modelFiles:
+      recipe.activations.import === null
+        ? modelFiles(
+            await inspectModel(await context.modelFolder("model"), {
+              dtype: recipe.model.dtype ?? undefined,
+            }),
+          )
+        : [],
     baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
     source: "from" in recipe.sae ? publicName(recipe.sae.from) : null,
     license: recipe.output.license,
     rows: await tableRows(context),
     layers,
-    sets: held.map((set) => ({ name: set.set, nKept: set.nKept, sources: recipeLocations(context, set.set) })),
+    sets: first.results.map(({ set, result }) => ({
+      name: set,
+      nKept: result.nTokens,
+      sources: recipeLocations(context, set),
+    })),
     training: {
       sources: recipe.corpus.sources.map(({ name, kind, location }) => ({
         name,
         kind,
         location: publicName(location),
-        nKept: train.sources.find((source) => source.name === name)?.nKept ?? 0,
+        nKept: train?.sources.find((source) => source.name === name)?.nKept ?? null,
       })),
-      nKept: train.nKept,
+      nKept: await trainingRows(context, layers[0].layer),
       epochs: config.epochs,
       batchTokens: config.batchTokens,
       lr: config.schedule.lr,
       schedule: config.schedule.name,
       thresholdLr: recipe.train.thresholdLr,
       auxCoefficient: recipe.train.auxCoefficient,
-      resampling: resampling === null ? "off" : `at epoch boundaries, newcomers at ${resampling.scale} of the live median`,
+      resampling:
+        resampling === null
+          ? "off"
+          : `at epoch boundaries, newcomers at ${resampling.scale} of the live median`,
       deadAfterTokens: config.deadAfterTokens,
       polish: `${recipe.polish.epochs} epoch${recipe.polish.epochs > 1 ? "s" : ""} at ${recipe.polish.lr}, no resampling`,
     },
     contextSize: recipe.contextSize,
     prependBos: recipe.corpus.prependBos,
-    excluded: train.excludedTokenIds,
+    excluded: train?.excludedTokenIds ?? recipe.corpus.excludeTokenIds,
+    isImported: recipe.activations.import !== null,
     packing: recipe.corpus.packing,
     gate: recipe.eval.gate,
     seed: recipe.seed,
-    definitions: Object.fromEntries(Object.entries(first.results[0].result.metrics).map(([name, { definition }]) => [name, definition])),
+    definitions: Object.fromEntries(
+      Object.entries(first.results[0].result.metrics).map(([name, { definition }]) => [name, definition]),
+    ),
     software: await softwareVersions(),
   };
 }
 
 function recipeLocations(context: RunContext, set: string): string[] {
-  return context.recipe.eval.sets.find(({ name }) => name === set)?.sources.map(({ location }) => publicName(location)) ?? [];
+  return (
+    context.recipe.eval.sets
+      .find(({ name }) => name === set)
+      ?.sources.map(({ location }) => publicName(location)) ?? []
+  );
+}
+
+async function trainingRows(context: RunContext, layer: number): Promise<number> {
+  const { nRows } = await readJson<StoreManifest>(
+    join(context.dir.activations("model", "train", layer), "manifest.json"),
+  );
+  return nRows;
 }
 
 async function cardLayer(context: RunContext, layer: number): Promise<CardLayer> {
   const after = await readLayerEvals(context.dir.evals(layer, "after"));
   const prepolish = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "prepolish"));
-  const trained = context.state.output(`train:${layer}`) as { steps: number; tokens: number; threshold: number; incidents: Incident[] };
+  const trained = context.state.output(`train:${layer}`) as {
+    steps: number;
+    tokens: number;
+    threshold: number;
+    incidents: Incident[];
+  };
   const polished = isLayerPolished(context, layer);
   const polish = polished ? (context.state.output(`polish:${layer}`) as typeof trained) : null;
   const id = exportedId(context, layer);
@@ -158,6 +206,9 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     deadInTraining: after.deadInTraining ?? 0,
     neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
     incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
-    beforePolish: polished && prepolish !== undefined ? Object.fromEntries(prepolish.results.map(({ set, result }) => [set, result.metrics.ve.value])) : null,
+    beforePolish:
+      polished && prepolish !== undefined
+        ? Object.fromEntries(prepolish.results.map(({ set, result }) => [set, result.metrics.ve.value]))
+        : null,
   };
 }

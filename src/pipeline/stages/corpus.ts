@@ -69,7 +69,9 @@ async function corpusInputs(context: RunContext, set: string): Promise<Record<st
   return {
     ...options,
     tokenizer: await fileIdentity(join(tokenizerDir, "tokenizer.json")),
-    sources: await Promise.all(sources.map(async (source, i) => ({ ...recipes[i], content: await contentIdentity(source) }))),
+    sources: await Promise.all(
+      sources.map(async (source, i) => ({ ...recipes[i], content: await contentIdentity(source) })),
+    ),
   };
 }
 
@@ -82,9 +84,14 @@ async function contentIdentity(source: Pick<SourceRecipe, "location">): Promise<
 }
 
 /** Invariant 7: a held-out set shares no document with the training set, nor with another set. */
-async function checkAgainstOtherSets(context: RunContext, set: string, manifest: WindowsManifest): Promise<void> {
+async function checkAgainstOtherSets(
+  context: RunContext,
+  set: string,
+  manifest: WindowsManifest,
+): Promise<void> {
   const others = setNames(context).filter((name) => name !== set);
-  const manifests = await Promise.all(others.map((name) => readJsonIfPresent<WindowsManifest>(join(context.dir.corpus(name), "manifest.json"))));
+  const manifests = await Promise.all(
+    others.map((name) => readJsonIfPresent<WindowsManifest>(join(context.dir.corpus(name), "manifest.json"))),
+  );
   checkDisjoint([manifest, ...manifests.filter((other) => other !== undefined)]);
 }
-

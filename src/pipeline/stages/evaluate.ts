@@ -7,8 +7,8 @@ import { rm } from "node:fs/promises";
 import { openActivationStore } from "../../activations/store.ts";
 import { evaluate } from "../../evals/evaluate.ts";
 import type { EvalResult } from "../../evals/result.ts";
-import { openInference } from "../../sae/inference.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
+import { openInference } from "../../sae/inference.ts";
 import { loadSae } from "../../sae/load.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { writeJson } from "../../storage/atomic.ts";
@@ -18,8 +18,8 @@ import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
 import { exportedId } from "./export.ts";
 import { heldOutPairs, storeHash } from "./harvest.ts";
-import type { Unit } from "./unit.ts";
 import { isLayerPolished, isPolishWanted } from "./polish-choice.ts";
+import type { Unit } from "./unit.ts";
 
 /** `evals/<hook>.<phase>.json` */
 export interface LayerEvals {
@@ -29,7 +29,11 @@ export interface LayerEvals {
   readonly layer: number;
   readonly hookName: string;
   /** one a (model, set) */
-  readonly results: readonly { readonly model: ModelKey; readonly set: string; readonly result: EvalResult }[];
+  readonly results: readonly {
+    readonly model: ModelKey;
+    readonly set: string;
+    readonly result: EvalResult;
+  }[];
   /** latents that did not fire in the last deadAfterTokens tokens of training; null before training */
   readonly deadInTraining: number | null;
   readonly engine: { readonly name: string; readonly numericClass: string };
@@ -46,12 +50,22 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
     stage: "before" as const,
     layer,
     title: `before: source SAE of layer ${layer} on the held-out sets`,
-    inputs: async () => ({ sae: await context.saeIdentity(layer), stores: heldOutStores(context, layer, ["base", "model"]) }),
+    inputs: async () => ({
+      sae: await context.saeIdentity(layer),
+      stores: heldOutStores(context, layer, ["base", "model"]),
+    }),
     files: () => [context.dir.evals(layer, "before")],
     clear: () => rm(context.dir.evals(layer, "before"), { force: true }),
     async run(report) {
       const sae = await context.sourceSae(layer);
-      const evals = await evaluateLayer(context, { sae, layer, models: ["base", "model"], phase: "before", deadInTraining: null, report });
+      const evals = await evaluateLayer(context, {
+        sae,
+        layer,
+        models: ["base", "model"],
+        phase: "before",
+        deadInTraining: null,
+        report,
+      });
       return writeEvals(context, evals);
     },
   }));
@@ -81,7 +95,14 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     async run(report) {
       const sae = await loadSae(context.dir.sae(exportedId(context, layer)));
       const deadInTraining = context.state.output(trainUnit).deadInTraining as number;
-      const evals = await evaluateLayer(context, { sae, layer, models: ["model"], phase: "after", deadInTraining, report });
+      const evals = await evaluateLayer(context, {
+        sae,
+        layer,
+        models: ["model"],
+        phase: "after",
+        deadInTraining,
+        report,
+      });
       const output = await writeEvals(context, evals);
       if (!polished && isPolishWanted(context.recipe, layer, output.worstVe)) {
         await writeJson(context.dir.evals(layer, "prepolish"), { ...evals, phase: "prepolish" });
@@ -111,7 +132,8 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
       const store = await openActivationStore(context.dir.activations(model, set, layer));
       const { result } = await evaluate(inference, store, {
         signal: context.options.signal,
-        onProgress: ({ done, total }) => report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
+        onProgress: ({ done, total }) =>
+          report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
       });
       await store.close();
       results.push({ model, set, result });
@@ -132,13 +154,29 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
   }
 }
 
-async function writeEvals(context: RunContext, evals: LayerEvals): Promise<{ results: string; worstVe: number }> {
+async function writeEvals(
+  context: RunContext,
+  evals: LayerEvals,
+): Promise<{ results: string; worstVe: number }> {
   const path = context.dir.evals(evals.layer, evals.phase);
   await writeJson(path, evals);
-  const worst = Math.min(...evals.results.filter(({ model }) => model === "model").map(({ result }) => result.metrics.ve.value ?? Number.NEGATIVE_INFINITY));
+  const worst = Math.min(
+    ...evals.results
+      .filter(({ model }) => model === "model")
+      .map(({ result }) => result.metrics.ve.value ?? Number.NEGATIVE_INFINITY),
+  );
   return { results: await hashFile(path), worstVe: worst };
 }
 
-function heldOutStores(context: RunContext, layer: number, models: readonly ModelKey[]): Record<string, string> {
-  return Object.fromEntries(heldOutPairs(context, models).map(({ model, set }) => [`${model}/${set}`, storeHash(context, model, set, layer)]));
+function heldOutStores(
+  context: RunContext,
+  layer: number,
+  models: readonly ModelKey[],
+): Record<string, string> {
+  return Object.fromEntries(
+    heldOutPairs(context, models).map(({ model, set }) => [
+      `${model}/${set}`,
+      storeHash(context, model, set, layer),
+    ]),
+  );
 }

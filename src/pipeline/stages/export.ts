@@ -27,14 +27,17 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     layer,
     title: `export ${polished ? "polished " : ""}layer ${layer}`,
     inputs: async () => ({
-      checkpoint: context.state.output(trainUnit).checkpoint,
+      weights: context.state.output(trainUnit).weightsHash,
       output: context.recipe.output,
-      stores: heldOutPairs(context, ["model"]).map(({ set }) => context.state.output(`harvest:model:${set}`).stores),
+      stores: heldOutPairs(context, ["model"]).map(
+        ({ set }) => context.state.output(`harvest:model:${set}`).stores,
+      ),
     }),
     files: () => [context.dir.repository],
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
-      const { id } = (context.state.units[polished ? `polish-export:${layer}` : `export:${layer}`]?.output ?? {}) as { id?: string };
+      const { id } = (context.state.units[polished ? `polish-export:${layer}` : `export:${layer}`]?.output ??
+        {}) as { id?: string };
       if (id !== undefined) await rm(context.dir.sae(id), { recursive: true, force: true });
     },
     async run(report) {
@@ -42,9 +45,14 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       const sae = await inferenceSae(context, layer, training);
       const id = exportName(context, layer, training.form.k);
       const sparsity = await measureFrequencies(context, layer, sae, report);
-      await saveSae(context.dir.sae(id), sae, { sparsity, extraMetadata: lineage(context, layer, training, polished) });
+      await saveSae(context.dir.sae(id), sae, {
+        sparsity,
+        extraMetadata: lineage(context, layer, training, polished),
+      });
       const names = (await readdir(context.dir.sae(id))).sort();
-      const files = await Promise.all(names.map(async (name) => [name, await hashFile(join(context.dir.sae(id), name))]));
+      const files = await Promise.all(
+        names.map(async (name) => [name, await hashFile(join(context.dir.sae(id), name))]),
+      );
       return { id, files: Object.fromEntries(files) as Record<string, string> };
     },
   };
@@ -73,7 +81,12 @@ async function inferenceSae(context: RunContext, layer: number, training: Traini
 }
 
 /** log10 firing frequency over all held-out sets of the model together, floor −10; [dSae] */
-async function measureFrequencies(context: RunContext, layer: number, sae: Sae, report: (progress: Progress) => void): Promise<Float32Array> {
+async function measureFrequencies(
+  context: RunContext,
+  layer: number,
+  sae: Sae,
+  report: (progress: Progress) => void,
+): Promise<Float32Array> {
   const engine = await context.engine();
   const inference = await openInference(sae, engine.create, { threads: context.options.threads });
   const counts = new Float64Array(sae.config.dSae);
@@ -98,16 +111,25 @@ async function measureFrequencies(context: RunContext, layer: number, sae: Sae, 
 }
 
 /** What continuing the training did, for `cfg.json`'s metadata. */
-function lineage(context: RunContext, layer: number, training: TrainingSae, polished: boolean): Record<string, unknown> {
+function lineage(
+  context: RunContext,
+  layer: number,
+  training: TrainingSae,
+  polished: boolean,
+): Record<string, unknown> {
   const { recipe } = context;
   const trained = context.state.output(`train:${layer}`);
   return {
     lapidary: {
-      continued_from: "from" in recipe.sae ? { source: publicName(recipe.sae.from.replaceAll("{layer}", String(layer))) } : null,
+      continued_from:
+        "from" in recipe.sae
+          ? { source: publicName(recipe.sae.from.replaceAll("{layer}", String(layer))) }
+          : null,
       model: publicName(recipe.model.source),
       base_model: recipe.baseModel && publicName(recipe.baseModel.source),
       layer,
-      architecture: training.form.widths.length > 1 ? "matryoshka_batchtopk" : training.form.selection.replace("-", ""),
+      architecture:
+        training.form.widths.length > 1 ? "matryoshka_batchtopk" : training.form.selection.replace("-", ""),
       k: training.form.k,
       matryoshka_widths: training.form.widths,
       topk_threshold: training.threshold,
@@ -116,7 +138,12 @@ function lineage(context: RunContext, layer: number, training: TrainingSae, poli
       polish_steps: polished ? context.state.output(`polish:${layer}`).steps : 0,
       lr: recipe.train.lr,
       batch_tokens: recipe.train.batchTokens,
-      corpus: recipe.corpus.sources.map(({ name, kind, location, weight }) => ({ name, kind, location: publicName(location), weight })),
+      corpus: recipe.corpus.sources.map(({ name, kind, location, weight }) => ({
+        name,
+        kind,
+        location: publicName(location),
+        weight,
+      })),
       packing: recipe.corpus.packing,
       context_size: recipe.contextSize,
       prepend_bos: recipe.corpus.prependBos,
@@ -128,5 +155,11 @@ function lineage(context: RunContext, layer: number, training: TrainingSae, poli
 
 /** A hub id as it is; of a local path only the last two parts: a card must not tell where on a disk things lay. */
 export function publicName(location: string): string {
-  return location.startsWith("hf:") ? location.slice(3) : location.split(/[\\/]/).filter((part) => part !== ".." && part !== ".").slice(-2).join("/");
+  return location.startsWith("hf:")
+    ? location.slice(3)
+    : location
+        .split(/[\\/]/)
+        .filter((part) => part !== ".." && part !== ".")
+        .slice(-2)
+        .join("/");
 }

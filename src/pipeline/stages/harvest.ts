@@ -5,10 +5,10 @@ import { openWriter } from "../../activations/writer.ts";
 import { openWindowSet } from "../../corpus/window-set.ts";
 import { harvest, planHarvest } from "../../harvest/harvest.ts";
 import { inspectModel } from "../../models/inspect.ts";
-import { modelFiles } from "../model-identity.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
+import { modelFiles } from "../model-identity.ts";
 import type { ModelKey } from "../run-directory.ts";
 import { setNames } from "./corpus.ts";
 import type { Unit } from "./unit.ts";
@@ -17,11 +17,17 @@ import type { Unit } from "./unit.ts";
 export function harvestPairs(context: RunContext): { model: ModelKey; set: string }[] {
   const sets = setNames(context);
   const base = context.recipe.baseModel === null || !("from" in context.recipe.sae) ? [] : sets.slice(1);
-  return [...sets.map((set) => ({ model: "model" as const, set })), ...base.map((set) => ({ model: "base" as const, set }))];
+  return [
+    ...sets.map((set) => ({ model: "model" as const, set })),
+    ...base.map((set) => ({ model: "base" as const, set })),
+  ];
 }
 
 /** Held-out (model, set) pairs, in the order of the recipe. */
-export function heldOutPairs(context: RunContext, models: readonly ModelKey[]): { model: ModelKey; set: string }[] {
+export function heldOutPairs(
+  context: RunContext,
+  models: readonly ModelKey[],
+): { model: ModelKey; set: string }[] {
   const pairs = harvestPairs(context).filter(({ set }) => set !== "train");
   return models.flatMap((model) => pairs.filter((pair) => pair.model === model));
 }
@@ -36,7 +42,8 @@ export function harvestUnits(context: RunContext): Unit[] {
     inputs: () => harvestInputs(context, model, set),
     files: () => layers.map((layer) => join(context.dir.activations(model, set, layer), "manifest.json")),
     async clear() {
-      for (const layer of layers) await rm(context.dir.activations(model, set, layer), { recursive: true, force: true });
+      for (const layer of layers)
+        await rm(context.dir.activations(model, set, layer), { recursive: true, force: true });
     },
     async run(report) {
       const opened = await context.openModel(model);
@@ -55,7 +62,9 @@ export function harvestUnits(context: RunContext): Unit[] {
             hookName: canonicalHookName(layer),
             set,
             provenance: {
-              model: opened.info,
+              model: opened.info.files,
+              device: opened.info.device,
+              runtime: opened.info.runtime,
               windows: await hashFile(join(windows.dir, "manifest.json")),
               nWindows: windows.manifest.nWindows,
               contextSize: windows.manifest.contextSize,
@@ -77,12 +86,20 @@ export function harvestUnits(context: RunContext): Unit[] {
         canonicalHookName(layer),
         await hashFile(join(context.dir.activations(model, set, layer), "manifest.json")),
       ]);
-      return { stores: Object.fromEntries(await Promise.all(hashes)) as Record<string, string>, perWindow: opened.info.dynamicQuantization };
+      return {
+        stores: Object.fromEntries(await Promise.all(hashes)) as Record<string, string>,
+        perWindow: opened.info.dynamicQuantization,
+        threads: opened.info.threads,
+      };
     },
   }));
 }
 
-async function harvestInputs(context: RunContext, model: ModelKey, set: string): Promise<Record<string, unknown>> {
+async function harvestInputs(
+  context: RunContext,
+  model: ModelKey,
+  set: string,
+): Promise<Record<string, unknown>> {
   const { dtype, device } = context.modelRecipe(model);
   const info = await inspectModel(await context.modelFolder(model), { dtype: dtype ?? undefined });
   return {

@@ -1,12 +1,11 @@
 /** Stages `train` and `polish`: an SAE a layer, from the source (or from scratch), on the training activations. */
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { openActivationStore } from "../../activations/store.ts";
+import { StateError } from "../../errors.ts";
 import { initTrainingSae } from "../../sae/init.ts";
-import { warmStart } from "../../sae/warm-start.ts";
-import { hashFile } from "../../storage/hash.ts";
+import { type WarmStartOptions, warmStart } from "../../sae/warm-start.ts";
 import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
-import { trainedSae } from "../../train/final-checkpoint.ts";
+import { readFinishedTraining, trainedSae } from "../../train/final-checkpoint.ts";
 import type { TrainStart } from "../../train/options.ts";
 import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
@@ -31,7 +30,12 @@ export function trainUnit(context: RunContext, layer: number): Unit {
     files: () => [dir.train(layer, false)],
     clear: () => rm(dir.train(layer, false), { recursive: true, force: true }),
     run: (report) =>
-      runTraining(context, layer, { dir: dir.train(layer, false), config: trainConfig(recipe), start: () => startOf(context, layer), report }),
+      runTraining(context, layer, {
+        dir: dir.train(layer, false),
+        config: trainConfig(recipe),
+        start: () => startOf(context, layer),
+        report,
+      }),
   };
 }
 
@@ -45,7 +49,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
     title: `polish layer ${layer}`,
     inputs: async () => ({
       ...trainingInputs(context, layer),
-      trained: context.state.output(`train:${layer}`).checkpoint,
+      trained: context.state.output(`train:${layer}`).weightsHash,
       polish: recipe.polish,
     }),
     files: () => [dir.train(layer, true)],
@@ -56,8 +60,18 @@ export function polishUnit(context: RunContext, layer: number): Unit {
         dir: dir.train(layer, true),
         config: polishConfig(recipe),
         start: async () => {
-          const { form, weights, threshold } = await trainedSae(dir.train(layer, false));
-          return { form, weights: async () => weights, threshold };
+          const trained = await readFinishedTraining(dir.train(layer, false));
+          if (trained === null)
+            throw new StateError(
+              `layer ${layer} has not been trained to its end`,
+              "run the train stage first",
+            );
+          const { form, threshold } = trained;
+          return {
+            form,
+            weights: async () => (await trainedSae(dir.train(layer, false))).weights,
+            threshold,
+          };
         },
         report,
       }),
@@ -86,7 +100,12 @@ export function trainConfig(recipe: Recipe): TrainConfig {
 
 export function polishConfig(recipe: Recipe): TrainConfig {
   const { polish } = recipe;
-  return { ...trainConfig(recipe), epochs: polish.epochs, schedule: scheduleConfig(polish), resampling: null };
+  return {
+    ...trainConfig(recipe),
+    epochs: polish.epochs,
+    schedule: scheduleConfig(polish),
+    resampling: null,
+  };
 }
 
 function scheduleConfig(from: ScheduleRecipe): ScheduleConfig {
@@ -99,7 +118,7 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
   const { recipe } = context;
   const { k, widths, rescaleActsByDecoderNorm, auxCoefficient, thresholdLr } = recipe.train;
   if ("from" in recipe.sae) {
-    const started = warmStart(await context.sourceSae(layer), {
+    const options: WarmStartOptions = {
       k: k ?? undefined,
       widths: widths ?? undefined,
       rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? undefined,
@@ -107,8 +126,15 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
       thresholdLr,
       zeroDecoderRows: recipe.sae.zeroDecoderRows,
       seed: recipe.seed,
-    });
-    return { form: started.form, weights: async () => started.weights, threshold: started.threshold, thresholdSpread: started.thresholdSpread };
+    };
+    const { form, threshold, thresholdSpread } = warmStart(await context.sourceSae(layer), options);
+    // loaded again when training really begins: the engine then holds the only copy
+    return {
+      form,
+      weights: async () => warmStart(await context.sourceSae(layer), options).weights,
+      threshold,
+      thresholdSpread,
+    };
   }
   const { scratch } = recipe.sae;
   const store = await openActivationStore(context.dir.activations("model", "train", layer));
@@ -139,10 +165,17 @@ interface TrainingRun {
   readonly report: (progress: Progress) => void;
 }
 
-async function runTraining(context: RunContext, layer: number, { dir, config, start, report }: TrainingRun): Promise<Record<string, unknown>> {
+async function runTraining(
+  context: RunContext,
+  layer: number,
+  { dir, config, start, report }: TrainingRun,
+): Promise<Record<string, unknown>> {
   const store = await openActivationStore(context.dir.activations("model", "train", layer));
   const guardSet = guardSetName(context);
-  const guardStore = config.guard === null || guardSet === null ? null : await openActivationStore(context.dir.activations("model", guardSet, layer));
+  const guardStore =
+    config.guard === null || guardSet === null
+      ? null
+      : await openActivationStore(context.dir.activations("model", guardSet, layer));
   const engine = await context.engine();
   try {
     const outcome = await train({
@@ -157,10 +190,15 @@ async function runTraining(context: RunContext, layer: number, { dir, config, st
       threads: context.options.threads,
       signal: context.options.signal,
       onProgress: ({ step, totalSteps, loss, ve, l0, threshold, dead, tokensPerSecond }) =>
-        report({ done: step, total: totalSteps, unit: "steps", details: { "tok/s": Math.round(tokensPerSecond), loss, ve, l0, threshold, dead } }),
+        report({
+          done: step,
+          total: totalSteps,
+          unit: "steps",
+          details: { "tok/s": Math.round(tokensPerSecond), loss, ve, l0, threshold, dead },
+        }),
     });
-    const { finalCheckpointDir, seconds: _seconds, ...facts } = outcome;
-    return { ...facts, checkpoint: await hashFile(join(finalCheckpointDir, "checkpoint.json")) };
+    const { finalCheckpointDir: _dir, seconds: _seconds, ...facts } = outcome;
+    return facts;
   } finally {
     await store.close();
     await guardStore?.close();
@@ -176,7 +214,10 @@ function trainingInputs(context: RunContext, layer: number): Record<string, unkn
   const guardSet = guardSetName(context);
   return {
     store: storeHash(context, "model", "train", layer),
-    guardStore: context.recipe.train.guard === null || guardSet === null ? null : storeHash(context, "model", guardSet, layer),
+    guardStore:
+      context.recipe.train.guard === null || guardSet === null
+        ? null
+        : storeHash(context, "model", guardSet, layer),
     seed: context.recipe.seed,
   };
 }

@@ -1,7 +1,17 @@
 /** A unit of work: the smallest thing a run records as done. A stage is the units of one kind, one a set or one a layer. */
 import type { Progress } from "../context.ts";
 
-export const STAGES = ["corpus", "harvest", "before", "train", "export", "after", "polish", "verify", "card"] as const;
+export const STAGES = [
+  "corpus",
+  "harvest",
+  "before",
+  "train",
+  "export",
+  "after",
+  "polish",
+  "verify",
+  "card",
+] as const;
 export type StageName = (typeof STAGES)[number];
 
 export interface Unit {

@@ -30,34 +30,62 @@ export function verifyUnit(context: RunContext, layer: number): Unit {
     stage: "verify",
     layer,
     title: `verify layer ${layer}`,
-    inputs: async () => ({ export: exportRecord(context, layer).files, results: finalResults(context, layer) }),
+    inputs: async () => ({
+      export: exportRecord(context, layer).files,
+      results: finalResults(context, layer),
+    }),
     files: () => [context.dir.verification(layer)],
     clear: () => rm(context.dir.verification(layer), { force: true }),
     async run(report) {
       const differences = await verifyLayer(context, layer, report);
       if (differences.length > 0) throw differenceError(context, layer, differences);
-      await writeJson(context.dir.verification(layer), { format: "lapidary-verification", version: 1, layer, tolerance: VERIFY_TOLERANCE, differences });
+      await writeJson(context.dir.verification(layer), {
+        format: "lapidary-verification",
+        version: 1,
+        layer,
+        tolerance: VERIFY_TOLERANCE,
+        differences,
+      });
       return { verified: true };
     },
   };
 }
 
 /** Every difference between the exported directory of a layer and the run's records; none: it is verified. */
-export async function verifyLayer(context: RunContext, layer: number, report: (progress: Progress) => void): Promise<Difference[]> {
+export async function verifyLayer(
+  context: RunContext,
+  layer: number,
+  report: (progress: Progress) => void,
+): Promise<Difference[]> {
   const id = exportedId(context, layer);
   const differences = await compareFiles(context.dir.sae(id), exportRecord(context, layer).files);
   if (differences.length > 0) return differences;
   const recorded = await readLayerEvals(context.dir.evals(layer, "after"));
   const sae = await loadSae(context.dir.sae(id));
-  const found = await evaluateLayer(context, { sae, layer, models: ["model"], phase: "after", deadInTraining: recorded.deadInTraining, report });
+  const found = await evaluateLayer(context, {
+    sae,
+    layer,
+    models: ["model"],
+    phase: "after",
+    deadInTraining: recorded.deadInTraining,
+    report,
+  });
   return recorded.results.flatMap(({ set, result }) => {
     const again = found.results.find((other) => other.set === set);
-    return again === undefined ? [{ what: `${set}: results`, recorded: "present", found: "absent" }] : compareResults(set, result, again.result);
+    return again === undefined
+      ? [{ what: `${set}: results`, recorded: "present", found: "absent" }]
+      : compareResults(set, result, again.result);
   });
 }
 
-export function differenceError(context: RunContext, layer: number, differences: readonly Difference[]): VerifyError {
-  const shown = differences.slice(0, 4).map(({ what, recorded, found }) => `${what}: recorded ${recorded}, found ${found}`);
+export function differenceError(
+  context: RunContext,
+  layer: number,
+  differences: readonly Difference[],
+): VerifyError {
+  const shown = differences
+    .slice(0, 4)
+    .map(({ what, recorded, found }) => `${what}: recorded ${recorded}, found ${found}`);
   const more = differences.length > 4 ? `; and ${differences.length - 4} more` : "";
   return new VerifyError(
     `${exportedId(context, layer)} is not what was measured: ${shown.join("; ")}${more}`,
@@ -72,7 +100,8 @@ function exportRecord(context: RunContext, layer: number): { id: string; files: 
 }
 
 function finalResults(context: RunContext, layer: number): unknown {
-  return context.state.output(isLayerPolished(context, layer) ? `polish-after:${layer}` : `after:${layer}`).results;
+  return context.state.output(isLayerPolished(context, layer) ? `polish-after:${layer}` : `after:${layer}`)
+    .results;
 }
 
 async function compareFiles(dir: string, recorded: Readonly<Record<string, string>>): Promise<Difference[]> {
@@ -80,7 +109,8 @@ async function compareFiles(dir: string, recorded: Readonly<Record<string, strin
   const differences: Difference[] = [];
   for (const [name, hash] of Object.entries(recorded)) {
     const found = present.has(name) ? await hashFile(join(dir, name)) : "absent";
-    if (found !== hash) differences.push({ what: `${name} (sha-256)`, recorded: hash.slice(0, 12), found: found.slice(0, 12) });
+    if (found !== hash)
+      differences.push({ what: `${name} (sha-256)`, recorded: hash.slice(0, 12), found: found.slice(0, 12) });
   }
   return differences;
 }
@@ -89,7 +119,13 @@ async function compareFiles(dir: string, recorded: Readonly<Record<string, strin
 export function compareResults(set: string, recorded: EvalResult, found: EvalResult): Difference[] {
   return (Object.keys(recorded.metrics) as (keyof EvalResult["metrics"])[]).flatMap((name) => {
     const [before, now] = [recorded.metrics[name].value, found.metrics[name]?.value ?? null];
-    const isSame = before === now || (before !== null && now !== null && Math.abs(now - before) <= VERIFY_TOLERANCE * Math.max(1, Math.abs(before)));
-    return isSame ? [] : [{ what: `${set}: ${name}`, recorded: before ?? "undefined", found: now ?? "undefined" }];
+    const isSame =
+      before === now ||
+      (before !== null &&
+        now !== null &&
+        Math.abs(now - before) <= VERIFY_TOLERANCE * Math.max(1, Math.abs(before)));
+    return isSame
+      ? []
+      : [{ what: `${set}: ${name}`, recorded: before ?? "undefined", found: now ?? "undefined" }];
   });
 }

@@ -8,6 +8,8 @@ namespace avx2 {
 
 constexpr size_t kWidth = 8;
 constexpr size_t kPanelVectors = 2;
+// Lanes of a dot product accumulated side by side.
+constexpr size_t kTogether = 1;
 
 using Vec = __m256;
 

@@ -7,7 +7,9 @@ namespace lapidary {
 namespace avx512 {
 
 constexpr size_t kWidth = 16;
-constexpr size_t kPanelVectors = 4;
+constexpr size_t kPanelVectors = 2;
+// Lanes of a dot product accumulated side by side.
+constexpr size_t kTogether = 2;
 
 using Vec = __m512;
 

@@ -1,6 +1,6 @@
 // The kernels, written once over a vector type `Vec` of `kWidth` floats. Included by portable.cc, avx2.cc and
 // avx512.cc, each inside a namespace of its own and after defining (see those files):
-//   Vec, kWidth, kPanelVectors; zero, load, store, broadcast, fma, add, mul, divide, square_root,
+//   Vec, kWidth, kPanelVectors, kTogether (1 or 2); zero, load, store, broadcast, fma, add, mul, divide, square_root,
 //   greater (a bit mask), tree_sum (the 16 lanes of a dot product), transpose (kWidth × kWidth).
 // No include guard: that is the point.
 
@@ -17,60 +17,68 @@ static inline size_t block_steps(size_t d_pad, size_t block_start) {
   return left < kMaxSteps ? left : kMaxSteps;
 }
 
-// Place of a dimension within a packed column.
+// Place of a dimension within a packed column: visits in order, kTogether of them side by side.
 static inline size_t packed_place(size_t dimension, size_t d_pad) {
   const size_t block_start = dimension / kBlock * kBlock;
-  const size_t within = dimension - block_start;
-  return block_start + kVisitOrder[within % kLanes] * block_steps(d_pad, block_start) + within / kLanes;
+  const size_t steps = block_steps(d_pad, block_start);
+  const size_t visit = kVisitOrder[dimension % kLanes];
+  const size_t step = (dimension - block_start) / kLanes;
+  return block_start + (visit / kTogether * steps + step) * kTogether + visit % kTogether;
 }
 
 static void pack(const float* const* rows, size_t width, size_t d_pad, float* out) {
-  size_t first = 0;
-  // Whole vectors of rows: kWidth × kWidth transposes.
-  for (; first + kWidth <= width; first += kWidth) {
-    bool all = true;
-    for (size_t r = 0; r < kWidth; r++) all = all && rows[first + r] != nullptr;
-    if (!all) break;
-    for (size_t dimension = 0; dimension < d_pad; dimension += kWidth) {
+  // Rows that come in whole vectors: kWidth × kWidth transposes. A line of each row is used up at once, because rows
+  // a power of two apart compete for the same place in the cache.
+  size_t whole = 0;
+  while (whole < width && rows[whole] != nullptr) whole++;
+  whole = whole / kWidth * kWidth;
+  for (size_t dimension = 0; dimension < d_pad; dimension += kWidth) {
+    size_t place[kWidth];
+    for (size_t c = 0; c < kWidth; c++) place[c] = packed_place(dimension + c, d_pad) * width;
+    for (size_t first = 0; first < whole; first += kWidth) {
       const float* from[kWidth];
       float* to[kWidth];
-      for (size_t r = 0; r < kWidth; r++) {
-        from[r] = rows[first + r] + dimension;
-        to[r] = out + packed_place(dimension + r, d_pad) * width + first;
-      }
+      for (size_t r = 0; r < kWidth; r++) from[r] = rows[first + r] + dimension;
+      for (size_t c = 0; c < kWidth; c++) to[c] = out + place[c] + first;
       transpose(from, to);
     }
   }
-  // What is left over, row by row.
-  for (size_t dimension = 0; dimension < d_pad; dimension++) {
+  // The others one by one.
+  for (size_t dimension = 0; whole < width && dimension < d_pad; dimension++) {
     float* to = out + packed_place(dimension, d_pad) * width;
-    for (size_t r = first; r < width; r++) to[r] = rows[r] == nullptr ? 0.0f : rows[r][dimension];
+    for (size_t r = whole; r < width; r++) to[r] = rows[r] == nullptr ? 0.0f : rows[r][dimension];
   }
 }
 
 using Accumulators = Vec[kTileTokens][kPanelVectors];
 
-// One lane of one block: `steps` FMAs on each of 6 × kPanel accumulators.
+// kTogether lanes of one block: `steps` FMAs on each of their 6 × kPanel accumulators.
 template <size_t kSteps>
-static inline void accumulate_lane(Accumulators& acc, const float*& weights, const float*& tokens, size_t steps) {
-#pragma GCC unroll 8
-  for (size_t t = 0; t < kTileTokens; t++)
-#pragma GCC unroll 8
-    for (size_t v = 0; v < kPanelVectors; v++) acc[t][v] = zero();
-  const size_t n = kSteps == 0 ? steps : kSteps;
+static inline void accumulate_lanes(Accumulators (&acc)[kTogether], const float*& weights, const float*& tokens,
+                                    size_t steps) {
 #pragma GCC unroll 2
+  for (size_t l = 0; l < kTogether; l++)
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kPanelVectors; v++) acc[l][t][v] = zero();
+  const size_t n = kSteps == 0 ? steps : kSteps;
+#pragma GCC unroll 8
   for (size_t j = 0; j < n; j++) {
-    Vec w[kPanelVectors];
+#pragma GCC unroll 2
+    for (size_t l = 0; l < kTogether; l++) {
+      Vec w[kPanelVectors];
 #pragma GCC unroll 8
-    for (size_t v = 0; v < kPanelVectors; v++) w[v] = load(weights + v * kWidth);
+      for (size_t v = 0; v < kPanelVectors; v++) w[v] = load(weights + v * kWidth);
 #pragma GCC unroll 8
-    for (size_t t = 0; t < kTileTokens; t++) {
-      const Vec x = broadcast(tokens[t]);
+      for (size_t t = 0; t < kTileTokens; t++) {
+        const Vec x = broadcast(tokens[t]);
 #pragma GCC unroll 8
-      for (size_t v = 0; v < kPanelVectors; v++) acc[t][v] = fma(w[v], x, acc[t][v]);
+        for (size_t v = 0; v < kPanelVectors; v++) acc[l][t][v] = fma(w[v], x, acc[l][t][v]);
+      }
+      weights += kPanel;
+      tokens += kTileTokens;
     }
-    weights += kPanel;
-    tokens += kTileTokens;
   }
 }
 
@@ -89,20 +97,37 @@ static inline void store_to(float* memory, const Accumulators& acc) {
     for (size_t v = 0; v < kPanelVectors; v++) store(memory + (t * kPanelVectors + v) * kWidth, acc[t][v]);
 }
 
+// The binary counter: digit `kLevel` is either free, and takes what has been summed so far, or is added and carried.
+// A full counter is the sum of a block.
+template <unsigned kLevel>
+static inline void carry(Accumulators& acc, unsigned visit, bool first_block, float (*partial)[kTileTokens * kPanel],
+                         float* sum) {
+  if constexpr (kLevel == 4) {
+    if (!first_block) add_from(acc, sum);
+    store_to(sum, acc);
+  } else if ((visit >> kLevel & 1) == 0) {
+    store_to(partial[kLevel], acc);
+  } else {
+    add_from(acc, partial[kLevel]);
+    carry<kLevel + 1>(acc, visit, first_block, partial, sum);
+  }
+}
+
 // The 16 lanes of one block into `sum` [6][kPanel]; `partial`: the binary counter's four digits.
 template <size_t kSteps>
 static inline void accumulate_block(const float*& weights, const float*& tokens, size_t steps, bool first_block,
                                     float (*partial)[kTileTokens * kPanel], float* sum) {
-  for (unsigned visit = 0; visit < kLanes; visit++) {
-    Accumulators acc;
-    accumulate_lane<kSteps>(acc, weights, tokens, steps);
-    unsigned level = 0;
-    for (; (visit >> level & 1) != 0; level++) add_from(acc, partial[level]);
-    if (level < 4) {
-      store_to(partial[level], acc);
+  for (unsigned visit = 0; visit < kLanes; visit += kTogether) {
+    Accumulators acc[kTogether];
+    accumulate_lanes<kSteps>(acc, weights, tokens, steps);
+    if constexpr (kTogether == 2) {
+#pragma GCC unroll 8
+      for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+        for (size_t v = 0; v < kPanelVectors; v++) acc[0][t][v] = add(acc[0][t][v], acc[1][t][v]);
+      carry<1>(acc[0], visit, first_block, partial, sum);
     } else {
-      if (!first_block) add_from(acc, sum);
-      store_to(sum, acc);
+      carry<0>(acc[0], visit, first_block, partial, sum);
     }
   }
 }

@@ -8,6 +8,8 @@ namespace portable {
 
 constexpr size_t kWidth = 4;
 constexpr size_t kPanelVectors = 4;
+// Lanes of a dot product accumulated side by side.
+constexpr size_t kTogether = 1;
 
 struct Vec {
   float lane[kWidth];

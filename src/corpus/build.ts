@@ -42,7 +42,8 @@ export interface CorpusSetOptions {
 }
 
 export interface CorpusProgress {
-  readonly nKept: number;
+  /** tokens kept so far, of `tokens` */
+  readonly kept: number;
   readonly tokens: number;
   readonly nWindows: number;
 }
@@ -110,7 +111,7 @@ async function build(
       nKept += taken.nKept;
       nTokens += taken.window.length;
       nWindows += 1;
-      environment.onProgress?.({ nKept, tokens: options.tokens, nWindows });
+      environment.onProgress?.({ kept: nKept, tokens: options.tokens, nWindows });
     }
   } finally {
     for (const source of sources) await source.close();
@@ -177,8 +178,9 @@ function excludedIds(options: CorpusSetOptions, facts: TokenizerFacts): number[]
 }
 
 function hashOfInputs(options: CorpusSetOptions, facts: TokenizerFacts): string {
-  const { dir: _dir, tokenizerDir: _tokenizerDir, ...decisive } = options;
-  return hashValue({ version: BUILD_VERSION, ...decisive, facts });
+  const { dir: _dir, tokenizerDir: _tokenizerDir, sources, ...rest } = options;
+  const named = sources.map(({ label, ...source }) => ({ ...source, location: label ?? source.location }));
+  return hashValue({ version: BUILD_VERSION, ...rest, sources: named, facts });
 }
 
 /** The manifest of a finished build from the same inputs, its files there and its local texts unchanged; else null. */

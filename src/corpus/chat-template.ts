@@ -7,8 +7,8 @@ import { DataError } from "../errors.ts";
 import type { ChatMessage } from "./document.ts";
 
 /** Steps of the interpreter a rendering may take, beside those its messages warrant. */
-const MAX_STEPS = 200_000;
-const STEPS_PER_MESSAGE = 20_000;
+const MAX_STEPS = 100_000;
+const STEPS_PER_MESSAGE = 10_000;
 /** Characters a rendering may have, beside twice those of its messages. */
 const MAX_EXTRA_CHARACTERS = 256 * 1024;
 const MAX_RANGE = 100_000;

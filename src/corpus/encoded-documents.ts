@@ -1,10 +1,14 @@
-/** A source's documents with their tokens, in order, tokenised a few batches ahead of whoever takes them. */
+/**
+ * A source's documents with their tokens, in order, tokenised a few batches ahead of whoever takes them. An error in a
+ * document shows when its turn has come, never before: what is not taken cannot fail.
+ */
 import type { SourceDocument } from "./document.ts";
 import type { EncodedDocument } from "./document-encoder.ts";
-import type { TokenizerPool } from "./tokenizer-pool.ts";
+import type { EncodedBatch, TokenizerPool } from "./tokenizer-pool.ts";
 
-/** A batch is closed at so many characters or documents: about a quarter of a second of work. */
+/** A batch is closed at so many characters or documents: a quarter of a second of work. The first ones are smaller. */
 const BATCH_CHARACTERS = 64 * 1024;
+const FIRST_BATCH_CHARACTERS = 4 * 1024;
 const BATCH_DOCUMENTS = 256;
 
 /** Where a packed document came from, without its text. */
@@ -15,48 +19,66 @@ export interface TokenizedDocument extends EncodedDocument {
   readonly endOffset: number | null;
 }
 
+interface Batch {
+  readonly documents: readonly SourceDocument[];
+  /** what reading the document after these ended with */
+  readonly failure: { readonly error: unknown } | null;
+}
+
 /** At most `pool.workers` batches are in the making, so little is tokenised that is not used. */
 export async function* encodedDocuments(
   documents: AsyncIterable<SourceDocument>,
   pool: TokenizerPool,
 ): AsyncGenerator<TokenizedDocument> {
-  const underWay: { batch: SourceDocument[]; encoded: Promise<EncodedDocument[]> }[] = [];
-  const start = (batch: SourceDocument[]) => {
-    const encoded = pool.encode(batch);
-    encoded.catch(() => undefined); // reported when awaited; a consumer may also stop before
-    underWay.push({ batch, encoded });
-  };
-  const finish = async () => {
-    const { batch, encoded } = underWay.shift()!;
-    const tokens = await encoded;
-    return batch.map(({ index, file, indexInFile, endOffset }, i) => ({
-      index,
-      file,
-      indexInFile,
-      endOffset,
-      ...tokens[i],
-    }));
-  };
+  const underWay: { batch: Batch; encoding: Promise<EncodedBatch> }[] = [];
   for await (const batch of batches(documents)) {
-    start(batch);
-    if (underWay.length >= pool.workers) yield* await finish();
+    const encoding = pool.encodeBatch(batch.documents);
+    encoding.catch(() => undefined); // reported when awaited; a consumer may also stop before
+    underWay.push({ batch, encoding });
+    if (underWay.length >= pool.workers) yield* finished(underWay.shift()!);
   }
-  while (underWay.length > 0) yield* await finish();
+  for (const each of underWay) yield* finished(each);
 }
 
-async function* batches(documents: AsyncIterable<SourceDocument>): AsyncGenerator<SourceDocument[]> {
+async function* finished({
+  batch,
+  encoding,
+}: {
+  batch: Batch;
+  encoding: Promise<EncodedBatch>;
+}): AsyncGenerator<TokenizedDocument> {
+  const { encoded, error } = await encoding;
+  for (const [i, tokens] of encoded.entries()) {
+    const { index, file, indexInFile, endOffset } = batch.documents[i];
+    yield { index, file, indexInFile, endOffset, ...tokens };
+  }
+  if (error !== null) throw error;
+  if (batch.failure !== null) throw batch.failure.error;
+}
+
+async function* batches(documents: AsyncIterable<SourceDocument>): AsyncGenerator<Batch> {
   let batch: SourceDocument[] = [];
   let characters = 0;
-  for await (const document of documents) {
-    batch.push(document);
-    characters +=
-      document.messages === undefined
-        ? document.text.length
-        : document.messages.reduce((sum, message) => sum + message.content.length, 0);
-    if (characters < BATCH_CHARACTERS && batch.length < BATCH_DOCUMENTS) continue;
-    yield batch;
-    batch = [];
-    characters = 0;
+  let limit = FIRST_BATCH_CHARACTERS;
+  try {
+    for await (const document of documents) {
+      batch.push(document);
+      characters += charactersOf(document);
+      if (characters < limit && batch.length < BATCH_DOCUMENTS) continue;
+      yield { documents: batch, failure: null };
+      batch = [];
+      characters = 0;
+      limit = Math.min(BATCH_CHARACTERS, 2 * limit);
+    }
+  } catch (error) {
+    yield { documents: batch, failure: { error } };
+    return;
   }
-  if (batch.length > 0) yield batch;
+  if (batch.length > 0) yield { documents: batch, failure: null };
+}
+
+function charactersOf({ text, messages }: SourceDocument): number {
+  return messages === undefined
+    ? text.length
+    : messages.reduce((sum, { content }) => sum + content.length, 0);
 }

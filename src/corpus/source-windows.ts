@@ -60,7 +60,7 @@ export class SourceWindows {
 
   /** The account for the manifest. */
   async account(): Promise<WindowsSource> {
-    const { name, location, kind, weight, config, split } = this.options;
+    const { name, location, label, kind, weight, config, split } = this.options;
     const files: WindowsSourceFile[] = [];
     for (const [file, { from, to, endOffset }] of this.#used) {
       const { name, size, identity } = this.#source.files[file];
@@ -69,7 +69,7 @@ export class SourceWindows {
     }
     return {
       name,
-      location,
+      location: label ?? location,
       kind,
       weight,
       config: config ?? null,

@@ -14,7 +14,7 @@ import type { EncodeAnswer, EncodeRequest, WorkerMessage, WorkerStart } from "./
 export interface TokenizerPoolOptions {
   /** default 2, or 1 on a single core */
   readonly workers?: number;
-  /** Milliseconds one document may take, beside 1 ms for each 4 characters; default 10 000. */
+  /** Milliseconds one document may take, beside 1 ms for each 20 characters; default 10 000. */
   readonly documentLimitMs?: number;
   /** milliseconds for loading the tokenizer; default 120 000 */
   readonly loadLimitMs?: number;
@@ -26,11 +26,17 @@ export type PlacedDocument = DocumentContent & { readonly place: string };
 /** Largest heap of a worker: room for a vocabulary of 262 144 tokens, not for a template that fills memory. */
 const MAX_HEAP_MB = 3072;
 const POLL_MS = 50;
-const CHARACTERS_PER_MS = 4;
+const CHARACTERS_PER_MS = 20;
+
+/** The documents of a batch up to the first that cannot be encoded, and why not. */
+export interface EncodedBatch {
+  readonly encoded: readonly EncodedDocument[];
+  readonly error: DataError | null;
+}
 
 interface Job {
   readonly documents: readonly PlacedDocument[];
-  readonly resolve: (documents: EncodedDocument[]) => void;
+  readonly resolve: (batch: EncodedBatch) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -57,9 +63,19 @@ export class TokenizerPool {
   }
 
   /** Tokens of a batch of documents. @throws {DataError} naming the document that could not be tokenised */
-  encode(documents: readonly PlacedDocument[]): Promise<EncodedDocument[]> {
+  async encode(documents: readonly PlacedDocument[]): Promise<readonly EncodedDocument[]> {
+    const { encoded, error } = await this.encodeBatch(documents);
+    if (error !== null) throw error;
+    return encoded;
+  }
+
+  /**
+   * As `encode`, but what stands before a refused document is not lost.
+   * @throws {DataError} a document took too long, or the tokenizer is unusable: the pool is at its end
+   */
+  encodeBatch(documents: readonly PlacedDocument[]): Promise<EncodedBatch> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    const result = new Promise<EncodedDocument[]>((resolve, reject) => {
+    const result = new Promise<EncodedBatch>((resolve, reject) => {
       this.#waiting.push({ documents, resolve, reject });
     });
     this.#assign();
@@ -191,13 +207,12 @@ class TokenizerThread {
       this.#ready = true;
       clearInterval(this.#watch);
       if (job !== undefined) this.#send(job);
-    } else if (message.kind === "error") {
-      const place = message.document < 0 ? "" : `${job?.documents[message.document]?.place ?? "?"}: `;
-      this.#fail(place + message.message, { hint: message.hint });
+    } else if (message.kind === "unusable") {
+      this.#fail(message.error.message, { hint: message.error.hint });
     } else if (job !== undefined) {
       clearInterval(this.#watch);
       this.#job = undefined;
-      job.resolve(split(message.answer));
+      job.resolve(batchOf(job, message.answer));
       this.#events.idle();
     }
   }
@@ -217,9 +232,12 @@ function charactersOf(document: PlacedDocument): number {
   return document.messages.reduce((sum, message) => sum + message.content.length, 0);
 }
 
-function split({ tokenIds, roles, ends }: EncodeAnswer): EncodedDocument[] {
-  return Array.from(ends, (end, i) => {
+function batchOf(job: Job, { tokenIds, roles, ends, error }: EncodeAnswer): EncodedBatch {
+  const encoded = Array.from(ends, (end, i) => {
     const begin = i === 0 ? 0 : ends[i - 1];
     return { tokenIds: tokenIds.subarray(begin, end), roles: roles.subarray(begin, end) };
   });
+  if (error === null) return { encoded, error: null };
+  const { place } = job.documents[encoded.length];
+  return { encoded, error: new DataError(`${place}: ${error.message}`, { hint: error.hint }) };
 }

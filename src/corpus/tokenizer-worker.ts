@@ -5,7 +5,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { LapidaryError } from "../errors.ts";
 import type { DocumentContent } from "./document.ts";
-import { DocumentEncoder } from "./document-encoder.ts";
+import { DocumentEncoder, type EncodedDocument } from "./document-encoder.ts";
 import { readTokenizerFolder } from "./tokenizer-folder.ts";
 
 export interface WorkerStart {
@@ -18,71 +18,79 @@ export interface EncodeRequest {
   readonly documents: readonly DocumentContent[];
 }
 
-/** Tokens of all documents of a request, one after the other; document i ends before `ends[i]`. */
+/**
+ * Tokens of a request's documents, one after the other; document i ends before `ends[i]`. If a document cannot be
+ * encoded, those before it are here, and the error.
+ */
 export interface EncodeAnswer {
   readonly tokenIds: Uint32Array;
   readonly roles: Uint8Array;
   readonly ends: Uint32Array;
+  readonly error: EncodeError | null;
+}
+
+export interface EncodeError {
+  readonly message: string;
+  readonly hint: string | undefined;
 }
 
 export type WorkerMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "answer"; readonly answer: EncodeAnswer }
-  /** `document` is the number within the request, -1 when the tokenizer itself could not be loaded */
-  | {
-      readonly kind: "error";
-      readonly document: number;
-      readonly message: string;
-      readonly hint: string | undefined;
-    };
+  | { readonly kind: "unusable"; readonly error: EncodeError };
 
 const port = parentPort;
 if (port !== null) {
   const { dir, progress } = workerData as WorkerStart;
-  const send = (message: WorkerMessage, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
-  const fail = (document: number, error: unknown) => {
-    const hint = error instanceof LapidaryError ? error.hint : undefined;
-    send({ kind: "error", document, message: (error as Error).message, hint });
-  };
+  const send = (message: WorkerMessage, transfer: ArrayBufferLike[] = []) =>
+    port.postMessage(message, transfer as ArrayBuffer[]);
   readTokenizerFolder(dir)
     .then((folder) => new DocumentEncoder(folder))
     .then((encoder) => {
       port.on("message", ({ documents }: EncodeRequest) => {
-        let at = 0;
-        try {
-          const encoded = documents.map((document, i) => {
-            at = i;
-            Atomics.add(progress, 0, 1);
-            return encoder.encode(document);
-          });
-          const answer = joined(encoded);
-          send({ kind: "answer", answer }, [
-            answer.tokenIds.buffer as ArrayBuffer,
-            answer.roles.buffer as ArrayBuffer,
-            answer.ends.buffer as ArrayBuffer,
-          ]);
-        } catch (error) {
-          fail(at, error);
-        }
+        const answer = answerTo(documents, encoder, progress);
+        send({ kind: "answer", answer }, [answer.tokenIds.buffer, answer.roles.buffer, answer.ends.buffer]);
       });
       send({ kind: "ready" });
     })
-    .catch((error: unknown) => fail(-1, error));
+    .catch((error: unknown) => send({ kind: "unusable", error: plain(error) }));
 }
 
-function joined(documents: readonly { tokenIds: ArrayLike<number>; roles: Uint8Array }[]): EncodeAnswer {
+function answerTo(
+  documents: readonly DocumentContent[],
+  encoder: DocumentEncoder,
+  progress: Int32Array<SharedArrayBuffer>,
+): EncodeAnswer {
+  const encoded: EncodedDocument[] = [];
+  try {
+    for (const document of documents) {
+      Atomics.add(progress, 0, 1);
+      encoded.push(encoder.encode(document));
+    }
+    return { ...joined(encoded), error: null };
+  } catch (error) {
+    return { ...joined(encoded), error: plain(error) };
+  }
+}
+
+function joined(documents: readonly EncodedDocument[]): Omit<EncodeAnswer, "error"> {
   const total = documents.reduce((sum, document) => sum + document.tokenIds.length, 0);
-  const answer = {
-    tokenIds: new Uint32Array(total),
-    roles: new Uint8Array(total),
-    ends: new Uint32Array(documents.length),
-  };
+  const tokenIds = new Uint32Array(total);
+  const roles = new Uint8Array(total);
+  const ends = new Uint32Array(documents.length);
   let end = 0;
   for (const [i, document] of documents.entries()) {
-    answer.tokenIds.set(document.tokenIds, end);
-    answer.roles.set(document.roles, end);
+    tokenIds.set(document.tokenIds, end);
+    roles.set(document.roles, end);
     end += document.tokenIds.length;
-    answer.ends[i] = end;
+    ends[i] = end;
   }
-  return answer;
+  return { tokenIds, roles, ends };
+}
+
+function plain(error: unknown): EncodeError {
+  return {
+    message: (error as Error).message,
+    hint: error instanceof LapidaryError ? error.hint : undefined,
+  };
 }

@@ -61,9 +61,12 @@ describe("a model or SAE on the hub", () => {
     expect((await readdir(folder)).sort()).toEqual(["cfg.json", "w.safetensors"]);
     expect(await readFile(join(folder, "w.safetensors"))).toEqual(big);
     server.requests.length = 0;
-    expect(await resolveSource("o/sae@main", { settings, choose: (paths) => paths.filter((path) => path.startsWith("a/")) })).toBe(
-      join(folder, ".."),
-    );
+    expect(
+      await resolveSource("o/sae@main", {
+        settings,
+        choose: (paths) => paths.filter((path) => path.startsWith("a/")),
+      }),
+    ).toBe(join(folder, ".."));
     expect(server.contentRequests()).toEqual([]);
     expect(server.requests.map(({ url }) => url.split("?")[0])).toEqual(["/api/models/o/sae/revision/main"]);
   });

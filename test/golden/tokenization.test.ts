@@ -1,9 +1,9 @@
 /** SAELens' own concat_and_batch_sequences, token for token: every case found in the golden folder. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { ConcatPacker } from "../../src/corpus/packing.ts";
+import { countAbsent, goldenFolder } from "./cases.ts";
 
 interface Golden {
   readonly context_size: number;
@@ -19,14 +19,19 @@ interface Golden {
   }[];
 }
 
-const golden =
-  process.env["LAPIDARY_GOLDEN"] ?? fileURLToPath(new URL("../fixtures/golden", import.meta.url));
-const folder = join(golden, "tokenization");
-const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
+/** Every JSON file in a folder whose name begins with "tokenization". */
+const files = (existsSync(goldenFolder) ? readdirSync(goldenFolder, { withFileTypes: true }) : [])
+  .filter((entry) => entry.isDirectory() && entry.name.startsWith("tokenization"))
+  .flatMap(({ name }) => readdirSync(join(goldenFolder, name)).map((file) => `${name}/${file}`))
+  .filter((path) => path.endsWith(".json"))
+  .sort();
 
-describe.skipIf(files.length === 0)("packing as SAELens does it", () => {
+describe("packing as SAELens does it", () => {
+  countAbsent("tokenization case", files);
   for (const name of files) {
-    const { context_size, docs, cases } = JSON.parse(readFileSync(join(folder, name), "utf8")) as Golden;
+    const { context_size, docs, cases } = JSON.parse(
+      readFileSync(join(goldenFolder, name), "utf8"),
+    ) as Golden;
     for (const [i, { options, output }] of cases.entries()) {
       const packer = new ConcatPacker({
         contextSize: context_size,

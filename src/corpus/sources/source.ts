@@ -22,6 +22,8 @@ export interface CorpusSourceOptions {
   readonly name: string;
   /** folder or file (.txt, .jsonl, .jsonl.zst, .parquet), or hf:owner/name[@revision] */
   readonly location: string;
+  /** what the manifest says in place of `location`: a path as the recipe spells it, not as this machine does */
+  readonly label?: string;
   readonly kind: "text" | "chat";
   /** share of the set's kept tokens, relative to the other sources */
   readonly weight: number;

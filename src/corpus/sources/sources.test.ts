@@ -1,0 +1,185 @@
+/** Every kind of file as one list of documents: order, ranges, and errors that name file, line, got and expected. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { SourceDocument } from "../document.ts";
+import { type CorpusSourceOptions, openCorpusSource } from "./source.ts";
+
+const fixtures = fileURLToPath(new URL("../../../test/fixtures/corpus/", import.meta.url));
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "lapidary-sources-"));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function read(
+  location: string,
+  options: Partial<CorpusSourceOptions> & { from?: number; to?: number } = {},
+): Promise<SourceDocument[]> {
+  const { from = 0, to = Number.POSITIVE_INFINITY, ...rest } = options;
+  const source = await openCorpusSource({ name: "s", location, kind: "text", weight: 1, ...rest });
+  const documents: SourceDocument[] = [];
+  for await (const document of source.documents(from, to)) documents.push(document);
+  return documents;
+}
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(dir, name);
+  await mkdir(join(path, ".."), { recursive: true });
+  await writeFile(path, content);
+  return path;
+}
+
+const texts = (documents: readonly SourceDocument[]) => documents.map((document) => document.text);
+
+describe("text files", () => {
+  it("in a folder are documents in the order of their paths", async () => {
+    await file("books/b.txt", "second");
+    await file("books/a/z.txt", "first");
+    await file("books/c.txt", "third");
+    await file("books/notes.md", "not text");
+    const documents = await read(join(dir, "books"));
+    expect(texts(documents)).toEqual(["first", "second", "third"]);
+    expect(documents.map(({ index, place }) => [index, place])).toEqual([
+      [0, "a/z.txt"],
+      [1, "b.txt"],
+      [2, "c.txt"],
+    ]);
+    expect(texts(await read(join(dir, "books"), { from: 1, to: 2 }))).toEqual(["second"]);
+  });
+
+  it("must be UTF-8", async () => {
+    const path = await file("latin.txt", Uint8Array.of(0x63, 0xe9, 0x21));
+    await expect(read(path)).rejects.toThrow("latin.txt: not UTF-8");
+  });
+});
+
+describe("JSON lines", () => {
+  it("count documents over files, pass over blank lines, and tell the byte after each", async () => {
+    await file("rows/1.jsonl", '{"text":"a"}\n\n{"text":"b"}\n');
+    await file("rows/2.jsonl", '{"text":"ç"}\r\n{"text":"d"}');
+    const documents = await read(join(dir, "rows"));
+    expect(
+      documents.map(({ index, file, indexInFile, text, endOffset }) => [
+        index,
+        file,
+        indexInFile,
+        text,
+        endOffset,
+      ]),
+    ).toEqual([
+      [0, 0, 0, "a", 13],
+      [1, 0, 1, "b", 27],
+      [2, 1, 0, "ç", 15],
+      [3, 1, 1, "d", 27],
+    ]);
+    for (const from of [0, 1, 2, 3, 4])
+      expect(texts(await read(join(dir, "rows"), { from }))).toEqual(["a", "b", "ç", "d"].slice(from));
+  });
+
+  it("skip what stands before the range without parsing it", async () => {
+    const path = await file("skip.jsonl", 'nonsense\n{"text":"good"}\n');
+    expect(texts(await read(path, { from: 1 }))).toEqual(["good"]);
+    await expect(read(path)).rejects.toThrow('skip.jsonl:1: not JSON, it starts with "nonsense"');
+  });
+
+  it("name the line and column that is wrong", async () => {
+    const wrong = async (line: string, options: Partial<CorpusSourceOptions> = {}) =>
+      read(await file("wrong.jsonl", `{"text":"ok","messages":[]}\n${line}\n`), options);
+    await expect(wrong('{"text":5}')).rejects.toThrow(
+      'wrong.jsonl:2: got a number in "text", expected a string',
+    );
+    await expect(wrong('{"body":"x"}')).rejects.toThrow('wrong.jsonl:2: no column "text"; the row has: body');
+    await expect(wrong("[1]")).rejects.toThrow("wrong.jsonl:2: got a list, expected an object");
+    await expect(wrong('{"messages":[{"from":"human","value":"x"}]}', { kind: "chat" })).rejects.toThrow(
+      'wrong.jsonl:2: message 0 of "messages" has role nothing and content nothing, expected two strings',
+    );
+    await expect(wrong('{"__proto__":"x"}', { textColumn: "toString" })).rejects.toThrow(
+      'no column "toString"',
+    );
+  });
+});
+
+describe("zstd", () => {
+  const all = Array.from(
+    { length: 200 },
+    (_unused, i) => `document ${i}: ${"one two three ".repeat((i % 9) + 1)}`,
+  );
+
+  it("is decoded over several frames, as the zstd tool wrote them", async () => {
+    expect(texts(await read(`${fixtures}docs.jsonl.zst`))).toEqual(all);
+    expect(texts(await read(`${fixtures}docs.jsonl.zst`, { from: 118, to: 123 }))).toEqual(
+      all.slice(118, 123),
+    );
+  });
+
+  it("says so when the file is cut off, damaged, or not zstd", async () => {
+    const bytes = await readFile(`${fixtures}docs.jsonl.zst`);
+    await expect(read(await file("cut.jsonl.zst", bytes.subarray(0, 300)))).rejects.toThrow(
+      /cut\.jsonl\.zst: cut off zstd data near byte 300/,
+    );
+    await expect(read(await file("not.jsonl.zst", '{"text":"plain JSON, misnamed"}\n'))).rejects.toThrow(
+      /not\.jsonl\.zst: starts with .*, expected zstd's fd2fb528/,
+    );
+    const wide = Uint8Array.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0xa0, ...new Array<number>(20).fill(0)]);
+    await expect(read(await file("wide.jsonl.zst", wide))).rejects.toThrow(
+      /asks for a window of 1073741824 bytes/,
+    );
+  });
+
+  it("refuses a line that blows up without end", async () => {
+    // 1000 blocks that each stand for 128 KiB of one letter: 4 kB for 128 MB
+    const block = [(131072 << 3) | 2, (131072 << 3) >> 8, (131072 << 3) >> 16, 0x61].map((x) => x & 0xff);
+    const frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 0x38, ...new Array(1000).fill(block).flat()];
+    await expect(read(await file("bomb.jsonl.zst", Uint8Array.from(frame as number[])))).rejects.toThrow(
+      /bomb\.jsonl\.zst:1: a line of more than 67108864 bytes/,
+    );
+  });
+});
+
+describe("Parquet", () => {
+  it("reads one column, from any row, as DuckDB wrote it", async () => {
+    const path = `${fixtures}text.parquet`;
+    const all = await read(path);
+    expect(all).toHaveLength(3000);
+    expect(all[0].text).toBe("document 0: the quick brown fox ");
+    expect(all[2999].place).toBe("text.parquet row 2999");
+    expect(texts(await read(path, { from: 1999, to: 2002 }))).toEqual(texts(all).slice(1999, 2002));
+  });
+
+  it("reads chats as lists of messages", async () => {
+    const chats = await read(`${fixtures}chats.parquet`, { kind: "chat", from: 39 });
+    expect(chats.map(({ messages }) => messages)).toEqual([
+      [
+        { role: "user", content: "question 39" },
+        { role: "assistant", content: "answer 39" },
+      ],
+    ]);
+  });
+
+  it("names a missing column and a damaged file", async () => {
+    await expect(read(`${fixtures}text.parquet`, { textColumn: "body" })).rejects.toThrow(
+      'text.parquet: no column "body"; it has: id, text',
+    );
+    await expect(read(`${fixtures}text.parquet`, { textColumn: "id" })).rejects.toThrow(
+      'text.parquet row 0: got a bigint in "id", expected a string',
+    );
+    await expect(read(await file("bad.parquet", "PAR1 nothing PAR1"))).rejects.toThrow(
+      /bad\.parquet: cannot be read as Parquet/,
+    );
+  });
+});
+
+describe("a source", () => {
+  it("must be there, and be of one format", async () => {
+    await expect(read(join(dir, "absent"))).rejects.toThrow(/absent: no such file or folder/);
+    await expect(read(await file("odd.csv", "a,b"))).rejects.toThrow(/odd\.csv: unknown kind of file/);
+    await file("mixed/a.txt", "a");
+    await file("mixed/b.jsonl", '{"text":"b"}');
+    await expect(read(join(dir, "mixed"))).rejects.toThrow(/several formats \(text, jsonl\)/);
+    await expect(read(join(dir, "mixed", "a.txt"), { split: "train" })).rejects.toThrow(/has no split/);
+  });
+});

@@ -31,6 +31,8 @@ export interface ImportOptions {
   readonly excludedTokenIds?: readonly number[];
   /** which model the activations come from, for the manifest; default: what the source says */
   readonly modelName?: string;
+  /** source rows a shard; default: about 128 MiB of them */
+  readonly rowsPerShard?: number;
 }
 
 export interface ImportProgress {
@@ -70,9 +72,15 @@ export async function importActivations(
       signal?.throwIfAborted();
       onProgress?.({ phase: "check", done, total: files.length });
     });
-    const identity = storeIdentity(source, options, described);
+    const dtype = options.dtype ?? source.dtype;
+    const wanted = options.rowsPerShard ?? rowsPerShard(source.dIn, dtype);
+    const unitsPerShard = Math.max(1, Math.floor(wanted / rowsPerUnit));
+    const identity = storeIdentity(source, options, {
+      dtype,
+      files: described,
+      rowsPerShard: unitsPerShard * rowsPerUnit,
+    });
     const writer = await openWriter(options.out, identity);
-    const unitsPerShard = Math.max(1, Math.floor(rowsPerShard(identity.dIn, identity.dtype) / rowsPerUnit));
     for (let shard = writer.nextShard; !writer.complete && shard * unitsPerShard < nUnits; shard++) {
       signal?.throwIfAborted();
       const last = Math.min(nUnits, (shard + 1) * unitsPerShard);
@@ -101,7 +109,11 @@ async function openSource({ source, hookName }: ImportOptions): Promise<ImportSo
 function storeIdentity(
   source: ImportSource,
   options: ImportOptions,
-  files: readonly { name: string; sha256: string }[],
+  decided: {
+    dtype: "bf16" | "f32";
+    files: readonly { name: string; sha256: string }[];
+    rowsPerShard: number;
+  },
 ): StoreIdentity {
   const hookName = options.hookName ?? source.hookName;
   if (hookName === null) {
@@ -112,12 +124,17 @@ function storeIdentity(
   }
   const layer = residualLayer(parseHookName(hookName));
   return {
-    dtype: options.dtype ?? source.dtype,
+    dtype: decided.dtype,
     dIn: source.dIn,
     hookName: layer === null ? hookName : canonicalHookName(layer),
     set: options.set ?? "train",
     provenance: {
-      importedFrom: { kind: source.kind, files, nRows: source.nUnits * source.rowsPerUnit },
+      importedFrom: {
+        kind: source.kind,
+        files: decided.files,
+        nRows: source.nUnits * source.rowsPerUnit,
+        rowsPerShard: decided.rowsPerShard,
+      },
       model: options.modelName ?? source.modelName,
       excludedTokenIds: [...new Set(options.excludedTokenIds ?? [])].sort((a, b) => a - b),
       absentLabels: source.absent,

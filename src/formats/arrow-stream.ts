@@ -85,9 +85,14 @@ export async function mapArrowStream(path: string): Promise<ArrowStream> {
 async function mapMessages(path: string, file: FileHandle, size: number): Promise<ArrowStream> {
   let fields: ArrowField[] | null = null;
   const batches: ArrowBatch[] = [];
-  for (let at = 0; at < size; ) {
+  let at = 0;
+  let ended = false;
+  while (at < size) {
     const [prefix, metadataBytes] = await metadataLength(path, file, at, size);
-    if (metadataBytes === 0) break; // end of stream
+    if (metadataBytes === 0) {
+      ended = true;
+      break;
+    }
     const bytes = await readBytes(path, file, at + prefix, metadataBytes);
     const bodyStart = at + prefix + metadataBytes;
     const bodyBytes = decode(path, at, () => {
@@ -108,6 +113,12 @@ async function mapMessages(path: string, file: FileHandle, size: number): Promis
     at = bodyStart + bodyBytes;
   }
   if (fields === null) throw new FormatError(path, "no Arrow schema in it", { offset: 0 });
+  if (!ended) {
+    throw new FormatError(path, "ends without the mark of its end, so batches may be missing", {
+      offset: at,
+      hint: "the file is cut short; fetch or write it again",
+    });
+  }
   return { path, fields, batches };
 }
 

@@ -7,7 +7,6 @@
 # -Wno-(maybe-)uninitialized in the kernels: gcc cannot see that a digit of the binary counter is written before it is
 # read, and gcc 12 warns about its own AVX-512 header.
 {
-  "variables": { "openssl_fips": "" },
   "target_defaults": {
     "cflags": ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"],
     "cflags_cc": ["-std=c++17", "-Wall", "-Wextra", "-Wno-psabi"],

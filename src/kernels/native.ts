@@ -5,6 +5,7 @@
  * Numerics: fp32 in one fixed order of sums, so the bits depend neither on threads nor on the instruction set
  * (`docs/decisions/001-order-of-sums.md`).
  */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -103,28 +104,39 @@ const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
 
 let loaded: Binding | undefined;
 
-/** Where the addon may lie, relative to this file: the same from src/ and from dist/. */
+/** Where the addon may lie, below the package's root. */
+const PLACES = [
+  "native/build/Release/lapidary.node",
+  `native/prebuilds/${process.platform}-${process.arch}/lapidary.node`,
+] as const;
+
+/** The root as seen from this file: the same from src/ and from dist/. */
+const ROOT = new URL("../../", import.meta.url);
+
+/** The paths at which the addon is looked for, in order. */
 export function addonCandidates(): string[] {
-  return [
-    "../../native/build/Release/lapidary.node",
-    `../../native/prebuilds/${process.platform}-${process.arch}/lapidary.node`,
-  ].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  return PLACES.map((place) => fileURLToPath(new URL(place, ROOT)));
 }
 
 function loadBinding(): Binding {
   if (loaded !== undefined) return loaded;
   const require = createRequire(import.meta.url);
   const failures: string[] = [];
-  for (const path of addonCandidates()) {
+  for (const place of PLACES) {
+    const path = fileURLToPath(new URL(place, ROOT));
+    if (!existsSync(path)) {
+      failures.push(`${place}: not there`);
+      continue;
+    }
     try {
       const binding = require(path) as Binding;
       if (binding.interface === INTERFACE) {
         loaded = binding;
         return binding;
       }
-      failures.push(`${path}: built for interface ${binding.interface}, this version needs ${INTERFACE}`);
+      failures.push(`${place}: built for interface ${binding.interface}, this version needs ${INTERFACE}`);
     } catch (error) {
-      failures.push(`${path}: ${firstLine(error)}`);
+      failures.push(`${place}: ${firstLine(error)}`);
     }
   }
   throw new EngineError(`the native addon could not be loaded (${failures.join("; ")})`, {

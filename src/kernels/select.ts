@@ -30,7 +30,7 @@ export async function selectEngine(preference: EnginePreference = "auto"): Promi
         if (!(error instanceof EngineError)) throw error;
         const advice = error.hint === undefined ? "" : `; ${error.hint}`;
         return reference(
-          `${error.message}; the reference engine gives the same results some hundred times slower${advice}`,
+          `${error.message}; the reference engine computes the same to rounding, tens of times slower${advice}`,
         );
       }
     default:

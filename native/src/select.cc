@@ -43,12 +43,13 @@ BatchTopK::BatchTopK(int n_workers, size_t count, float floor)
       capacity_(count + std::max<size_t>(count / 2, 16384)),
       hits_(static_cast<size_t>(n_workers)) {
   floor_.reset(floor);
+  for (WorkerHits& mine : hits_) mine.list.reserve(capacity_ + kTileTokens * kMaxPanel);
 }
 
 void BatchTopK::floors(size_t, size_t n, float* out) { std::fill(out, out + n, floor_.get()); }
 
 void BatchTopK::take(int worker, const Hit* hits, size_t n) {
-  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)];
+  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)].list;
   mine.insert(mine.end(), hits, hits + n);
   if (mine.size() >= capacity_) prune(mine);
 }
@@ -63,30 +64,31 @@ void BatchTopK::prune(std::vector<Hit>& hits) {
 
 bool BatchTopK::complete() const {
   size_t n = 0;
-  for (const auto& hits : hits_) n += hits.size();
+  for (const WorkerHits& worker : hits_) n += worker.list.size();
   return n >= count_;
 }
 
 std::vector<Hit> BatchTopK::finish() {
   // 1. the bucket in which the last choice falls
-  std::vector<size_t> histogram(kBuckets, 0);
-  for (const auto& hits : hits_)
-    for (const Hit& hit : hits) histogram[bucket_of(hit.p)]++;
+  std::vector<uint32_t> histogram(kBuckets, 0);
+  for (const WorkerHits& worker : hits_)
+    for (const Hit& hit : worker.list) histogram[bucket_of(hit.p)]++;
   size_t edge = kBuckets;
   size_t above = 0;
   while (edge > 0 && above + histogram[edge - 1] <= count_) above += histogram[--edge];
-  // 2. everything above it, and from it the best
-  std::vector<Hit> chosen;
+  // 2. everything above it (written down first and counted afterwards: a branch would be a coin toss), and from it the
+  // best
+  std::vector<Hit> chosen(above + 1);
   std::vector<Hit> at_edge;
-  chosen.reserve(count_);
-  for (const auto& hits : hits_)
-    for (const Hit& hit : hits) {
+  size_t n = 0;
+  for (const WorkerHits& worker : hits_)
+    for (const Hit& hit : worker.list) {
       const size_t bucket = bucket_of(hit.p);
-      if (bucket >= edge)
-        chosen.push_back(hit);
-      else if (bucket + 1 == edge)
-        at_edge.push_back(hit);
+      chosen[n] = hit;
+      n += static_cast<size_t>(bucket >= edge);
+      if (bucket + 1 == edge) at_edge.push_back(hit);
     }
+  chosen.resize(above);
   const size_t missing = std::min(count_ - chosen.size(), at_edge.size());
   const auto end = at_edge.begin() + static_cast<std::ptrdiff_t>(missing);
   std::nth_element(at_edge.begin(), end, at_edge.end(), better);
@@ -163,14 +165,14 @@ void TokenTopK::finish(ThreadPool& pool, std::vector<Hit>& out) {
 void AllPositive::floors(size_t, size_t n, float* out) { std::fill(out, out + n, 0.0f); }
 
 void AllPositive::take(int worker, const Hit* hits, size_t n) {
-  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)];
+  std::vector<Hit>& mine = hits_[static_cast<size_t>(worker)].list;
   mine.insert(mine.end(), hits, hits + n);
 }
 
 std::vector<Hit> AllPositive::finish() {
-  std::vector<Hit> all = std::move(hits_[0]);
+  std::vector<Hit> all = std::move(hits_[0].list);
   for (size_t worker = 1; worker < hits_.size(); worker++)
-    all.insert(all.end(), hits_[worker].begin(), hits_[worker].end());
+    all.insert(all.end(), hits_[worker].list.begin(), hits_[worker].list.end());
   return all;
 }
 

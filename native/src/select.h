@@ -21,6 +21,11 @@ class SharedFloor {
   std::atomic<float> value_{0.0f};
 };
 
+// The hits of one worker, on cache lines that no other worker writes to.
+struct alignas(64) WorkerHits {
+  std::vector<Hit> list;
+};
+
 // The `count` largest p of the batch, above a starting floor ≥ 0.
 class BatchTopK : public HitSink {
  public:
@@ -39,7 +44,7 @@ class BatchTopK : public HitSink {
   const size_t count_;
   const size_t capacity_;
   SharedFloor floor_;
-  std::vector<std::vector<Hit>> hits_;  // per worker
+  std::vector<WorkerHits> hits_;  // per worker
 };
 
 // The k largest p of each token in [first, first + n), above a starting floor.
@@ -80,7 +85,7 @@ class AllPositive : public HitSink {
   std::vector<Hit> finish();
 
  private:
-  std::vector<std::vector<Hit>> hits_;
+  std::vector<WorkerHits> hits_;  // per worker
 };
 
 }  // namespace lapidary

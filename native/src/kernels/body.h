@@ -43,10 +43,16 @@ static void pack(const float* const* rows, size_t width, size_t d_pad, float* ou
       transpose(from, to);
     }
   }
-  // The others one by one.
-  for (size_t dimension = 0; whole < width && dimension < d_pad; dimension++) {
-    float* to = out + packed_place(dimension, d_pad) * width;
-    for (size_t r = whole; r < width; r++) to[r] = rows[r] == nullptr ? 0.0f : rows[r][dimension];
+  // The others in the order of their places.
+  if (whole == width) return;
+  for (size_t start = 0; start < d_pad; start += kBlock) {
+    const size_t steps = block_steps(d_pad, start);
+    for (size_t visit = 0; visit < kLanes; visit += kTogether)
+      for (size_t step = 0; step < steps; step++)
+        for (size_t l = 0; l < kTogether; l++, out += width) {
+          const size_t dimension = start + step * kLanes + kVisitOrder[visit + l];
+          for (size_t r = whole; r < width; r++) out[r] = rows[r] == nullptr ? 0.0f : rows[r][dimension];
+        }
   }
 }
 

@@ -31,7 +31,7 @@ export async function dryRun(path: string, options: RecipeOptions): Promise<void
       memory,
       disk,
       dIn: sizes.dIn,
-      isCpu: recipe.model.device === "cpu",
+      isHarvestedOnCpu: recipe.model.device === "cpu" && recipe.activations.import === null,
     }),
     { recipe, sizes, plans, times, memory, disk },
   );
@@ -41,8 +41,10 @@ interface Machine {
   readonly memory: number;
   readonly disk: number;
   readonly dIn: number | null;
-  readonly isCpu: boolean;
+  readonly isHarvestedOnCpu: boolean;
 }
+
+const LONG_HARVEST_SECONDS = 3600;
 
 function planText(
   name: string,
@@ -52,7 +54,7 @@ function planText(
 ): string {
   const header = ["stage", "tokens", "steps", "disk", "memory", "time", "how the time was found"];
   const rows = plans.map((plan, i) => [
-    plan.stage,
+    plan.part === undefined ? plan.stage : `${plan.stage}: ${plan.part}`,
     count(plan.tokens),
     plan.steps === null ? "" : count(plan.steps),
     plan.diskBytes === null ? "?" : plan.diskBytes === 0 ? "" : formatBytes(plan.diskBytes),
@@ -68,17 +70,16 @@ function planText(
   lines.push(
     `Disk ${formatBytes(totalDisk)} in all, ${formatBytes(machine.disk)} free here; ${formatBytes(machine.memory)} of memory free; time ${formatSeconds(known)}${times.some(({ seconds }) => seconds === null) ? " and what could not be estimated" : ""}.`,
   );
-  const harvest = times.find(({ stage }) => stage === "harvest");
-  const longest =
-    harvest?.seconds !== null &&
-    harvest !== undefined &&
-    harvest.seconds > known / 2 &&
-    harvest.seconds > 3600;
-  if (machine.isCpu && (longest || harvest?.seconds === null)) {
+  const harvest = times.filter(({ stage }) => stage === "harvest");
+  const harvestSeconds = harvest.reduce((sum, { seconds }) => sum + (seconds ?? 0), 0);
+  const isUnknown = harvest.some(({ seconds }) => seconds === null);
+  if (machine.isHarvestedOnCpu && (isUnknown || harvestSeconds > LONG_HARVEST_SECONDS)) {
+    const share = isUnknown || harvestSeconds > known / 2 ? "the larger part" : "a large part";
     lines.push(
       "",
-      "On a CPU the harvest is the larger part. The way round: dump the activations where a GPU is (docs/formats/import.md",
-      "has 20 lines of Python for it), bring them here with `lapidary import`, and train from them.",
+      `On a CPU the harvest is ${share} of the time. The way round: dump the activations where a GPU is`,
+      "(docs/formats/import.md has 20 lines of Python for it), bring them here with `lapidary import`, or name the dumps in",
+      "the recipe (activations.import), and train from them.",
     );
   }
   return lines.join("\n");

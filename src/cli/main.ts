@@ -65,6 +65,11 @@ function report(error: unknown): number {
     return EXIT.interrupted;
   }
   const { message, stack, cause } = error instanceof Error ? error : new Error(String(error));
+  if (process.argv.includes("--json")) {
+    const [code, hint] =
+      error instanceof LapidaryError ? [error.code, error.hint] : ["UNEXPECTED", undefined];
+    process.stdout.write(`${JSON.stringify({ kind: "error", code, message, hint })}\n`);
+  }
   process.stderr.write(`lapidary: ${message}\n`);
   if (error instanceof LapidaryError && error.hint !== undefined)
     process.stderr.write(`  try: ${error.hint}\n`);

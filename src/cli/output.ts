@@ -23,7 +23,7 @@ function textOutput(quiet: boolean): Output {
   const view = new ProgressView({
     isTTY: stream.isTTY === true && !quiet,
     get columns() {
-      return stream.columns ?? 120;
+      return stream.columns || 120; // 0 on a terminal that does not say
     },
     write: (text) => void stream.write(text),
   });

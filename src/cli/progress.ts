@@ -63,12 +63,11 @@ export class ProgressView {
     this.#first ??= { done: progress.done, at: now };
     if (now - this.#begun < SHOW_AFTER_SECONDS || now - this.#drawnAt < REDRAW_SECONDS) return;
     this.#drawnAt = now;
-    const text = progressLine(
-      this.#title,
-      progress,
-      (progress.done - this.#first.done) / Math.max(1e-9, now - this.#first.at),
-    );
-    this.#terminal.write(`\r\u001b[2K${text.slice(0, Math.max(20, this.#terminal.columns - 1))}`);
+    const perSecond = (progress.done - this.#first.done) / Math.max(1e-9, now - this.#first.at);
+    const room = Math.max(20, this.#terminal.columns - 1);
+    const full = progressLine(this.#title, progress, perSecond, BAR_WIDTH);
+    const text = full.length <= room ? full : progressLine(this.#title, progress, perSecond, 0);
+    this.#terminal.write(`\r\u001b[2K${text.slice(0, room)}`);
     this.#isDrawn = true;
   }
 
@@ -88,23 +87,30 @@ export class ProgressView {
   }
 }
 
-/** "train layer 4 ████████░░░░ 33 % 331/1 000 steps · 31 steps/s · ETA 0:21 · loss 12.3 …" */
+/**
+ * "train layer 4 ████████░░░░ 33 % 331/1 000 steps · 31 steps/s · ETA 0:21 · loss 12.3 …"; without room for a bar
+ * (`barWidth` 0) "train layer 4 33 % · ETA 0:21 · loss 12.3 …".
+ */
 export function progressLine(
   title: string,
   { done, total, unit, details }: Progress,
   perSecond: number,
+  barWidth: number,
 ): string {
   const parts: string[] = [];
   if (total === null || total === 0) parts.push(`${title} ${count(done)} ${unit}`);
   else {
     const share = Math.min(1, done / total);
-    const filled = Math.round(share * BAR_WIDTH);
+    const filled = Math.round(share * barWidth);
+    const percent = `${Math.floor(share * 100)} %`;
     parts.push(
-      `${title} ${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${Math.floor(share * 100)} % ${count(done)}/${count(total)} ${unit}`,
+      barWidth === 0
+        ? `${title} ${percent}`
+        : `${title} ${"█".repeat(filled)}${"░".repeat(barWidth - filled)} ${percent} ${count(done)}/${count(total)} ${unit}`,
     );
   }
   if (perSecond > 0) {
-    parts.push(`${compact(perSecond)} ${unit}/s`);
+    if (barWidth > 0) parts.push(`${compact(perSecond)} ${unit}/s`);
     if (total !== null) parts.push(`ETA ${formatClock((total - done) / perSecond)}`);
   }
   for (const [name, value] of Object.entries(details ?? {})) {

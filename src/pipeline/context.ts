@@ -84,10 +84,11 @@ export class RunContext {
     });
   }
 
-  /** The model, tapped at all layers of the recipe; opened once and kept until `close`. */
-  openModel(key: ModelKey): Promise<ResidualModel> {
+  /** The model, tapped at all layers of the recipe; kept until `closeModels` or until the other one is opened. */
+  async openModel(key: ModelKey): Promise<ResidualModel> {
     let model = this.#models.get(key);
     if (model === undefined) {
+      await this.closeModels(); // one at a time: they may be large
       model = this.#openModel(key);
       this.#models.set(key, model);
     }
@@ -95,14 +96,20 @@ export class RunContext {
   }
 
   async #openModel(key: ModelKey): Promise<ResidualModel> {
-    const { device, dtype, threads } = this.modelRecipe(key);
+    const { device, dtype, threads, dIn, source } = this.modelRecipe(key);
     const { openResidualModel } = await import("../models/open-model.ts");
-    return openResidualModel(await this.modelFolder(key), {
+    const model = await openResidualModel(await this.modelFolder(key), {
       layers: [...this.recipe.layers].sort((a, b) => a - b),
       device,
       dtype: dtype ?? undefined,
       threads: threads ?? this.options.threads,
     });
+    if (dIn === null || dIn === model.info.dIn) return model;
+    await model.close();
+    throw new RecipeError(
+      `the residual stream of ${source} is ${model.info.dIn} wide, the recipe says dIn: ${dIn}`,
+      "leave dIn out: it is read from the model",
+    );
   }
 
   /** Local folder of the SAE a layer starts from. */
@@ -144,6 +151,10 @@ export class RunContext {
   async closeModels(): Promise<void> {
     const open = [...this.#models.values()];
     this.#models.clear();
-    for (const model of open) await (await model).close();
+    for (const model of open)
+      await model.then(
+        (opened) => opened.close(),
+        () => {}, // it could not be opened: whoever asked for it has been told
+      );
   }
 }

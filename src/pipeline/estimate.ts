@@ -11,6 +11,7 @@ import { isHubId } from "./recipe-file.ts";
 
 export interface StageTime {
   readonly stage: string;
+  readonly part?: string;
   readonly seconds: number | null;
   /** "measured", "scaled from a smaller step", "derived from …", or why there is none */
   readonly basis: string;
@@ -30,21 +31,24 @@ export async function estimateTimes(
     sizes.dIn === null || sizes.dSae === null
       ? null
       : await measureEngine(engine.create, sizes.dIn, sizes.dSae, context);
-  const forward = await measureForward(context, rates?.flopsPerSecond ?? null);
-  return plans.map(({ stage, tokens }) => {
+  const isImported = context.recipe.activations.import !== null;
+  const forward = isImported ? null : await measureForward(context, rates?.flopsPerSecond ?? null);
+  const timeOf = ({ stage, tokens, diskBytes }: StagePlan): Pick<StageTime, "seconds" | "basis"> => {
     if (stage === "corpus")
-      return { stage, seconds: tokens / 60_000, basis: "about 60 000 tokens/s for the tokenizer" };
+      return { seconds: tokens / 60_000, basis: "about 60 000 tokens/s for the tokenizer" };
+    if (stage === "harvest" && forward === null)
+      return { seconds: diskBytes && diskBytes / 200e6, basis: "dumps read at about 200 MB/s" };
     if (stage === "harvest")
       return {
-        stage,
-        seconds: forward.tokensPerSecond === null ? null : tokens / forward.tokensPerSecond,
-        basis: forward.basis,
+        seconds: forward?.tokensPerSecond ? tokens / forward.tokensPerSecond : null,
+        basis: forward?.basis ?? "",
       };
-    if (rates === null) return { stage, seconds: null, basis: "sizes of the SAE are not known yet" };
+    if (rates === null) return { seconds: null, basis: "sizes of the SAE are not known yet" };
     const rate =
       stage === "train" || stage === "polish" ? rates.trainTokensPerSecond : rates.encodeTokensPerSecond;
-    return { stage, seconds: tokens / rate, basis: rates.basis };
-  });
+    return { seconds: tokens / rate, basis: rates.basis };
+  };
+  return plans.map((plan) => ({ stage: plan.stage, part: plan.part, ...timeOf(plan) }));
 }
 
 async function measureEngine(create: EngineFactory, dIn: number, dSae: number, context: RunContext) {
@@ -110,7 +114,7 @@ async function measureForward(
     const rate = flopsPerSecond / (2 * model.parameters);
     return {
       tokensPerSecond: rate,
-      basis: `derived: ${model.parameters / 1e9} G parameters at ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s; the model is not on this machine`,
+      basis: `derived: ${model.parameters / 1e9} G parameters at the encoder's ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s (the model is not here)`,
     };
   }
   const opened = await context.openModel("model");

@@ -17,6 +17,8 @@ export interface KnownSizes {
 
 export interface StagePlan {
   readonly stage: string;
+  /** of a stage that is shown in parts: which */
+  readonly part?: string;
   /** what it goes through, once for all layers */
   readonly tokens: number;
   readonly steps: number | null;
@@ -28,15 +30,17 @@ export interface StagePlan {
 const WINDOW_TOKEN_BYTES = 10;
 /** Node, libraries and buffers of a process that has just started. */
 const BASE_MEMORY = 250 * 1024 * 1024;
+/** A shard of activations as read, as f32 and as written. */
+const IMPORT_MEMORY = 512 * 1024 * 1024;
 
-/** The plan of a recipe, one entry a stage that takes noticeable time or space. */
+/** The plan of a recipe, one entry a stage (harvests: two) that takes noticeable time or space. */
 export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
   const { dIn, dSae, modelBytes } = sizes;
   const nLayers = recipe.layers.length;
   const dtype = recipe.activations.dtype;
   const heldOut = recipe.eval.sets.reduce((sum, set) => sum + (set.tokens ?? recipe.eval.tokens), 0);
   const nModels = recipe.baseModel === null || !("from" in recipe.sae) ? 1 : 2;
-  const harvested = recipe.corpus.tokens + nModels * heldOut;
+  const isImported = recipe.activations.import !== null;
   const store = (nRows: number) => (dIn === null ? null : nLayers * storeBytes({ nRows, dIn, dtype }));
   const { batchTokens, epochs } = recipe.train;
   const stepsPerEpoch = Math.max(1, Math.floor(recipe.corpus.tokens / batchTokens));
@@ -58,18 +62,24 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
   const stages: StagePlan[] = [
     {
       stage: "corpus",
-      tokens: recipe.corpus.tokens + heldOut,
+      tokens: isImported ? 0 : recipe.corpus.tokens + heldOut,
       steps: null,
       diskBytes: Math.ceil((recipe.corpus.tokens + heldOut) * 1.05) * WINDOW_TOKEN_BYTES,
       memoryBytes: BASE_MEMORY * 2,
     },
-    {
+    ...[
+      { part: "training", tokens: recipe.corpus.tokens },
+      { part: "held-out", tokens: nModels * heldOut },
+    ].map(({ part, tokens }) => ({
       stage: "harvest",
-      tokens: harvested,
+      part: isImported ? `import, ${part}` : part,
+      tokens,
       steps: null,
-      diskBytes: store(harvested),
-      memoryBytes: modelBytes === null ? null : BASE_MEMORY + 2 * modelBytes + 512 * 1024 * 1024,
-    },
+      diskBytes: store(tokens),
+      memoryBytes: isImported
+        ? BASE_MEMORY + IMPORT_MEMORY
+        : modelBytes && BASE_MEMORY + 2 * modelBytes + 512 * 1024 * 1024,
+    })),
     {
       stage: "before",
       tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0,

@@ -27,12 +27,14 @@ describe("recipes", () => {
   it("name a misspelt key and the nearest known one, at any depth", () => {
     const misspelt = (change: object) => () => parseRecipe({ ...small, ...change });
     expect(misspelt({ contextsize: 3 })).toThrow('unknown key "contextsize" (did you mean "contextSize"?)');
-    expect(misspelt({ train: { epoch: 3 } })).toThrow('unknown key "train.epoch" (did you mean "epochs"?)');
+    expect(misspelt({ train: { epoch: 3 } })).toThrow(
+      'unknown key "train.epoch" (did you mean "train.epochs"?)',
+    );
     expect(misspelt({ train: { resampling: { scal: 1 } } })).toThrow(
-      'unknown key "train.resampling.scal" (did you mean "scale"?)',
+      'unknown key "train.resampling.scal" (did you mean "train.resampling.scale"?)',
     );
     expect(misspelt({ eval: { sets: [{ ...small.eval.sets[0], tokns: 2 }] } })).toThrow(
-      'unknown key "eval.sets.0.tokns" (did you mean "tokens"?)',
+      'unknown key "eval.sets.0.tokns" (did you mean "eval.sets.0.tokens"?)',
     );
     expect(misspelt({ sae: { fron: "x" } })).toThrow('did you mean "from"?');
   });

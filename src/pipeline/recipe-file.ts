@@ -66,6 +66,17 @@ export function isHubId(location: string): boolean {
   return location.startsWith("hf:");
 }
 
+/** A hub id as it is; of a local path only the last two parts: a card must not tell where on a disk things lay. */
+export function publicName(location: string): string {
+  return isHubId(location)
+    ? location.slice(3)
+    : location
+        .split(/[\\/]/)
+        .filter((part) => part !== ".." && part !== ".")
+        .slice(-2)
+        .join("/");
+}
+
 /** A copy of the recipe with every path (models, SAE, sources) passed through `map`; hub ids are left alone. */
 export function mapPaths(recipe: Recipe, map: (path: string) => string): Recipe {
   const path = (location: string) => (isHubId(location) ? location : map(location));
@@ -122,12 +133,12 @@ function describeIssue(issue: z.core.$ZodIssue, raw: unknown): string[] {
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => {
       const nearest = nearestKey(key, knownKeys(path));
-      return `unknown key "${[...path, key].join(".")}"${nearest ? ` (did you mean "${nearest}"?)` : ""}`;
+      return `unknown key "${[...path, key].join(".")}"${nearest ? ` (did you mean "${[...path, nearest].join(".")}"?)` : ""}`;
     });
   }
   const got = path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], raw);
   return [
-    `${path.join(".") || "recipe"}: ${issue.message}${got === undefined ? "" : ` (got ${JSON.stringify(got)})`}`,
+    `${path.join(".") || "recipe"}: ${issue.message.replace(/^Invalid input: /, "")}${got === undefined ? "" : ` (got ${JSON.stringify(got)})`}`,
   ];
 }
 

@@ -28,7 +28,13 @@ const model = z
       .nullable()
       .default(null)
       .describe(
-        "Parameters used per token; only for --dry-run's time estimate when the model is not on this machine",
+        "Parameters used per token; only for --dry-run's estimates when the model is not on this machine",
+      ),
+    dIn: positive
+      .nullable()
+      .default(null)
+      .describe(
+        "Width of the residual stream, for --dry-run when the model is not on this machine; a wrong one is refused",
       ),
   })
   .describe("A language model");

@@ -7,6 +7,7 @@ import { access } from "node:fs/promises";
 import { arch, cpus, platform, totalmem } from "node:os";
 import { StateError } from "../errors.ts";
 import { writeJson } from "../storage/atomic.ts";
+import { type Difference, jsonDifferences } from "../storage/differences.ts";
 import { hashValue } from "../storage/hash.ts";
 import { readJsonIfPresent } from "../storage/json.ts";
 
@@ -75,9 +76,10 @@ export class RunState {
   output(id: string): Readonly<Record<string, unknown>> {
     const record = this.#file.units[id];
     if (record?.state !== "done" || record.output === null) {
+      const stage = /^polish/.test(id) ? "polish" : id.split(":")[0];
       throw new StateError(
-        `${id} has not been run yet`,
-        "run the stages before it: leave out --only, or run them in order",
+        `stage ${stage} of this run is not done yet (${id})`,
+        `run it first: lapidary run <recipe> --only ${stage}; or leave out --only`,
       );
     }
     return record.output;
@@ -99,10 +101,10 @@ export class RunState {
   }
 
   /** Keys whose values differ from those the unit was begun with; empty when it is new or unchanged. */
-  changes(id: string, inputs: unknown): string[] {
+  changes(id: string, inputs: unknown): Difference[] {
     const record = this.#file.units[id];
     if (record === undefined || record.inputsHash === hashValue(inputs)) return [];
-    return differences(record.inputs, JSON.parse(JSON.stringify(inputs)), "");
+    return jsonDifferences(record.inputs, inputs);
   }
 
   async begin(id: string, inputs: unknown): Promise<void> {
@@ -149,18 +151,4 @@ export class RunState {
   async #save(): Promise<void> {
     await writeJson(this.#path, this.#file);
   }
-}
-
-/** Paths at which two JSON values differ, with both values, for an error message. */
-function differences(a: unknown, b: unknown, path: string): string[] {
-  if (JSON.stringify(a) === JSON.stringify(b)) return [];
-  const isMap = (x: unknown): x is Record<string, unknown> =>
-    x !== null && typeof x === "object" && !Array.isArray(x);
-  if (isMap(a) && isMap(b)) {
-    return [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) =>
-      differences(a[key], b[key], path ? `${path}.${key}` : key),
-    );
-  }
-  const show = (x: unknown) => (x === undefined ? "absent" : JSON.stringify(x)).slice(0, 60);
-  return [`${path} ${show(a)} → ${show(b)}`];
 }

@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { RecipeError, StateError } from "../errors.ts";
 import type { BeforeAfterRow } from "../evals/table.ts";
 import { writeFileAtomically } from "../storage/atomic.ts";
+import { type Difference, describeDifferences } from "../storage/differences.ts";
 import { RunContext, type RunOptions } from "./context.ts";
 import { type LoadedRecipe, stringifyRecipe } from "./recipe-file.ts";
 import { checkResources } from "./resources.ts";
@@ -75,6 +76,7 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       for (const unit of units) {
         options.signal?.throwIfAborted();
         if (unit.isWanted !== undefined && !(await unit.isWanted())) continue;
+        if (unit.stage !== "harvest") await context.closeModels(); // training needs the memory
         counts[await doUnit(context, unit, options.overwrite ?? false)] += 1;
       }
     } finally {
@@ -100,13 +102,16 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
 async function doUnit(context: RunContext, unit: Unit, overwrite: boolean): Promise<"run" | "skipped"> {
   const { state } = context;
   const inputs = await unit.inputs();
-  if (await state.isDone(unit.id, inputs, unit.files())) {
+  if (
+    (await state.isDone(unit.id, inputs, unit.files())) &&
+    (unit.isIntact === undefined || (await unit.isIntact()))
+  ) {
     context.emit({ kind: "skipped", unit: unit.id, title: unit.title });
     return "skipped";
   }
   const changes = state.changes(unit.id, inputs);
   if (changes.length > 0) {
-    if (!overwrite) throw changedError(unit, changes);
+    if (!overwrite && !unit.isDerived) throw changedError(unit, changes);
     await unit.clear();
     await state.forget([unit.id]);
   }
@@ -126,11 +131,9 @@ async function doUnit(context: RunContext, unit: Unit, overwrite: boolean): Prom
   return "run";
 }
 
-function changedError(unit: Unit, changes: readonly string[]): StateError {
-  const shown = changes.slice(0, 3).join("; ");
-  const more = changes.length > 3 ? `; and ${changes.length - 3} more` : "";
+function changedError(unit: Unit, changes: readonly Difference[]): StateError {
   return new StateError(
-    `"${unit.title}" was made with other inputs: ${shown}${more}`,
+    `"${unit.title}" was made with other inputs: ${describeDifferences(changes, 3)}`,
     "give this run another name (--set name=…) to keep both, or --overwrite to make it and what follows anew",
   );
 }

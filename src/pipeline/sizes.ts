@@ -12,10 +12,27 @@ export async function knownSizes(context: RunContext, options: { download: boole
   const sae = await saeSizes(context, options.download);
   const model = await modelSizes(context, options.download);
   return {
-    dIn: sae?.dIn ?? model?.dIn ?? null,
+    dIn: sae?.dIn ?? model?.dIn ?? context.recipe.model.dIn,
     dSae: sae?.dSae ?? scratchSize(context),
-    modelBytes: model?.bytes ?? null,
+    modelBytes: model?.bytes ?? expectedModelBytes(context),
   };
+}
+
+/** Bytes a parameter, by the variant's name. */
+const PARAMETER_BYTES: Readonly<Record<string, number>> = {
+  fp32: 4,
+  fp16: 2,
+  bf16: 2,
+  int8: 1,
+  uint8: 1,
+  q8: 1,
+  quantized: 1,
+};
+
+/** Of a model that is not here: from its parameters and its variant, q4 and the like counted as half a byte. */
+function expectedModelBytes(context: RunContext): number | null {
+  const { parameters, dtype } = context.recipe.model;
+  return parameters && parameters * (PARAMETER_BYTES[dtype ?? "fp32"] ?? 0.5);
 }
 
 function scratchSize(context: RunContext): number | null {

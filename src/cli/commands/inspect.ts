@@ -130,7 +130,7 @@ async function inspectRun(dir: string): Promise<Inspection> {
   const { tableRows } = await import("../../pipeline/stages/card.ts");
   const { formatBeforeAfterTable } = await import("../../evals/table.ts");
   const { basename, dirname } = await import("node:path");
-  const loaded = await loadRecipe(join(dir, "recipe.yaml"), [`name=${basename(dir)}`]);
+  const loaded = await loadRecipe(join(dir, "recipe.yaml"), [`name=${JSON.stringify(basename(dir))}`]);
   const context = await openRun(loaded, { runsFolder: dirname(dir) });
   const rows = await tableRows(context);
   const units = Object.entries(context.state.units);

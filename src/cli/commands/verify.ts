@@ -26,7 +26,7 @@ async function verify(dir: string, options: CommonOptions): Promise<void> {
   const { exportedId } = await import("../../pipeline/stages/export.ts");
   const { finishedLayers } = await import("../../pipeline/stages/card.ts");
   const run = await findRun(resolve(dir));
-  const loaded = await loadRecipe(join(run, "recipe.yaml"), [`name=${basename(run)}`]);
+  const loaded = await loadRecipe(join(run, "recipe.yaml"), [`name=${JSON.stringify(basename(run))}`]);
   const context = await openRun(loaded, { runsFolder: dirname(run), threads: options.threads });
   const wanted = finishedLayers(context).filter(
     (layer) => resolve(dir) === run || context.dir.sae(exportedId(context, layer)) === resolve(dir),

@@ -13,10 +13,10 @@ import { readJson, readJsonIfPresent } from "../../storage/json.ts";
 import type { Incident } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
-import { isHubId } from "../recipe-file.ts";
+import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
 import { softwareVersions } from "../versions.ts";
 import { type LayerEvals, readLayerEvals } from "./evaluate.ts";
-import { exportedId, publicName } from "./export.ts";
+import { exportedId } from "./export.ts";
 import { isLayerPolished } from "./polish-choice.ts";
 import { trainConfig } from "./train.ts";
 import type { Unit } from "./unit.ts";
@@ -28,13 +28,14 @@ export function cardUnit(context: RunContext): Unit {
     stage: "card",
     layer: null,
     title: "model card",
+    isDerived: true,
     inputs: async () => ({
       layers: finishedLayers(context).map((layer) => [
         layer,
         context.state.units[`verify:${layer}`]?.output ?? null,
         afterOutput(context, layer),
       ]),
-      output: context.recipe.output,
+      recipe: mapPaths(context.recipe, publicName),
     }),
     files: () => files,
     clear: async () => {
@@ -56,7 +57,7 @@ export function finishedLayers(context: RunContext): number[] {
 }
 
 function afterOutput(context: RunContext, layer: number): unknown {
-  return context.state.units[`polish-after:${layer}`]?.output ?? context.state.output(`after:${layer}`);
+  return context.state.output(isLayerPolished(context, layer) ? `polish-after:${layer}` : `after:${layer}`);
 }
 
 /** Rows of the before/after table, one a finished layer. */

@@ -8,7 +8,7 @@ import { fileIdentity, hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
 import type { SourceRecipe } from "../recipe.ts";
-import { isHubId, resolvePath } from "../recipe-file.ts";
+import { isHubId, publicName, resolvePath } from "../recipe-file.ts";
 import type { Unit } from "./unit.ts";
 
 /** Names of the run's window sets: "train" first, then the held-out sets. */
@@ -54,7 +54,7 @@ export async function corpusSetOptions(context: RunContext, set: string): Promis
     sources: (heldOut?.sources ?? recipe.corpus.sources).map((source) => ({
       ...source,
       location: resolvePath(source.location, folder),
-      label: source.location,
+      label: publicName(source.location),
       config: source.config ?? undefined,
       split: source.split ?? undefined,
       toDocument: source.toDocument ?? undefined,
@@ -70,7 +70,11 @@ async function corpusInputs(context: RunContext, set: string): Promise<Record<st
     ...options,
     tokenizer: await fileIdentity(join(tokenizerDir, "tokenizer.json")),
     sources: await Promise.all(
-      sources.map(async (source, i) => ({ ...recipes[i], content: await contentIdentity(source) })),
+      sources.map(async (source, i) => ({
+        ...recipes[i],
+        location: publicName(source.location),
+        content: await contentIdentity(source),
+      })),
     ),
   };
 }

@@ -18,7 +18,7 @@ import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
 import { exportedId } from "./export.ts";
 import { heldOutPairs, storeHash } from "./harvest.ts";
-import { isLayerPolished, isPolishWanted } from "./polish-choice.ts";
+import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import type { Unit } from "./unit.ts";
 
 /** `evals/<hook>.<phase>.json` */
@@ -75,18 +75,20 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
 export function afterUnit(context: RunContext, layer: number, polished: boolean): Unit {
   const trainUnit = polished ? `polish:${layer}` : `train:${layer}`;
   const exportUnit = polished ? `polish-export:${layer}` : `export:${layer}`;
+  const id = polished ? `polish-after:${layer}` : `after:${layer}`;
   return {
-    id: polished ? `polish-after:${layer}` : `after:${layer}`,
+    id,
     stage: polished ? "polish" : "after",
     layer,
     title: `after: ${polished ? "polished " : ""}SAE of layer ${layer} on the held-out sets`,
     inputs: async () => ({
       export: context.state.output(exportUnit).files,
       stores: heldOutStores(context, layer, ["model"]),
-      polish: context.recipe.polish.when,
-      gate: context.recipe.eval.gate,
     }),
-    files: () => [context.dir.evals(layer, "after")],
+    files: () => (!polished && hasPolishedExport(context, layer) ? [] : [context.dir.evals(layer, "after")]),
+    isIntact: async () =>
+      (!polished && hasPolishedExport(context, layer)) ||
+      (await hashFile(context.dir.evals(layer, "after"))) === context.state.output(id).results,
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
       await rm(context.dir.evals(layer, "after"), { force: true });
@@ -103,11 +105,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
         deadInTraining,
         report,
       });
-      const output = await writeEvals(context, evals);
-      if (!polished && isPolishWanted(context.recipe, layer, output.worstVe)) {
-        await writeJson(context.dir.evals(layer, "prepolish"), { ...evals, phase: "prepolish" });
-      }
-      return output;
+      return writeEvals(context, evals);
     },
   };
 }

@@ -12,11 +12,14 @@ import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
 import type { Sae, TrainingSae } from "../../sae/sae.ts";
 import { saveSae } from "../../sae/save.ts";
+import { writeJson } from "../../storage/atomic.ts";
 import { hashFile } from "../../storage/hash.ts";
+import { readJson } from "../../storage/json.ts";
 import { trainedSae } from "../../train/final-checkpoint.ts";
 import type { Progress, RunContext } from "../context.ts";
+import { publicName } from "../recipe-file.ts";
 import { heldOutPairs } from "./harvest.ts";
-import { isLayerPolished } from "./polish-choice.ts";
+import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import type { Unit } from "./unit.ts";
 
 export function exportUnit(context: RunContext, layer: number, polished: boolean): Unit {
@@ -34,6 +37,9 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       ),
     }),
     files: () => [context.dir.repository],
+    isIntact: async () =>
+      (!polished && hasPolishedExport(context, layer)) ||
+      holdsExport(context, polished ? `polish-export:${layer}` : `export:${layer}`),
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
       const { id } = (context.state.units[polished ? `polish-export:${layer}` : `export:${layer}`]?.output ??
@@ -41,6 +47,7 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       if (id !== undefined) await rm(context.dir.sae(id), { recursive: true, force: true });
     },
     async run(report) {
+      if (polished) await keepResultsBeforePolish(context, layer);
       const training = await trainedSae(context.dir.train(layer, polished));
       const sae = await inferenceSae(context, layer, training);
       const id = exportName(context, layer, training.form.k);
@@ -56,6 +63,25 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       return { id, files: Object.fromEntries(files) as Record<string, string> };
     },
   };
+}
+
+/** Does the folder of a saved SAE hold what unit `id` saved? Told by cfg.json, which says thresholds and steps. */
+async function holdsExport(context: RunContext, id: string): Promise<boolean> {
+  const saved = context.state.output(id) as { id: string; files: Record<string, string> };
+  const dir = context.dir.sae(saved.id);
+  const names = await readdir(dir).catch((): string[] => []);
+  return (
+    Object.keys(saved.files).every((name) => names.includes(name)) &&
+    (await hashFile(join(dir, "cfg.json"))) === saved.files["cfg.json"]
+  );
+}
+
+/** The polished SAE takes the place of the unpolished, and its results too: these are kept under another name. */
+async function keepResultsBeforePolish(context: RunContext, layer: number): Promise<void> {
+  const after = context.dir.evals(layer, "after");
+  if ((await hashFile(after)) !== context.state.output(`after:${layer}`).results) return;
+  const evals = await readJson<Record<string, unknown>>(after);
+  await writeJson(context.dir.evals(layer, "prepolish"), { ...evals, phase: "prepolish" });
 }
 
 /** Folder name of a layer's SAE in the repository, e.g. btk-mat-layer-4-k-32. */
@@ -151,15 +177,4 @@ function lineage(
       seed: recipe.seed,
     },
   };
-}
-
-/** A hub id as it is; of a local path only the last two parts: a card must not tell where on a disk things lay. */
-export function publicName(location: string): string {
-  return location.startsWith("hf:")
-    ? location.slice(3)
-    : location
-        .split(/[\\/]/)
-        .filter((part) => part !== ".." && part !== ".")
-        .slice(-2)
-        .join("/");
 }

@@ -2,7 +2,9 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openWriter } from "../../activations/writer.ts";
+import { differentToken } from "../../corpus/same-tokens.ts";
 import { openWindowSet } from "../../corpus/window-set.ts";
+import { RecipeError } from "../../errors.ts";
 import { harvest, planHarvest } from "../../harvest/harvest.ts";
 import { inspectModel } from "../../models/inspect.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
@@ -48,6 +50,11 @@ export function harvestUnits(context: RunContext): Unit[] {
     async run(report) {
       const opened = await context.openModel(model);
       const windows = await openWindowSet(context.dir.corpus(set));
+      if (opened.info.dynamicQuantization)
+        context.emit({
+          kind: "note",
+          message: `${context.modelRecipe(model).source} quantises activations by batch: harvested one window at a time`,
+        });
       const plan = planHarvest({
         contextSize: windows.manifest.contextSize,
         dIn: opened.info.dIn,
@@ -100,6 +107,7 @@ async function harvestInputs(
   model: ModelKey,
   set: string,
 ): Promise<Record<string, unknown>> {
+  if (model === "base") await refuseOtherTokens(context);
   const { dtype, device } = context.modelRecipe(model);
   const info = await inspectModel(await context.modelFolder(model), { dtype: dtype ?? undefined });
   return {
@@ -109,6 +117,20 @@ async function harvestInputs(
     layers: [...context.recipe.layers].sort((a, b) => a - b),
     dtype: context.recipe.activations.dtype,
   };
+}
+
+/** Windows hold the model's token ids: the base model must mean the same by them. @throws {RecipeError} */
+async function refuseOtherTokens(context: RunContext): Promise<void> {
+  const different = await differentToken(
+    await context.modelFolder("model"),
+    await context.modelFolder("base"),
+  );
+  if (different === null) return;
+  const { id, a, b } = different;
+  throw new RecipeError(
+    `baseModel has another tokenizer than model: token ${id} is ${JSON.stringify(b)} there, ${JSON.stringify(a)} here`,
+    "name the model that `model` was tuned from, or leave baseModel out",
+  );
 }
 
 /** Hash of the manifest of one store, as the harvest recorded it. */

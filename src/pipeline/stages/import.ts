@@ -1,12 +1,12 @@
 /** In place of `corpus` and `harvest`: activations made elsewhere, brought into the run's stores, one unit a (model, set). */
-import { rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, rm, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { importActivations } from "../../activations/import.ts";
 import { RecipeError } from "../../errors.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
-import { resolvePath } from "../recipe-file.ts";
+import { publicName, resolvePath } from "../recipe-file.ts";
 import type { ModelKey } from "../run-directory.ts";
 import { harvestPairs } from "./harvest.ts";
 import type { Unit } from "./unit.ts";
@@ -20,7 +20,10 @@ export function importUnits(context: RunContext): Unit[] {
     layer: null,
     title: `import ${set} of ${model === "model" ? "the model" : "the base model"}`,
     inputs: async () => ({
-      import: recipe.activations,
+      dtype: recipe.activations.dtype,
+      files: await Promise.all(
+        recipe.layers.map(async (layer) => listFiles(await sourceOf(context, model, set, layer))),
+      ),
       layers: recipe.layers,
       exclude: recipe.corpus.excludeTokenIds,
       model,
@@ -43,7 +46,7 @@ export function importUnits(context: RunContext): Unit[] {
             set,
             dtype: recipe.activations.dtype,
             excludedTokenIds: recipe.corpus.excludeTokenIds,
-            modelName: context.modelRecipe(model).source,
+            modelName: publicName(context.modelRecipe(model).source),
           },
           {
             signal: context.options.signal,
@@ -56,6 +59,16 @@ export function importUnits(context: RunContext): Unit[] {
       return { stores };
     },
   }));
+}
+
+/** Names and sizes: enough to notice that dumps were made again, without reading them each time. */
+async function listFiles(source: string): Promise<Record<string, number>> {
+  const info = await stat(source);
+  if (info.isFile()) return { [basename(source)]: info.size };
+  const entries = await readdir(source, { withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const sizes = files.sort().map(async (name) => [name, (await stat(join(source, name))).size] as const);
+  return Object.fromEntries(await Promise.all(sizes));
 }
 
 async function sourceOf(context: RunContext, model: ModelKey, set: string, layer: number): Promise<string> {

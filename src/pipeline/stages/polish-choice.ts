@@ -13,3 +13,9 @@ export function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): 
 export function isLayerPolished(context: RunContext, layer: number): boolean {
   return isPolishWanted(context.recipe, layer, context.state.output(`after:${layer}`).worstVe as number);
 }
+
+/** Has a polished SAE taken the place of the layer's first one, as the recipe wants? */
+export function hasPolishedExport(context: RunContext, layer: number): boolean {
+  const isDone = (unit: string) => context.state.units[unit]?.state === "done";
+  return isDone(`after:${layer}`) && isDone(`polish-export:${layer}`) && isLayerPolished(context, layer);
+}

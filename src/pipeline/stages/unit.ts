@@ -25,6 +25,10 @@ export interface Unit {
   inputs(): Promise<Record<string, unknown>>;
   /** Files that must exist for the unit to count as done. */
   files(): readonly string[];
+  /** Is what lies there still what the unit left? Where later units replace it; false: it is made again. */
+  isIntact?(): Promise<boolean>;
+  /** Quickly made from what the run records: with other inputs it is made anew without asking. */
+  readonly isDerived?: boolean;
   /** False: nothing to do in this run (a polish that is not needed). */
   isWanted?(): Promise<boolean>;
   /** Removes what the unit left when it was run with other inputs. */

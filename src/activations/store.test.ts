@@ -191,7 +191,7 @@ describe("a stopped writer", () => {
     const opening = openWriter(dir, other);
     await expect(opening).rejects.toThrow(StateError);
     await expect(opening).rejects.toThrow(
-      /provenance\.windowsPerShard is 3, asked for 4; set is "train", asked for "heldout"/,
+      /provenance\.windowsPerShard 3 → 4; set "train" → "heldout"/,
     );
   });
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { DataError, ShapeError, StateError } from "../errors.ts";
 import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { sweep, writeJson } from "../storage/atomic.ts";
-import { canonicalJson } from "../storage/json.ts";
+import { describeDifferences, jsonDifferences } from "../storage/differences.ts";
 import { f32ToBf16 } from "../tensor/half.ts";
 import type { ActivationRows, StoreIdentity, StoreManifest } from "./activations.ts";
 import { identityOf, isStoreFile, MANIFEST_NAME, readManifest, shardName } from "./manifest.ts";
@@ -205,29 +205,10 @@ async function refuseLostShards(dir: string, manifest: StoreManifest): Promise<v
 }
 
 function refuseOtherIdentity(dir: string, stored: StoreIdentity, asked: StoreIdentity): void {
-  const asJson = (identity: StoreIdentity) => JSON.parse(JSON.stringify(identityOf(identity))) as unknown;
-  const found = differences(asJson(stored), asJson(asked), "");
+  const found = jsonDifferences(identityOf(stored), identityOf(asked));
   if (found.length === 0) return;
-  const shown = found.slice(0, 4).join("; ");
   throw new StateError(
-    `${dir} holds a store of something else: ${shown}${found.length > 4 ? `; and ${found.length - 4} more` : ""}`,
+    `${dir} holds a store of something else: ${describeDifferences(found)}`,
     "give another folder, or delete this one to write it anew",
   );
-}
-
-/** Where two JSON values differ, one line a leaf: `provenance.seed is 1, asked for 2`. */
-function differences(stored: unknown, asked: unknown, path: string): string[] {
-  const isMap = (value: unknown): value is Record<string, unknown> =>
-    value !== null && typeof value === "object" && !Array.isArray(value);
-  if (isMap(stored) && isMap(asked)) {
-    const keys = [...new Set([...Object.keys(stored), ...Object.keys(asked)])].sort();
-    return keys.flatMap((key) => differences(stored[key], asked[key], path === "" ? key : `${path}.${key}`));
-  }
-  const [was, is] = [canonicalJson(stored), canonicalJson(asked)];
-  return was === is ? [] : [`${path} is ${shorten(was)}, asked for ${shorten(is)}`];
-}
-
-function shorten(json: string | undefined): string {
-  if (json === undefined) return "absent";
-  return json.length > 80 ? `${json.slice(0, 77)}…` : json;
 }

@@ -4,6 +4,7 @@
  */
 import { StateError } from "../errors.ts";
 import type { TrainingForm } from "../sae/sae.ts";
+import { describeDifferences, jsonDifferences } from "../storage/differences.ts";
 import type { TrainConfig } from "./config.ts";
 
 /** Everything that decides the bits of a run but the engine's numeric class, as JSON. */
@@ -19,33 +20,12 @@ export interface RunIdentity {
   readonly inputs: Readonly<Record<string, unknown>>;
 }
 
-const SHOWN = 6;
-
 /** @throws {StateError} listing what differs, old value and new */
 export function checkSameRun(dir: string, before: RunIdentity, now: RunIdentity): void {
-  const found = differences(before, JSON.parse(JSON.stringify(now)), "");
+  const found = jsonDifferences(before, now);
   if (found.length === 0) return;
-  const more = found.length > SHOWN ? `; and ${found.length - SHOWN} more` : "";
   throw new StateError(
-    `${dir} holds another training run: ${found.slice(0, SHOWN).join("; ")}${more}`,
+    `${dir} holds another training run: ${describeDifferences(found, 6)}`,
     "give this run a folder of its own, or remove the old one to start over",
   );
-}
-
-function differences(before: unknown, now: unknown, path: string): string[] {
-  if (isRecord(before) && isRecord(now)) {
-    const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
-    return keys.flatMap((key) => differences(before[key], now[key], path === "" ? key : `${path}.${key}`));
-  }
-  const [was, is] = [brief(before), brief(now)];
-  return JSON.stringify(before) === JSON.stringify(now) ? [] : [`${path} was ${was}, now ${is}`];
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
-}
-
-function brief(value: unknown): string {
-  const text = JSON.stringify(value) ?? "absent";
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

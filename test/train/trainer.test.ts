@@ -215,10 +215,10 @@ describe("refusals", () => {
   it("another configuration, form or input in the same folder: says what differs", async () => {
     await train(tinyRun(dir));
     const config = { ...CONFIG, schedule: { ...CONFIG.schedule, lr: 1 } };
-    await expect(train(tinyRun(dir, { config }))).rejects.toThrow(/config\.schedule\.lr was 0\.003, now 1$/);
+    await expect(train(tinyRun(dir, { config }))).rejects.toThrow(/config\.schedule\.lr 0\.003 → 1$/);
     const identity = { store: "another", sae: "random", extra: 1 };
     await expect(train(tinyRun(dir, { identity }))).rejects.toThrow(
-      /inputs\.extra was absent, now 1; inputs\.store was "memory", now "another"/,
+      /inputs\.extra absent → 1; inputs\.store "memory" → "another"/,
     );
     const store = memoryStore(sparseRows(900, 2));
     await expect(train(tinyRun(dir, { store }))).rejects.toMatchObject({ code: "STATE" });

@@ -36,7 +36,7 @@ describe("recipes", () => {
     expect(misspelt({ eval: { sets: [{ ...small.eval.sets[0], tokns: 2 }] } })).toThrow(
       'unknown key "eval.sets.0.tokns" (did you mean "eval.sets.0.tokens"?)',
     );
-    expect(misspelt({ sae: { fron: "x" } })).toThrow('did you mean "from"?');
+    expect(misspelt({ sae: { fron: "x" } })).toThrow('did you mean "sae.from"?');
   });
 
   it("say what was got where a value is wrong, all problems at once", () => {

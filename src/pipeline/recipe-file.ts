@@ -126,9 +126,11 @@ function describeIssue(issue: z.core.$ZodIssue, raw: unknown): string[] {
   const path = issue.path.map(String);
   if (issue.code === "invalid_union") {
     const branches = issue.errors.map((issues) =>
-      issues.flatMap((i) => describeIssue({ ...i, path: [...issue.path, ...i.path] }, raw)).join(", "),
+      issues.flatMap((i) => describeIssue({ ...i, path: [...issue.path, ...i.path] }, raw)),
     );
-    return [`${path.join(".")}: either ${branches.join(" — or ")}`];
+    const common = branches[0].filter((problem) => branches.every((branch) => branch.includes(problem)));
+    if (common.length > 0) return common;
+    return [`${path.join(".")}: either ${branches.map((branch) => branch.join(", ")).join(" — or ")}`];
   }
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => {
@@ -137,8 +139,11 @@ function describeIssue(issue: z.core.$ZodIssue, raw: unknown): string[] {
     });
   }
   const got = path.reduce<unknown>((node, key) => (node as Record<string, unknown> | undefined)?.[key], raw);
+  const name = path.join(".") || "recipe";
+  const missing = /^Invalid input: expected (\w+), received undefined$/.exec(issue.message);
+  if (missing !== null) return [`${name} is missing (${missing[1]})`];
   return [
-    `${path.join(".") || "recipe"}: ${issue.message.replace(/^Invalid input: /, "")}${got === undefined ? "" : ` (got ${JSON.stringify(got)})`}`,
+    `${name}: ${issue.message.replace(/^Invalid input: /, "")}${got === undefined ? "" : ` (got ${JSON.stringify(got)})`}`,
   ];
 }
 

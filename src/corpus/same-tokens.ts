@@ -13,11 +13,13 @@ export interface TokenDifference {
 /**
  * The first id, by number, that both tokenizers have and that stands for different texts; null where there is none.
  * Merges, normalisation and templates do not count: they decide how text becomes ids, not what ids mean.
+ * @throws {DataError | FormatError} a folder holds no tokenizer, or one that cannot be read
  */
 export async function differentToken(dirA: string, dirB: string): Promise<TokenDifference | null> {
+  const folders = await Promise.all([dirA, dirB].map(readTokenizerFolder));
   const [hashA, hashB] = await Promise.all([dirA, dirB].map((dir) => hashFile(join(dir, "tokenizer.json"))));
   if (hashA === hashB) return null;
-  const [a, b] = (await Promise.all([dirA, dirB].map(readTokenizerFolder))).map(tokensById);
+  const [a, b] = folders.map(tokensById);
   for (const [id, text] of [...a].sort(([x], [y]) => x - y)) {
     const other = b.get(id);
     if (other !== undefined && other !== text) return { id, a: text, b: other };

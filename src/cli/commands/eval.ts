@@ -5,7 +5,6 @@ import type { Command } from "commander";
 import { DataError, RecipeError } from "../../errors.ts";
 import type { EvalResult } from "../../evals/result.ts";
 import type { EngineFactory } from "../../kernels/kernels.ts";
-import { canonicalHookName, sameHook } from "../../sae/hook-name.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { addRecipeOptions, positiveInteger, type RecipeOptions, wholeNumber } from "../options.ts";
 import { createOutput, type Output } from "../output.ts";
@@ -110,7 +109,6 @@ async function onStore(
   const store = await openActivationStore(resolve(options.data ?? ""));
   const inference = await openInference(sae, createEngine, { threads: options.threads });
   try {
-    refuseOtherHook(sae, store.manifest.hookName, options.layer);
     const { result } = await evaluate(inference, store, {
       onProgress: ({ done, total }) =>
         output.event({ kind: "progress", unit: "eval", progress: { done, total, unit: "tokens" } }),
@@ -120,16 +118,6 @@ async function onStore(
     await inference.dispose();
     await store.close();
   }
-}
-
-/** @throws {RecipeError} the SAE was made for another hook point than the store's, and `layer` does not say otherwise */
-function refuseOtherHook({ config }: Sae, stored: string, layer: number | undefined): void {
-  const reads = layer === undefined ? config.hookName : canonicalHookName(layer);
-  if (reads === null || sameHook(reads, stored)) return;
-  throw new RecipeError(
-    `the SAE reads ${reads}, the store holds ${stored}`,
-    "give the store of that hook point, or with --layer N say whose output the SAE shall be taken to read",
-  );
 }
 
 async function readText(path: string): Promise<string> {

@@ -1,0 +1,138 @@
+/**
+ * Lapidary's public face on Node: everything of `lapidary`, and what needs files, the native engine or ONNX Runtime.
+ * A program that goes the whole way calls `runRecipe`; one that goes part of it takes the pieces, which stand below in the
+ * order an activation meets them.
+ */
+
+export * from "./index.ts";
+
+// ── Where things are ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Cache folder, token and endpoint of the hub, from the environment or given. */
+export { type HubSettings, hubSettings } from "./hub/settings.ts";
+/** A folder, or `hf:owner/name[/sub/path][@revision]`, as a path on this disk; downloaded once, checked, cached. */
+export { type ResolveOptions, resolveSource } from "./hub/source.ts";
+
+// ── Engines ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The C++ engine: fp32, multithreaded, the same bits for any number of threads. */
+export { createNativeEngine } from "./kernels/native.ts";
+/** The native engine where it loads, else the reference engine, and why. */
+export { type EnginePreference, type SelectedEngine, selectEngine } from "./kernels/select.ts";
+
+// ── Corpus: texts and chats → token windows ──────────────────────────────────────────────────────────────────────────
+
+/** Builds a set of windows on disk, mixed by kept tokens; goes on where it was stopped. */
+export { buildCorpusSet, type CorpusProgress, type CorpusSetOptions } from "./corpus/build.ts";
+/** Refuses sets that share documents. */
+export { checkDisjoint } from "./corpus/disjoint.ts";
+/** Where documents come from: files, folders, data sets on the hub. */
+export type { CorpusSourceOptions } from "./corpus/sources/source.ts";
+/** A tokenizer in worker threads, each document under a time limit. */
+export { TokenizerPool, type TokenizerPoolOptions } from "./corpus/tokenizer-pool.ts";
+/** Opens a set of windows. */
+export { openWindowSet } from "./corpus/window-set.ts";
+/** Windows, and what their manifest records. */
+export type { Role, WindowBatch, WindowSet, WindowsManifest } from "./corpus/windows.ts";
+/** A text as windows in memory. */
+export { windowsFromText } from "./corpus/windows-from-text.ts";
+
+// ── Models: token windows → residual stream ──────────────────────────────────────────────────────────────────────────
+
+/** Windows through a model into activation stores, or into memory. */
+export {
+  type HarvestOptions,
+  type HarvestPlan,
+  type HarvestProgress,
+  harvest,
+  harvestWindows,
+  planHarvest,
+} from "./harvest/harvest.ts";
+/** What a model folder holds: graphs, residual stream, sizes; nothing is run. */
+export { type GraphSummary, inspectModel, type ModelInspection } from "./models/inspect.ts";
+/** A model in ONNX Runtime, cut above the highest wanted layer and tapped at all of them. */
+export { openResidualModel } from "./models/open-model.ts";
+/** A model that gives residual streams. */
+export type { ModelInfo, OpenModelOptions, ResidualModel, TokenBatch } from "./models/residual-model.ts";
+
+// ── Activation stores ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Rows, stores and their manifests. */
+export type {
+  ActivationRows,
+  ActivationStore,
+  BatchReader,
+  StoreIdentity,
+  StoreManifest,
+} from "./activations/activations.ts";
+/** Makes a store of activations from elsewhere: a SAELens cache, or safetensors files. */
+export {
+  type ImportHooks,
+  type ImportOptions,
+  type ImportProgress,
+  importActivations,
+} from "./activations/import.ts";
+/** Opens a store; checksums are verified as shards are read. */
+export { openActivationStore } from "./activations/store.ts";
+/** Creates a store, or goes on with one, shard by shard. */
+export {
+  type ActivationWriter,
+  openWriter,
+  type ShardWindows,
+  type WriterOptions,
+} from "./activations/writer.ts";
+
+// ── SAEs on disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Tensors by name in a safetensors file, read by range. */
+/** Writes a safetensors file, whole or not at all. */
+export {
+  openSafetensors,
+  type SafetensorsFile,
+  type TensorInfo,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./formats/safetensors.ts";
+/** An SAE from a SAELens directory, or the log10 firing frequencies beside it. */
+export { loadSae, loadSparsity, loadTrainingSae } from "./sae/load.ts";
+/** An SAE as a directory that SAELens loads. */
+export { type SaveOptions, saveSae } from "./sae/save.ts";
+
+// ── Evaluation ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** How well an SAE reconstructs a store, or rows in memory: streaming, in fp64, every number with its definition. */
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  evaluateRows,
+  type RowsToEvaluate,
+} from "./evals/evaluate.ts";
+/** log10 of firing counts, as `sparsity.safetensors` holds them. */
+export { log10Frequencies } from "./evals/firing.ts";
+/** An SAE on a model and a text, in memory and in seconds. */
+export { type EvaluateTextOptions, evaluateText } from "./pipeline/evaluate-text.ts";
+
+// ── Training ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Everything that decides a training run beside its activations and its start. */
+export type { GuardConfig, ResamplingConfig, ScheduleName, TrainConfig } from "./train/config.ts";
+/** What finished training left: the SAE in its training form, and the facts. */
+export { type FinishedTraining, readFinishedTraining, trainedSae } from "./train/final-checkpoint.ts";
+/** How training goes, and how it went. */
+export type { Incident, TrainOutcome, TrainProgress } from "./train/progress.ts";
+/** Trains an SAE on a store, with checkpoints; the same call goes on after any interruption. */
+export { type TrainOptions, type TrainStart, train } from "./train/trainer.ts";
+
+// ── Recipes and runs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a run tells while it works. */
+export type { Progress, RunEvent, RunOptions } from "./pipeline/context.ts";
+/** What a recipe will need: tokens, steps, disk and memory a stage. */
+export { type KnownSizes, planRecipe, type StagePlan } from "./pipeline/plan.ts";
+/** Recipes from files or objects, and as YAML with every default written out. */
+export { type LoadedRecipe, loadRecipe, parseRecipe, stringifyRecipe } from "./pipeline/recipe-file.ts";
+/** Runs a recipe, or some of its stages and layers; starting, going on and asking again are the same call. */
+export { type PipelineOptions, type RunSummary, runRecipe } from "./pipeline/run.ts";
+/** The stages of a run, in order. */
+export { STAGES, type StageName } from "./pipeline/stages/unit.ts";

@@ -28,6 +28,9 @@ export { buildCorpusSet, type CorpusProgress, type CorpusSetOptions } from "./co
 export { checkDisjoint } from "./corpus/disjoint.ts";
 /** Where documents come from: files, folders, data sets on the hub. */
 export type { CorpusSourceOptions } from "./corpus/sources/source.ts";
+/** A tokenizer in this thread, for looking at tokens of a folder one trusts. */
+export { Tokenizer } from "./corpus/tokenizer.ts";
+export { readTokenizerFolder, type TokenizerFacts, type TokenizerFolder } from "./corpus/tokenizer-folder.ts";
 /** A tokenizer in worker threads, each document under a time limit. */
 export { TokenizerPool, type TokenizerPoolOptions } from "./corpus/tokenizer-pool.ts";
 /** Opens a set of windows. */

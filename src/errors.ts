@@ -3,6 +3,7 @@
  * Library code throws these and never prints or exits; the CLI alone turns one into two lines and an exit code.
  */
 
+/** What kind of failure it was; stable, for programs to branch on. */
 export type ErrorCode =
   | "SHAPE"
   | "FORMAT"

@@ -32,6 +32,7 @@ export { createReferenceEngine } from "./kernels/reference/engine.ts";
 
 // ── Schedules, recipes, results ──────────────────────────────────────────────────────────────────────────────────────
 
+/** A number with its definition, unit and sample size. */
 export type { Metric, MetricName } from "./evals/metrics.ts";
 /** One evaluation's numbers, each with its definition. */
 export type { EvalResult } from "./evals/result.ts";
@@ -46,6 +47,7 @@ export {
 } from "./evals/table.ts";
 /** The recipe's schema, for validation and, as JSON Schema, for editors. */
 export { type Recipe, recipeJsonSchema, recipeSchema } from "./pipeline/recipe.ts";
+/** A learning rate over a run. */
 export type { ScheduleConfig } from "./train/config.ts";
 /** Learning rates and coefficients at a step, as SAELens composes them. */
 export { coefficientAt, learningRateAt } from "./train/schedule.ts";

@@ -30,6 +30,7 @@ export { checkDisjoint } from "./corpus/disjoint.ts";
 export type { CorpusSourceOptions } from "./corpus/sources/source.ts";
 /** A tokenizer in this thread, for looking at tokens of a folder one trusts. */
 export { Tokenizer } from "./corpus/tokenizer.ts";
+/** The tokenizer's files in a model folder, and the facts read off them. */
 export { readTokenizerFolder, type TokenizerFacts, type TokenizerFolder } from "./corpus/tokenizer-folder.ts";
 /** A tokenizer in worker threads, each document under a time limit. */
 export { TokenizerPool, type TokenizerPoolOptions } from "./corpus/tokenizer-pool.ts";

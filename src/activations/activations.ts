@@ -30,6 +30,7 @@ export interface StoreIdentity {
   readonly provenance: Readonly<Record<string, unknown>>;
 }
 
+/** `manifest.json` of a store: its identity, and its shards with sizes and hashes. */
 export interface StoreManifest extends StoreIdentity {
   readonly format: "lapidary-activations";
   readonly version: 1;
@@ -60,6 +61,7 @@ export interface BatchReader {
   batch(epoch: number, i: number): Promise<Float32Array>;
 }
 
+/** An open store: rows in store order, and seeded batches for training. */
 export interface ActivationStore {
   readonly dir: string;
   readonly manifest: StoreManifest;

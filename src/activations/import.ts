@@ -16,6 +16,7 @@ import { rowsPerShard } from "./plan.ts";
 import { selectRows } from "./rows.ts";
 import { openWriter } from "./writer.ts";
 
+/** What is imported, and as what. */
 export interface ImportOptions {
   /** a CacheActivationsRunner folder, a safetensors file, or a folder of safetensors files */
   readonly source: string;
@@ -35,6 +36,7 @@ export interface ImportOptions {
   readonly rowsPerShard?: number;
 }
 
+/** How far an import is. */
 export interface ImportProgress {
   /** "check": files hashed, for the manifest; "import": rows read */
   readonly phase: "check" | "import";
@@ -42,6 +44,7 @@ export interface ImportProgress {
   readonly total: number;
 }
 
+/** To watch an import, and to stop it. */
 export interface ImportHooks {
   readonly onProgress?: (progress: ImportProgress) => void;
   readonly signal?: AbortSignal;

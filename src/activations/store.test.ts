@@ -190,9 +190,7 @@ describe("a stopped writer", () => {
     const other = { ...identity, set: "heldout", provenance: { corpus: "abc", windowsPerShard: 4 } };
     const opening = openWriter(dir, other);
     await expect(opening).rejects.toThrow(StateError);
-    await expect(opening).rejects.toThrow(
-      /provenance\.windowsPerShard 3 → 4; set "train" → "heldout"/,
-    );
+    await expect(opening).rejects.toThrow(/provenance\.windowsPerShard 3 → 4; set "train" → "heldout"/);
   });
 
   it("refuses a folder that holds other things, and leaves them alone", async () => {

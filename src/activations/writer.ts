@@ -16,6 +16,7 @@ import { selectRows } from "./rows.ts";
 /** Magnitudes from here on round to infinity in bfloat16: the middle between its largest number and 2^128. */
 const BF16_OVERFLOW = 2 ** 128 * (1 - 2 ** -9);
 
+/** What a writer puts up with. */
 export interface WriterOptions {
   /** largest share of non-finite rows a finished store may have had; default 0.001 */
   readonly maxNonFiniteShare?: number;

@@ -19,6 +19,7 @@ import { TokenizerPool, type TokenizerPoolOptions } from "./tokenizer-pool.ts";
 import { MANIFEST, sweepWindows, WindowWriter } from "./window-writer.ts";
 import { documentNumber, type WindowsManifest } from "./windows.ts";
 
+/** What a set of windows is made of; together they decide its content. */
 export interface CorpusSetOptions {
   /** the set's folder; made if absent */
   readonly dir: string;
@@ -41,6 +42,7 @@ export interface CorpusSetOptions {
   readonly tokenizerDir: string;
 }
 
+/** How far a set is; told after every window. */
 export interface CorpusProgress {
   /** tokens kept so far, of `tokens` */
   readonly kept: number;

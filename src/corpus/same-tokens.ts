@@ -31,7 +31,7 @@ function tokensById({ tokenizer }: TokenizerFolder): Map<number, string> {
   const byId = new Map<number, string>();
   const { vocab } = tokenizer["model"] as { vocab?: unknown };
   if (Array.isArray(vocab))
-    vocab.forEach((entry: unknown, id) => byId.set(id, String((entry as unknown[])[0])));
+    for (const [id, entry] of (vocab as unknown[][]).entries()) byId.set(id, String(entry[0]));
   else for (const [text, id] of Object.entries(vocab ?? {})) byId.set(id as number, text);
   for (const { id, content } of (tokenizer["added_tokens"] ?? []) as { id: number; content: string }[])
     byId.set(id, content);

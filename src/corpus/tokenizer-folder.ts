@@ -8,6 +8,7 @@ import { DataError, FormatError } from "../errors.ts";
 import { hashBytes, hashFile, hashValue } from "../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../storage/json.ts";
 
+/** The tokenizer's files, read and checked. */
 export interface TokenizerFolder {
   readonly dir: string;
   /** tokenizer.json */
@@ -20,6 +21,7 @@ export interface TokenizerFolder {
   readonly facts: TokenizerFacts;
 }
 
+/** What harvests and manifests need to know of a tokenizer. */
 export interface TokenizerFacts {
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;

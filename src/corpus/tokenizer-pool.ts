@@ -11,6 +11,7 @@ import type { EncodedDocument } from "./document-encoder.ts";
 import { readTokenizerFolder, type TokenizerFacts } from "./tokenizer-folder.ts";
 import type { EncodeAnswer, EncodeRequest, WorkerMessage, WorkerStart } from "./tokenizer-worker.ts";
 
+/** How many threads, and how long one document may take. */
 export interface TokenizerPoolOptions {
   /** default 2, or 1 on a single core */
   readonly workers?: number;
@@ -40,6 +41,7 @@ interface Job {
   readonly reject: (error: Error) => void;
 }
 
+/** A tokenizer in worker threads; `close` it when done. */
 export class TokenizerPool {
   readonly dir: string;
   readonly facts: TokenizerFacts;

@@ -6,6 +6,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { DataError, FormatError } from "../errors.ts";
 import type { TokenizerFolder } from "./tokenizer-folder.ts";
 
+/** A tokenizer in this thread. Not for texts and folders of strangers: `TokenizerPool` puts a time limit on those. */
 export class Tokenizer {
   readonly #library: HuggingFaceTokenizer;
   readonly #added: ReadonlyMap<number, string>;

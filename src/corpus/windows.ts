@@ -5,6 +5,7 @@
 
 /** Roles of tokens. `text` for plain documents; the others follow the chat message a token was rendered from. */
 export const ROLES = ["text", "user", "assistant", "system", "tool", "template"] as const;
+/** Who speaks at a token: plain text, a role of the chat, or the template around it. */
 export type Role = (typeof ROLES)[number];
 
 /** n consecutive windows of a set. */

@@ -19,6 +19,7 @@ export interface Reconstructor {
   reconstruct(x: Float32Array): Promise<{ acts: SparseActs; recon: Float32Array }>;
 }
 
+/** How much is evaluated, in which pieces. */
 export interface EvaluateOptions {
   /** evaluate the first `limit` tokens only; default: all */
   readonly limit?: number;
@@ -28,6 +29,7 @@ export interface EvaluateOptions {
   readonly onProgress?: (progress: { done: number; total: number }) => void;
 }
 
+/** An evaluation's result, and the counts behind its firing frequencies. */
 export interface Evaluation {
   readonly result: EvalResult;
   /** [dSae] tokens on which each latent fired; add those of several sets to get their common frequencies */

@@ -37,6 +37,7 @@ export const METRICS = {
   },
 } as const satisfies Record<string, { definition: string; unit: string }>;
 
+/** Names of the metrics of an evaluation. */
 export type MetricName = keyof typeof METRICS;
 
 /** Every metric of METRICS with its value. */

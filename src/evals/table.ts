@@ -26,6 +26,7 @@ export interface BeforeAfterRow {
   readonly belowGate?: boolean;
 }
 
+/** What the table's heading calls the model. */
 export interface TableOptions {
   /** how the user's model is called in the heading; for instance "the it model"; default "the model" */
   readonly model?: string;

@@ -16,6 +16,7 @@ const MAX_HEADER_BYTES = 100_000_000;
 /** One read or write call moves at most this much. */
 const CHUNK_BYTES = 1 << 26;
 
+/** Where a tensor lies in its file. */
 export interface TensorInfo {
   readonly name: string;
   readonly dtype: DType;

@@ -21,6 +21,7 @@ const SHARD_BYTES = 128 * 1024 * 1024;
 /** Tokens a batch aims at: enough to keep two to sixteen cores busy, small enough for the attention of long contexts. */
 const BATCH_TOKENS = 2048;
 
+/** Windows a batch and a shard, from the sizes alone: about 2048 tokens a batch, 128 MiB of f32 a shard of all layers. */
 export function planHarvest(options: {
   contextSize: number;
   dIn: number;
@@ -34,12 +35,14 @@ export function planHarvest(options: {
   return { batchWindows, windowsPerShard: batches * batchWindows };
 }
 
+/** How far a harvest is, in windows and in tokens (padding included). */
 export interface HarvestProgress {
   readonly windows: number;
   readonly totalWindows: number;
   readonly tokens: number;
 }
 
+/** What a harvest runs, and where the activations go. */
 export interface HarvestOptions {
   readonly model: ResidualModel;
   readonly windows: WindowSet;

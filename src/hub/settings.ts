@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
+/** Where the hub is, where its files are kept, and how it is spoken to. */
 export interface HubSettings {
   /** origin of the hub, without a final slash */
   readonly endpoint: string;

@@ -35,6 +35,7 @@ export function parseSource(text: string): Source {
   return { kind: "hub", name, subPath, revision };
 }
 
+/** How a source is resolved: what of it is wanted, and from which hub. */
 export interface ResolveOptions extends DownloadOptions {
   /** default "model", which SAEs are too */
   readonly type?: RepositoryType;

@@ -2,8 +2,10 @@
 import { EngineError } from "../errors.ts";
 import type { EngineFactory } from "./kernels.ts";
 
+/** Which engine is wanted; "auto": the native one where it loads. */
 export type EnginePreference = "auto" | "native" | "reference";
 
+/** An engine that was chosen, and why. */
 export interface SelectedEngine {
   readonly name: "native" | "reference";
   readonly create: EngineFactory;

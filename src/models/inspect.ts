@@ -4,6 +4,7 @@ import { readModelFolder, type WeightFile } from "./model-files.ts";
 import { quantizesDynamically } from "./open-model.ts";
 import { findResidualStream, type ResidualStream } from "./residual-stream.ts";
 
+/** One ONNX graph of a model. */
 export interface GraphSummary {
   readonly name: string;
   readonly bytes: number;
@@ -15,6 +16,7 @@ export interface GraphSummary {
   readonly outputs: readonly string[];
 }
 
+/** What was found in a model folder. */
 export interface ModelInspection {
   readonly dir: string;
   readonly layout: "single" | "embeds";

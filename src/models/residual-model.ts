@@ -44,6 +44,7 @@ export interface ResidualModel {
   close(): Promise<void>;
 }
 
+/** Which layers to tap, and where and how to run. */
 export interface OpenModelOptions {
   readonly layers: readonly number[];
   /** default "cpu" */

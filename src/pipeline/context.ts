@@ -26,6 +26,7 @@ export interface Progress {
   readonly details?: Readonly<Record<string, number | string>>;
 }
 
+/** What a run tells its listener. */
 export type RunEvent =
   | { readonly kind: "begin"; readonly unit: string; readonly title: string; readonly resumed: boolean }
   | { readonly kind: "progress"; readonly unit: string; readonly progress: Progress }
@@ -33,6 +34,7 @@ export type RunEvent =
   | { readonly kind: "skipped"; readonly unit: string; readonly title: string }
   | { readonly kind: "note"; readonly message: string };
 
+/** What may differ between two runs of a recipe without changing their results. */
 export interface RunOptions {
   readonly threads?: number;
   readonly allowOtherBits?: boolean;

@@ -13,6 +13,7 @@ import { openInference } from "../sae/inference.ts";
 import type { Sae } from "../sae/sae.ts";
 import type { Progress } from "./context.ts";
 
+/** Which SAE, which model, which text. */
 export interface EvaluateTextOptions {
   readonly sae: Sae;
   /** folder with the ONNX files and the tokenizer */

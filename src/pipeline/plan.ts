@@ -15,6 +15,7 @@ export interface KnownSizes {
   readonly modelBytes: number | null;
 }
 
+/** What one stage needs. */
 export interface StagePlan {
   readonly stage: string;
   /** of a stage that is shown in parts: which */

@@ -193,6 +193,7 @@ const saeSource = z.union([
   }),
 ]);
 
+/** The zod schema of recipes: checks one, and fills in every default. */
 export const recipeSchema = z
   .strictObject({
     name: z

@@ -20,6 +20,7 @@ import type { StageName, Unit } from "./stages/unit.ts";
 import { listUnits } from "./units.ts";
 import { softwareVersions } from "./versions.ts";
 
+/** Which part of a recipe is run, and where. */
 export interface PipelineOptions extends RunOptions {
   /** folder that holds the runs; default "runs" in the working directory */
   readonly runsFolder?: string;
@@ -31,6 +32,7 @@ export interface PipelineOptions extends RunOptions {
   readonly overwrite?: boolean;
 }
 
+/** What a run came to. */
 export interface RunSummary {
   readonly directory: string;
   /** units that were run, and that were found done */

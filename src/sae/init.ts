@@ -7,6 +7,7 @@ import type { Weights } from "../kernels/kernels.ts";
 import { Philox } from "../random/philox.ts";
 import type { TrainingForm, TrainingSae } from "./sae.ts";
 
+/** Sizes, seed and rules of a new SAE. */
 export interface InitOptions {
   readonly dIn: number;
   readonly dSae: number;

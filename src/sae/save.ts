@@ -2,6 +2,7 @@
 import { writeSaelens } from "../formats/saelens.ts";
 import type { Sae, SaeConfig } from "./sae.ts";
 
+/** What is saved beside the SAE itself, and how exactly. */
 export interface SaveOptions {
   /** log10 firing frequency of each latent [dSae], written as sparsity.safetensors */
   readonly sparsity?: Float32Array;

@@ -15,6 +15,7 @@ import { reinitialiseRows } from "./zero-rows.ts";
 /** Thresholds closer together than this, relatively, count as one. */
 const THRESHOLD_AGREEMENT = 1e-5;
 
+/** What the source's own record does not say, and what is decided anew. */
 export interface WarmStartOptions {
   /** k, widths and rescaling for a source that records none; one that contradicts the record is refused */
   readonly k?: number;

@@ -1,5 +1,6 @@
 /** Element types, spelled as safetensors spells them, and their widths in bytes. */
 
+/** Element types, by the names that safetensors files use. */
 export type DType =
   | "F64"
   | "F32"

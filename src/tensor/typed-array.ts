@@ -1,6 +1,7 @@
 /** The typed array that holds each element type in memory. BF16 and F16 stay 16-bit words until widened (`half.ts`). */
 import type { DType } from "./dtype.ts";
 
+/** Every typed array that a tensor on disk may become. */
 export type TypedArray =
   | Float64Array
   | Float32Array

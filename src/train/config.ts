@@ -1,5 +1,6 @@
 /** Everything that decides a training run, beside the activations it sees and the SAE it starts from. Types only. */
 
+/** Shapes of the learning rate between warm-up and decay. */
 export type ScheduleName = "constant" | "cosineannealing" | "cosineannealingwarmrestarts";
 
 /** Learning-rate schedule, as SAELens 6.18 composes it (spec §1.9). */
@@ -33,6 +34,7 @@ export interface GuardConfig {
   readonly maxThresholdRise: number;
 }
 
+/** Everything that decides a training run beside its data and its start. */
 export interface TrainConfig {
   readonly seed: number;
   readonly batchTokens: number;

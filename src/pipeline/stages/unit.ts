@@ -1,6 +1,7 @@
 /** A unit of work: the smallest thing a run records as done. A stage is the units of one kind, one a set or one a layer. */
 import type { Progress } from "../context.ts";
 
+/** The stages of a run, in order. A polish includes its own export and evaluation. */
 export const STAGES = [
   "corpus",
   "harvest",
@@ -12,6 +13,7 @@ export const STAGES = [
   "verify",
   "card",
 ] as const;
+/** Name of a stage. */
 export type StageName = (typeof STAGES)[number];
 
 export interface Unit {

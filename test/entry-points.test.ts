@@ -1,0 +1,150 @@
+/**
+ * The two entry points: what they export, by name, so that nothing joins or leaves the public face unnoticed; that every name
+ * is explained where it is exported and where it is defined; and that the browser-safe one loads with no Node module at hand.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import * as browser from "../src/index.ts";
+import * as node from "../src/node.ts";
+
+const src = fileURLToPath(new URL("../src/", import.meta.url));
+
+const BROWSER = [
+  "DataError",
+  "EngineError",
+  "FormatError",
+  "HubError",
+  "LapidaryError",
+  "ModelError",
+  "Philox",
+  "RecipeError",
+  "ResourceError",
+  "ShapeError",
+  "StateError",
+  "TrainingError",
+  "UnsupportedError",
+  "VerifyError",
+  "bf16ToF32",
+  "bytesPerElement",
+  "canonicalHookName",
+  "coefficientAt",
+  "createReferenceEngine",
+  "f16ToF32",
+  "f32ToBf16",
+  "f32ToF16",
+  "formatBeforeAfterMarkdown",
+  "formatBeforeAfterTable",
+  "initTrainingSae",
+  "learningRateAt",
+  "openInference",
+  "parseHookName",
+  "recipeJsonSchema",
+  "recipeSchema",
+  "sameHook",
+  "scoreOf",
+  "toInferenceForm",
+  "warmStart",
+  "withoutInputScale",
+];
+
+const NODE = [
+  "STAGES",
+  "Tokenizer",
+  "TokenizerPool",
+  "buildCorpusSet",
+  "checkDisjoint",
+  "createNativeEngine",
+  "evaluate",
+  "evaluateRows",
+  "evaluateText",
+  "harvest",
+  "harvestWindows",
+  "hubSettings",
+  "importActivations",
+  "inspectModel",
+  "loadRecipe",
+  "loadSae",
+  "loadSparsity",
+  "loadTrainingSae",
+  "log10Frequencies",
+  "openActivationStore",
+  "openResidualModel",
+  "openSafetensors",
+  "openWindowSet",
+  "openWriter",
+  "parseRecipe",
+  "planHarvest",
+  "planRecipe",
+  "readFinishedTraining",
+  "readTokenizerFolder",
+  "resolveSource",
+  "runRecipe",
+  "saveSae",
+  "selectEngine",
+  "stringifyRecipe",
+  "train",
+  "trainedSae",
+  "windowsFromText",
+  "writeSafetensors",
+];
+
+describe("exported names", () => {
+  it("lapidary", () => {
+    expect(Object.keys(browser).sort()).toEqual([...BROWSER].sort());
+  });
+
+  it("lapidary/node: the same and more", () => {
+    expect(Object.keys(node).sort()).toEqual([...BROWSER, ...NODE].sort());
+  });
+});
+
+describe.each(["index.ts", "node.ts"])("%s", (file) => {
+  const text = readFileSync(join(src, file), "utf8");
+  const statements = [...text.matchAll(/^export (type )?(\{[^}]*\}|\*) from "([^"]+)";/gm)];
+
+  it("says a line about what it exports", () => {
+    const lines = text.split("\n");
+    const bare = lines.filter((line, i) => /^export /.test(line) && !/\*\/$/.test(lines[i - 1]));
+    expect(bare).toEqual(bare.filter((line) => line.includes('"./index.ts"')));
+  });
+
+  it("exports only names that are explained where they are defined", () => {
+    const unexplained = statements.flatMap(([, , names, from]) => {
+      const path = join(dirname(join(src, file)), from);
+      const lines = readFileSync(path, "utf8").split("\n");
+      const wanted = names === "*" ? null : new Set(names.match(/\w+/g)?.filter((name) => name !== "type"));
+      return lines.flatMap((line, i) => {
+        const name = /^export (?:async )?(?:function\*?|class|interface|type|const) (\w+)/.exec(line)?.[1];
+        const isWanted = name !== undefined && (wanted === null || wanted.has(name));
+        return isWanted && !/\*\/\s*$/.test(lines[i - 1] ?? "") ? [`${from}: ${name}`] : [];
+      });
+    });
+    expect(unexplained).toEqual([]);
+  });
+});
+
+it("lapidary loads where no Node module can be loaded", () => {
+  const hook = `export async function resolve(specifier, context, next) {
+    const found = await next(specifier, context);
+    if (found.url.startsWith("node:")) throw new Error(specifier + " was wanted by " + context.parentURL);
+    return found;
+  }`;
+  const register = `import { register } from "node:module"; register("data:text/javascript,${encodeURIComponent(hook)}");`;
+  const load = (file: string) =>
+    execFileSync(
+      process.execPath,
+      [
+        "--import",
+        import.meta.resolve("tsx"),
+        "--import",
+        `data:text/javascript,${encodeURIComponent(register)}`,
+        join(src, file),
+      ],
+      { stdio: "pipe", encoding: "utf8" },
+    );
+  expect(load("index.ts")).toBe("");
+  expect(() => load("node.ts")).toThrow(/was wanted by/); // the hook does refuse
+});

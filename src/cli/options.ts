@@ -10,7 +10,7 @@ export interface CommonOptions {
 }
 
 export interface RecipeOptions extends CommonOptions {
-  readonly set: string[];
+  readonly set?: string[];
   readonly runs: string;
   readonly layers?: number[];
   readonly overwrite?: boolean;
@@ -31,7 +31,6 @@ export function addRecipeOptions(command: Command): Command {
       "--set <key=value>",
       "override a key of the recipe, e.g. --set train.epochs=1 (repeatable)",
       collect,
-      [] as string[],
     )
     .option("--layers <list>", "only these layers, e.g. 2,4", layerList)
     .option("--runs <folder>", "where run folders lie", "runs")
@@ -51,9 +50,13 @@ export function pipelineOptions(options: RecipeOptions): PipelineOptions {
   };
 }
 
+let interrupt: AbortController | undefined;
+
 /** Aborts on the first Ctrl-C (or SIGTERM), so that the current step is saved; a second one ends the process at once. */
 export function interruptSignal(): AbortSignal {
+  if (interrupt !== undefined) return interrupt.signal;
   const controller = new AbortController();
+  interrupt = controller;
   const stop = () => {
     if (controller.signal.aborted) process.exit(130);
     process.stderr.write("\nStopping after the current step …\n");
@@ -81,6 +84,6 @@ function layerList(text: string): number[] {
   return text.split(",").map(wholeNumber);
 }
 
-export function collect(value: string, before: string[]): string[] {
+function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }

@@ -55,9 +55,10 @@ async function measureEngine(create: EngineFactory, dIn: number, dSae: number, c
   const latents = Math.min(dSae, MEASURED_LATENTS);
   const nTokens = Math.min(context.recipe.train.batchTokens, MEASURED_TOKENS);
   const k = Math.min(context.recipe.train.k ?? 32, latents / 4);
-  const noise = new Philox(0, "estimate");
+  const draw = new Philox(0, "estimate");
+  const noise = Float32Array.from({ length: 65_521 }, (_, i) => draw.normal(i)); // a prime: rows differ
   const gaussian = (n: number, scale: number) =>
-    Float32Array.from({ length: n }, (_, i) => noise.normal(i) * scale);
+    new Float32Array(n).map((_, i) => noise[i % noise.length] * scale);
   const wDec = gaussian(latents * dIn, 1 / Math.sqrt(dIn));
   const weights = {
     dIn,

@@ -9,7 +9,7 @@ interface ImportCommandOptions extends CommonOptions {
   readonly hook?: string;
   readonly name: string;
   readonly dtype?: "bf16" | "f32";
-  readonly exclude: number[];
+  readonly exclude?: number[];
   readonly model?: string;
 }
 
@@ -21,11 +21,8 @@ export function addImportCommand(program: Command): void {
     .option("--hook <name>", "hook point, where the source does not say: blocks.4.hook_resid_post")
     .option("--name <set>", "name of the set", "train")
     .option("--dtype <type>", "bf16 or f32 (default: what keeps every bit of the source)", dtype)
-    .option(
-      "--exclude <ids>",
-      "leave out rows of these token ids: 0,1,2",
-      (text) => text.split(",").map(wholeNumber),
-      [] as number[],
+    .option("--exclude <ids>", "leave out rows of these token ids: 0,1,2", (text) =>
+      text.split(",").map(wholeNumber),
     )
     .option("--model <name>", "which model the activations come from, for the record")
     .addHelpText(

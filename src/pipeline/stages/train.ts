@@ -50,7 +50,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
     inputs: async () => ({
       ...trainingInputs(context, layer),
       trained: context.state.output(`train:${layer}`).weightsHash,
-      polish: recipe.polish,
+      config: polishConfig(recipe), // not polish.when: wanting a polish does not change what it does
     }),
     files: () => [dir.train(layer, true)],
     isWanted: async () => isLayerPolished(context, layer),

@@ -5,10 +5,10 @@ import type { RunSummary } from "../pipeline/run.ts";
 import { formatSeconds } from "./progress.ts";
 
 export function summaryText(summary: RunSummary, recipe: string): string {
-  const { rows, saved, belowGate, directory, nRun, nSkipped, seconds } = summary;
+  const { model, rows, saved, belowGate, directory, nRun, nSkipped, seconds } = summary;
   const here = (path: string) => relative(process.cwd(), path) || ".";
   const lines: string[] = [];
-  if (rows.length > 0) lines.push("", formatBeforeAfterTable(rows), "");
+  if (rows.length > 0) lines.push("", formatBeforeAfterTable(rows, { model }), "");
   if (belowGate.length > 0)
     lines.push(
       `Below the gate: layer${belowGate.length > 1 ? "s" : ""} ${belowGate.join(", ")}. Exported and marked, not finished.`,

@@ -13,7 +13,7 @@ import type { Sae } from "../sae/sae.ts";
 import { fileIdentity } from "../storage/hash.ts";
 import { choosePaths } from "./model-identity.ts";
 import type { ModelRecipe, Recipe } from "./recipe.ts";
-import { resolvePath } from "./recipe-file.ts";
+import { publicName, resolvePath } from "./recipe-file.ts";
 import type { ModelKey, RunDirectory } from "./run-directory.ts";
 import type { RunState } from "./run-state.ts";
 
@@ -75,6 +75,11 @@ export class RunContext {
     const model = key === "model" ? this.recipe.model : this.recipe.baseModel;
     if (model === null) throw new RecipeError("the recipe names no baseModel");
     return model;
+  }
+
+  /** The model as tables and cards call it. */
+  get modelName(): string {
+    return publicName(this.recipe.model.source);
   }
 
   /** Local folder of a model, downloaded first if it lies on the hub. */

@@ -38,6 +38,8 @@ export interface RunSummary {
   /** units that were run, and that were found done */
   readonly nRun: number;
   readonly nSkipped: number;
+  /** the model's name, for the table's heading */
+  readonly model: string;
   readonly rows: readonly BeforeAfterRow[];
   /** folders of the saved SAEs, by layer */
   readonly saved: Readonly<Record<number, string>>;
@@ -89,6 +91,7 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       directory: dir.root,
       nRun: counts.run,
       nSkipped: counts.skipped,
+      model: context.modelName,
       rows,
       saved: Object.fromEntries(
         finishedLayers(context).map((layer) => [layer, dir.sae(exportedId(context, layer))]),

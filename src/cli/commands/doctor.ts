@@ -55,8 +55,7 @@ function processor(): Finding {
 async function engine(): Promise<Finding> {
   const { selectEngine } = await import("../../kernels/select.ts");
   const selected = await selectEngine("auto");
-  if (selected.name === "native")
-    return { name: "Engine", state: "good", text: `native: ${selected.description}` };
+  if (selected.name === "native") return { name: "Engine", state: "good", text: selected.description };
   return {
     name: "Engine",
     state: "note",

@@ -140,7 +140,7 @@ async function inspectRun(dir: string): Promise<Inspection> {
       ([id, unit]) =>
         `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(24)} ${unit.seconds.toFixed(1).padStart(8)} s`,
     ),
-    ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows)] : []),
+    ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows, { model: context.modelName })] : []),
   ];
   return { lines, value: { kind: "run", recipe: loaded.recipe, units: context.state.units, rows } };
 }

@@ -106,7 +106,7 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
   const resampling = recipe.train.resampling;
   return {
     title: recipe.output.title ?? `${recipe.name}: SAEs for ${publicName(recipe.model.source)}`,
-    model: publicName(recipe.model.source),
+    model: context.modelName,
     isHubModel: isHubId(recipe.model.source),
     modelFiles:
       recipe.activations.import === null

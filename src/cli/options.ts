@@ -1,6 +1,7 @@
 /** Options that several commands share, and how their values are read. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { PipelineOptions } from "../pipeline/run.ts";
+import { EXIT } from "./exit-codes.ts";
 
 export interface CommonOptions {
   readonly json?: boolean;
@@ -50,21 +51,25 @@ export function pipelineOptions(options: RecipeOptions): PipelineOptions {
   };
 }
 
-let interrupt: AbortController | undefined;
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const listeners: (() => void)[] = [];
 
 /** Aborts on the first Ctrl-C (or SIGTERM), so that the current step is saved; a second one ends the process at once. */
 export function interruptSignal(): AbortSignal {
-  if (interrupt !== undefined) return interrupt.signal;
   const controller = new AbortController();
-  interrupt = controller;
   const stop = () => {
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) process.exit(EXIT.interrupted);
     process.stderr.write("\nStopping after the current step …\n");
     controller.abort();
   };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  for (const signal of SIGNALS) process.on(signal, stop);
+  listeners.push(stop);
   return controller.signal;
+}
+
+/** Leaves signals to whoever else listens, once the command has ended. */
+export function stopListening(): void {
+  for (const stop of listeners.splice(0)) for (const signal of SIGNALS) process.off(signal, stop);
 }
 
 export function positiveInteger(text: string): number {

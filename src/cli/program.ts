@@ -13,6 +13,7 @@ import { addRunCommand } from "./commands/run.ts";
 import { addCardCommand, addStageCommands } from "./commands/stages.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT } from "./exit-codes.ts";
+import { stopListening } from "./options.ts";
 
 /** Runs `lapidary <args>`. Never throws: an error is told on stderr. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
@@ -22,6 +23,8 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     return process.exitCode;
   } catch (error) {
     return report(error, args);
+  } finally {
+    stopListening();
   }
 }
 

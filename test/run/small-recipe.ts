@@ -70,11 +70,12 @@ export interface Finished {
 export function startCli(
   folder: string,
   args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
 ): { child: ChildProcess; finished: Promise<Finished> } {
   const tsx = import.meta.resolve("tsx");
   const child = spawn(process.execPath, ["--import", tsx, MAIN, ...args], {
     cwd: folder,
-    env: { ...process.env, NO_COLOR: "1" },
+    env: { ...process.env, NO_COLOR: "1", ...env },
   });
   let stdout = "";
   let stderr = "";

@@ -19,8 +19,8 @@ export interface CardLayer {
   readonly polished: boolean;
   readonly belowGate: boolean;
   readonly verified: boolean;
-  /** dead by training's definition */
-  readonly deadInTraining: number;
+  /** dead by training's definition; null: training was shorter than that looks back */
+  readonly deadInTraining: number | null;
   /** held-out set → latents that never fired on it */
   readonly neverFired: Readonly<Record<string, number>>;
   readonly incidents: readonly Incident[];
@@ -197,7 +197,7 @@ function deadLatents({ layers, sets, training: t }: CardFacts): string {
   const names = sets.map(({ name }) => name);
   const rows = layers.map(
     (l) =>
-      `| ${l.layer} | ${thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
+      `| ${l.layer} | ${l.deadInTraining === null ? "training was shorter" : thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
   );
   return `Two numbers that are often confused. *Dead in training*: did not fire in the last ${thousands(t.deadAfterTokens)} training tokens. *Never fired*: no activation above the threshold on a held-out set; rare latents count here without being dead.
 

@@ -67,7 +67,7 @@ export function outcomeOf({ dir, record }: Checkpoint): TrainOutcome {
     steps: state.step,
     tokens: state.tokens,
     threshold: state.threshold,
-    deadInTraining: state.dead,
+    deadInTraining: state.tokens > record.run.config.deadAfterTokens ? state.dead : null,
     incidents: state.incidents,
     finalCheckpointDir: dir,
     weightsHash: weights.sha256,

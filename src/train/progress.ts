@@ -35,8 +35,8 @@ export interface TrainOutcome {
   readonly tokens: number;
   /** the EMA's last value */
   readonly threshold: number;
-  /** latents that had not fired for more than `deadAfterTokens` tokens at the end */
-  readonly deadInTraining: number;
+  /** latents that had not fired for more than `deadAfterTokens` tokens at the end; null: no more than that were trained on */
+  readonly deadInTraining: number | null;
   readonly incidents: readonly Incident[];
   readonly finalCheckpointDir: string;
   /** sha-256 of its `weights.safetensors`: equal for equal weights */

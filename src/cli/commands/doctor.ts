@@ -24,7 +24,7 @@ export function addDoctorCommand(program: Command): void {
 
 async function doctor(options: CommonOptions): Promise<void> {
   const output = createOutput(options);
-  const findings = [node(), processor(), await engine(), await runtime(), await memory(), await disk()];
+  const findings = [node(), await processor(), await engine(), await runtime(), await memory(), await disk()];
   const marks = { good: "✓", note: "·", bad: "✗" };
   const lines = findings.flatMap(({ name, state, text, advice }) => [
     `${marks[state]} ${name.padEnd(14)} ${text}`,
@@ -43,13 +43,22 @@ function node(): Finding {
     : { name: "Node", state: "good", text };
 }
 
-function processor(): Finding {
+async function processor(): Promise<Finding> {
   const list = cpus();
-  return {
-    name: "Processor",
-    state: "good",
-    text: `${list[0]?.model.trim() ?? "unknown"}, ${list.length} core${list.length === 1 ? "" : "s"}`,
-  };
+  const cores = `${list.length} core${list.length === 1 ? "" : "s"}`;
+  const text = `${list[0]?.model.trim() ?? "unknown"}, ${cores}, ${await instructionSets()}`;
+  return { name: "Processor", state: "good", text };
+}
+
+/** As the addon finds them; what its kernels can use. */
+async function instructionSets(): Promise<string> {
+  try {
+    const { cpuFeatures } = await import("../../kernels/native.ts");
+    const { avx2, avx512 } = cpuFeatures();
+    return [avx2 && "AVX2", avx512 && "AVX-512"].filter(Boolean).join(" and ") || "neither AVX2 nor AVX-512";
+  } catch {
+    return "instruction sets not known without the native engine";
+  }
 }
 
 async function engine(): Promise<Finding> {
@@ -66,10 +75,14 @@ async function engine(): Promise<Finding> {
 
 async function runtime(): Promise<Finding> {
   try {
-    const { runtimeDevices } = await import("../../models/runtime.ts");
+    const { deviceHint, runtimeDevices } = await import("../../models/runtime.ts");
     const { version, devices } = await runtimeDevices();
     const names = devices.map(({ name, bundled }) => (bundled ? name : `${name} (needs its libraries)`));
-    return { name: "ONNX Runtime", state: "good", text: `${version}: ${names.join(", ")}` };
+    const text = `${version}: ${names.join(", ")}`;
+    const needsCuda = devices.some(({ name, bundled }) => name === "cuda" && !bundled);
+    return needsCuda
+      ? { name: "ONNX Runtime", state: "good", text, advice: `to use CUDA: ${deviceHint("cuda")}` }
+      : { name: "ONNX Runtime", state: "good", text };
   } catch (error) {
     return {
       name: "ONNX Runtime",

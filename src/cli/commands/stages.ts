@@ -23,8 +23,9 @@ const STAGE_COMMANDS: readonly StageCommand[] = [
   },
   {
     name: "adapt",
-    stages: ["train", "polish"],
-    description: "train (and where the recipe says so polish) the SAEs on the activations",
+    stages: ["train", "export", "after", "polish"],
+    description:
+      "train the SAEs on the activations; export and evaluate them, and where the recipe says so polish",
   },
   { name: "export", stages: ["export"], description: "trained SAEs → SAELens directories" },
 ];

@@ -204,7 +204,7 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     polished,
     belowGate: isBelowGate(context, after),
     verified: context.state.units[`verify:${layer}`]?.state === "done",
-    deadInTraining: after.deadInTraining ?? 0,
+    deadInTraining: after.deadInTraining,
     neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
     incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
     beforePolish:

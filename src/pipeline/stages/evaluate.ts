@@ -96,7 +96,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     },
     async run(report) {
       const sae = await loadSae(context.dir.sae(exportedId(context, layer)));
-      const deadInTraining = context.state.output(trainUnit).deadInTraining as number;
+      const deadInTraining = context.state.output(trainUnit).deadInTraining as number | null;
       const evals = await evaluateLayer(context, {
         sae,
         layer,

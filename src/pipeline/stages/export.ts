@@ -49,12 +49,13 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     async run(report) {
       if (polished) await keepResultsBeforePolish(context, layer);
       const training = await trainedSae(context.dir.train(layer, polished));
-      const sae = await inferenceSae(context, layer, training);
+      const source = await sourceFacts(context, layer);
+      const sae = inferenceSae(context, layer, training, source);
       const id = exportName(context, layer, training.form.k);
       const sparsity = await measureFrequencies(context, layer, sae, report);
       await saveSae(context.dir.sae(id), sae, {
         sparsity,
-        extraMetadata: lineage(context, layer, training, polished),
+        extraMetadata: lineage(context, layer, training, source, polished),
       });
       const names = (await readdir(context.dir.sae(id))).sort();
       const files = await Promise.all(
@@ -94,13 +95,21 @@ export function exportedId(context: RunContext, layer: number): string {
   return context.state.output(`export:${layer}`).id as string;
 }
 
-async function inferenceSae(context: RunContext, layer: number, training: TrainingSae): Promise<Sae> {
-  const source = "from" in context.recipe.sae ? await context.sourceSae(layer) : null;
+/** What the source SAE says of itself, without its weights; null from scratch. */
+type SourceFacts = Pick<Sae, "config" | "runnerConfig"> | null;
+
+async function sourceFacts(context: RunContext, layer: number): Promise<SourceFacts> {
+  if (!("from" in context.recipe.sae)) return null;
+  const { config, runnerConfig } = await context.sourceSae(layer);
+  return { config, runnerConfig };
+}
+
+function inferenceSae(context: RunContext, layer: number, training: TrainingSae, source: SourceFacts): Sae {
   return toInferenceForm(training, {
     metadata: source?.config.metadata ?? {},
     runnerConfig: source?.runnerConfig ?? null,
     hookName: source?.config.hookName ?? canonicalHookName(layer),
-    modelName: context.recipe.model.source.replace(/^hf:/, "").split("/").slice(-2).join("/"),
+    modelName: context.modelName,
     contextSize: context.recipe.contextSize,
     prependBos: context.recipe.corpus.prependBos,
   });
@@ -141,12 +150,20 @@ function lineage(
   context: RunContext,
   layer: number,
   training: TrainingSae,
+  source: SourceFacts,
   polished: boolean,
 ): Record<string, unknown> {
   const { recipe } = context;
   const trained = context.state.output(`train:${layer}`);
+  const { prependBos, excludeSpecialTokens, packing, sources } = recipe.corpus;
   return {
+    // what SAELens' own keys say must be true of this SAE, not of its source
+    dataset_path: sources.map(({ location }) => publicName(location)).join(" + "),
+    exclude_special_tokens: excludeSpecialTokens,
+    sequence_separator_token: packing === "saelens" ? "bos" : null,
+    disable_concat_sequences: packing === "document",
     lapidary: {
+      source_metadata: source && replacedFacts(source.config.metadata),
       continued_from:
         "from" in recipe.sae
           ? { source: publicName(recipe.sae.from.replaceAll("{layer}", String(layer))) }
@@ -164,17 +181,30 @@ function lineage(
       polish_steps: polished ? context.state.output(`polish:${layer}`).steps : 0,
       lr: recipe.train.lr,
       batch_tokens: recipe.train.batchTokens,
-      corpus: recipe.corpus.sources.map(({ name, kind, location, weight }) => ({
+      corpus: sources.map(({ name, kind, location, weight }) => ({
         name,
         kind,
         location: publicName(location),
         weight,
       })),
-      packing: recipe.corpus.packing,
+      packing,
       context_size: recipe.contextSize,
-      prepend_bos: recipe.corpus.prependBos,
-      exclude_special_tokens: recipe.corpus.excludeSpecialTokens,
+      prepend_bos: prependBos,
       seed: recipe.seed,
     },
   };
+}
+
+/** Of the source's metadata, what this SAE's own facts replaced. */
+function replacedFacts(metadata: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const replaced = [
+    "model_name",
+    "context_size",
+    "prepend_bos",
+    "dataset_path",
+    "exclude_special_tokens",
+    "sequence_separator_token",
+    "disable_concat_sequences",
+  ];
+  return Object.fromEntries(replaced.filter((key) => key in metadata).map((key) => [key, metadata[key]]));
 }

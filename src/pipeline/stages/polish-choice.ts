@@ -11,6 +11,7 @@ export function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): 
 
 /** The same, from what `after` recorded in this run. @throws {StateError} `after` has not been run */
 export function isLayerPolished(context: RunContext, layer: number): boolean {
+  if (!isPolishWanted(context.recipe, layer, Number.NEGATIVE_INFINITY)) return false; // not even the worst layer
   return isPolishWanted(context.recipe, layer, context.state.output(`after:${layer}`).worstVe as number);
 }
 

@@ -177,6 +177,7 @@ async function runTraining(
       ? null
       : await openActivationStore(context.dir.activations("model", guardSet, layer));
   const engine = await context.engine();
+  warnOfIdleResampling(context, layer, config, store.nRows);
   try {
     const outcome = await train({
       config,
@@ -203,6 +204,16 @@ async function runTraining(
     await store.close();
     await guardStore?.close();
   }
+}
+
+/** Resampling needs a boundary between epochs by which more tokens have been seen than make a latent dead. */
+function warnOfIdleResampling(context: RunContext, layer: number, config: TrainConfig, nRows: number): void {
+  const seen = (config.epochs - 1) * nRows;
+  if (config.resampling === null || seen > config.deadAfterTokens) return;
+  context.emit({
+    kind: "note",
+    message: `layer ${layer}: resampling will find nothing, since a latent counts as dead after ${config.deadAfterTokens} tokens and the last boundary between epochs comes after ${seen}; train.deadAfterTokens sets this`,
+  });
 }
 
 /** The guard watches the first held-out set. */

@@ -22,12 +22,19 @@ export function addCommonOptions(command: Command): Command {
   return command
     .option("--json", "one JSON object a line instead of text")
     .option("--quiet", "results only")
-    .option("--threads <n>", "worker threads; never changes a result (default: all cores)", positiveInteger)
     .option("--verbose", "on errors, show the stack");
 }
 
+export function addThreadsOption(command: Command): Command {
+  return command.option(
+    "--threads <n>",
+    "worker threads; never changes a result (default: all cores)",
+    positiveInteger,
+  );
+}
+
 export function addRecipeOptions(command: Command): Command {
-  return addCommonOptions(command)
+  return addThreadsOption(addCommonOptions(command))
     .option(
       "--set <key=value>",
       "override a key of the recipe, e.g. --set train.epochs=1 (repeatable)",

@@ -373,6 +373,12 @@ describe("eval", () => {
       /absent: no such folder/,
       /hf:owner\/name/,
     );
+    expectError(
+      await lapidary("eval", recipe, ...model),
+      2,
+      /--model belongs to the evaluation of an SAE/,
+      /eval --help/,
+    );
     const other = join(ASSETS, "sae-base/layer_6");
     expectError(
       await lapidary("eval", other, "--data", inRun("small", "activations/model/chat", HOOK)),

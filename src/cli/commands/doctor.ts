@@ -12,6 +12,9 @@ interface Finding {
   readonly advice?: string;
 }
 
+const CUDA_ADVICE =
+  "to use CUDA: ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node (docs/MODELS.md)";
+
 export function addDoctorCommand(program: Command): void {
   addCommonOptions(program.command("doctor"))
     .description("check Node, processor, engine, ONNX Runtime, memory and disk")
@@ -75,14 +78,13 @@ async function engine(): Promise<Finding> {
 
 async function runtime(): Promise<Finding> {
   try {
-    const { deviceHint, runtimeDevices } = await import("../../models/runtime.ts");
+    const { runtimeDevices } = await import("../../models/runtime.ts");
     const { version, devices } = await runtimeDevices();
     const names = devices.map(({ name, bundled }) => (bundled ? name : `${name} (needs its libraries)`));
     const text = `${version}: ${names.join(", ")}`;
     const needsCuda = devices.some(({ name, bundled }) => name === "cuda" && !bundled);
-    return needsCuda
-      ? { name: "ONNX Runtime", state: "good", text, advice: `to use CUDA: ${deviceHint("cuda")}` }
-      : { name: "ONNX Runtime", state: "good", text };
+    const advice = needsCuda ? CUDA_ADVICE : undefined;
+    return { name: "ONNX Runtime", state: "good", text, advice };
   } catch (error) {
     return {
       name: "ONNX Runtime",

@@ -43,9 +43,25 @@ Examples:
   $ lapidary eval <sae> --data runs/tiny-gemma/activations/model/chat/blocks.4.hook_resid_post
   $ lapidary eval recipes/tiny-gemma.yaml`,
     )
-    .action((sae: string, options: EvalOptions) =>
-      /\.ya?ml$/.test(sae) ? runStages(sae, options, ["before", "after"]) : evalSae(sae, options),
-    );
+    .action(async (sae: string, options: EvalOptions, command: Command) => {
+      const isRecipe = /\.ya?ml$/.test(sae);
+      refuseOptions(command, isRecipe ? OF_AN_SAE : OF_A_RECIPE, isRecipe ? "an SAE" : "a recipe");
+      await (isRecipe ? runStages(sae, options, ["before", "after"]) : evalSae(sae, options));
+    });
+}
+
+const OF_AN_SAE = ["model", "text", "data", "layer", "context", "device", "dtype"];
+const OF_A_RECIPE = ["set", "layers", "runs", "overwrite", "allowOtherBits"];
+
+/** @throws {RecipeError} an option was given that means nothing here */
+function refuseOptions(command: Command, names: readonly string[], whose: string): void {
+  const given = names.find((name) => command.getOptionValueSource(name) === "cli");
+  if (given === undefined) return;
+  const option = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new RecipeError(
+    `--${option} belongs to the evaluation of ${whose}`,
+    "lapidary eval --help shows both",
+  );
 }
 
 async function evalSae(location: string, options: EvalOptions): Promise<void> {

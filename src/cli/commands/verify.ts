@@ -4,11 +4,11 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { StateError } from "../../errors.ts";
 import { EXIT } from "../exit-codes.ts";
-import { addCommonOptions, type CommonOptions } from "../options.ts";
+import { addCommonOptions, addThreadsOption, type CommonOptions } from "../options.ts";
 import { createOutput } from "../output.ts";
 
 export function addVerifyCommand(program: Command): void {
-  addCommonOptions(program.command("verify"))
+  addThreadsOption(addCommonOptions(program.command("verify")))
     .description("load a saved SAE afresh, evaluate it again, compare with the recorded results to 1e-6")
     .argument("<dir>", "a saved SAE inside its run folder, or the run folder for all layers")
     .addHelpText(

@@ -100,7 +100,17 @@ export async function importActivations(
 async function openSource({ source, hookName }: ImportOptions): Promise<ImportSource> {
   if (await isFile(source)) return openSafetensorsDump([source]);
   if (await isArrowDataset(source)) return openSaelensCache(source, hookName);
-  const names = (await readdir(source)).filter((name) => name.endsWith(".safetensors")).sort();
+  const entries = await readdir(source, { withFileTypes: true });
+  for (const { name } of entries.filter((entry) => entry.isDirectory())) {
+    if (!(await isArrowDataset(join(source, name)))) continue;
+    throw new DataError(`${source} is no SAELens activation cache, but its folder "${name}" is`, {
+      hint: `import ${join(source, name)}`,
+    });
+  }
+  const names = entries
+    .map(({ name }) => name)
+    .filter((name) => name.endsWith(".safetensors"))
+    .sort();
   if (names.length === 0) {
     throw new DataError(`${source} holds neither a SAELens activation cache nor safetensors files`, {
       hint: "docs/formats/import.md says what can be imported",

@@ -397,6 +397,8 @@ describe("eval", () => {
 
 describe("import", () => {
   it("a SAELens activation cache becomes a store", async () => {
+    const around = await lapidary("import", join(GOLDEN, "cached_activations"), "cache");
+    expectError(around, 1, /no SAELens activation cache, but its folder "dataset" is/, /import .*dataset$/);
     const made = await lapidary(
       "import",
       join(GOLDEN, "cached_activations/dataset"),

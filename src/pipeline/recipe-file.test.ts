@@ -53,6 +53,16 @@ describe("recipes", () => {
     expect(() => parseRecipe({ ...small, eval: { sets } })).toThrow('two sets named "held"');
   });
 
+  it("refuse names that lead out of their folder, and SAEs that would overwrite each other", () => {
+    for (const name of ["..", ".hidden", "a/b", ""])
+      expect(() => parseRecipe({ ...small, name })).toThrow("name: letters, digits");
+    expect(() => parseRecipe({ ...small, output: { id: "../layer-{layer}" } })).toThrow("it names a folder");
+    const layers = [2, 4];
+    expect(() => parseRecipe({ ...small, layers, output: { id: "sae" } })).toThrow("overwrite each other");
+    expect(parseRecipe({ ...small, layers, output: { id: "sae-{layer}" } }).output.id).toBe("sae-{layer}");
+    expect(() => parseRecipe({ ...small, polish: { when: "gate" } })).toThrow("set eval.gate");
+  });
+
   it("are overridden by --set and can be run again from the run folder", async () => {
     const dir = await mkdtemp(join(tmpdir(), "lapidary-recipe-"));
     await writeFile(join(dir, "r.yaml"), JSON.stringify(small));

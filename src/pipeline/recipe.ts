@@ -7,6 +7,10 @@ import { z } from "zod";
 
 const positive = z.number().int().positive();
 const fraction = z.number().min(0).max(1);
+/** A name that becomes a folder's: it cannot lead out of the one above. */
+const folderName = z
+  .string()
+  .regex(/^\w[\w.-]*$/, "letters, digits, dot, dash and underscore only, not a dot first");
 
 const model = z
   .strictObject({
@@ -41,10 +45,7 @@ const model = z
 
 const source = z
   .strictObject({
-    name: z
-      .string()
-      .regex(/^[\w.-]+$/)
-      .describe("Short name, used in tables and results"),
+    name: folderName.describe("Short name, used in tables and results"),
     kind: z
       .enum(["text", "chat"])
       .describe("text: plain documents; chat: messages, rendered by the model's own template"),
@@ -81,7 +82,7 @@ const activations = z.strictObject({
 });
 
 const heldOutSet = z.strictObject({
-  name: z.string().regex(/^[\w.-]+$/),
+  name: folderName,
   tokens: positive.nullable().default(null).describe("Kept tokens; null: eval.tokens"),
   sources: z.array(source).min(1),
 });
@@ -196,10 +197,7 @@ const saeSource = z.union([
 /** The zod schema of recipes: checks one, and fills in every default. */
 export const recipeSchema = z
   .strictObject({
-    name: z
-      .string()
-      .regex(/^[\w.-]+$/, "letters, digits, dot, dash and underscore only")
-      .describe("Run name: runs/<name>"),
+    name: folderName.describe("Run name: runs/<name>"),
     seed: z.number().int().min(0).default(0),
     model,
     baseModel: model
@@ -242,7 +240,7 @@ export const recipeSchema = z
       .strictObject({
         id: z
           .string()
-          .min(1)
+          .regex(/^[\w{][\w.{}-]*$/, "letters, digits, dash, dot, {layer} and {k} only: it names a folder")
           .default("btk-mat-layer-{layer}-k-{k}")
           .describe("Folder of each saved SAE; {layer} and {k} are filled in"),
         license: z.string().nullable().default(null).describe("Licence of the saved SAEs, for the card"),
@@ -276,6 +274,20 @@ export const recipeSchema = z
         code: "custom",
         path: ["activations", "import"],
         message: `the path needs ${missing.join(" and ")}`,
+      });
+    }
+    if (recipe.layers.length > 1 && !recipe.output.id.includes("{layer}")) {
+      context.addIssue({
+        code: "custom",
+        path: ["output", "id"],
+        message: "with several layers it needs {layer}, or they would overwrite each other",
+      });
+    }
+    if (recipe.polish.when === "gate" && recipe.eval.gate === null) {
+      context.addIssue({
+        code: "custom",
+        path: ["polish", "when"],
+        message: "gate needs a gate: set eval.gate",
       });
     }
     if ("scratch" in recipe.sae && recipe.train.k === null) {

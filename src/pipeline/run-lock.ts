@@ -1,13 +1,14 @@
 /** One process a run: a lock file with the owner's process id. A lock whose owner is gone (kill -9, power cut) is taken over. */
-import { mkdir, open, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { StateError } from "../errors.ts";
 
 /** Takes the lock; the returned function gives it back. @throws {StateError} a living process on this machine holds it */
 export async function lockRun(path: string): Promise<() => Promise<void>> {
   await mkdir(dirname(path), { recursive: true });
-  for (let attempt = 0; attempt < 3; attempt++) {
+  for (let attempt = 0; attempt < 20; attempt++) {
     try {
       const file = await open(path, "wx");
       await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
@@ -24,8 +25,16 @@ export async function lockRun(path: string): Promise<() => Promise<void>> {
   );
 }
 
+/** A lock without a name in it that is younger than this is being written. */
+const WRITING_MS = 2000;
+
 async function takeOverIfStale(path: string): Promise<void> {
   const text = await readFile(path, "utf8").catch(() => "");
+  const age = Date.now() - ((await stat(path).catch(() => null))?.mtimeMs ?? 0);
+  if (text === "" && age < WRITING_MS) {
+    await setTimeout(150);
+    return;
+  }
   let owner: { pid?: unknown; host?: unknown } = {};
   try {
     owner = JSON.parse(text || "{}") as typeof owner;

@@ -19,8 +19,8 @@ export function summaryText(summary: RunSummary, recipe: string): string {
     lines.push("Saved (SAELens format):", ...folders.map((folder) => `  ${here(folder)}`), "");
   lines.push(
     nRun === 0
-      ? `Nothing to do: all ${nSkipped} steps of this run were done before (${formatSeconds(seconds)}).`
-      : `Done in ${formatSeconds(seconds)}; ${nRun} steps run, ${nSkipped} found done.`,
+      ? `Nothing to do: ${nSkipped === 1 ? "the one step" : `all ${nSkipped} steps`} of this run ${nSkipped === 1 ? "was" : "were"} done before (${formatSeconds(seconds)}).`
+      : `Done in ${formatSeconds(seconds)}; ${nRun} step${nRun === 1 ? "" : "s"} run, ${nSkipped} found done.`,
   );
   if (folders.length > 0)
     lines.push(

@@ -146,14 +146,17 @@ describe("run", () => {
       /"train layer 4" was made with other inputs: train\.lr 0\.0004 → 0\.001$/,
       /name=.*--overwrite/,
     );
+    const trained = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--only", "train");
+    expect(trained.stderr).toMatch(/^✓ train layer 4 .*\n$/);
+    expect(trained.stdout).not.toContain("│"); // the old SAE's results are not shown as the new one's
+    expect(trained.stdout).toContain("Go on with:  npx lapidary run ");
     const made = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--json");
     const events = jsonLines(made);
     const did = (kind: string) => events.filter((event) => event.kind === kind).map(({ unit }) => unit);
     expect(did("skipped")).toEqual(
-      expect.arrayContaining(["corpus:train", "harvest:model:train", "before:4"]),
+      expect.arrayContaining(["corpus:train", "harvest:model:train", "before:4", "train:4"]),
     );
     expect(did("done")).toEqual([
-      "train:4",
       "export:4",
       "after:4",
       "polish:4",

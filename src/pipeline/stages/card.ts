@@ -9,6 +9,7 @@ import { inspectModel } from "../../models/inspect.ts";
 import { type CardFacts, type CardLayer, renderCard } from "../../publish/card.ts";
 import { loadSae } from "../../sae/load.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
+import { hashValue } from "../../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
 import type { Incident } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
@@ -51,9 +52,19 @@ export function cardUnit(context: RunContext): Unit {
   };
 }
 
-/** Layers of the recipe whose `after` is done. */
-export function finishedLayers(context: RunContext): number[] {
-  return context.recipe.layers.filter((layer) => context.state.units[`after:${layer}`]?.state === "done");
+/** Layers of the recipe whose `after` is done, and is of the SAE that was trained last. */
+export function finishedLayers({ recipe, state }: RunContext): number[] {
+  return recipe.layers.filter((layer) => {
+    const [trained, exported, after] = ["train", "export", "after"].map(
+      (id) => state.units[`${id}:${layer}`],
+    );
+    if ([trained, exported, after].some((unit) => unit?.state !== "done")) return false;
+    const { weights } = exported.inputs as { weights: unknown };
+    const { export: evaluated } = after.inputs as { export: unknown };
+    return (
+      weights === trained.output?.weightsHash && hashValue(evaluated) === hashValue(exported.output?.files)
+    );
+  });
 }
 
 function afterOutput(context: RunContext, layer: number): unknown {

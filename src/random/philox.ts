@@ -39,15 +39,15 @@ export function philox4x32(
   return out;
 }
 
-/** Upper 32 bits of the 64-bit product of two u32. */
+/** Upper 32 bits of the 64-bit product of two u32. Every partial sum stays below 2^32, so all of it is integer arithmetic. */
 function mulHi(a: number, b: number): number {
   const aLo = a & 0xffff;
   const aHi = a >>> 16;
   const bLo = b & 0xffff;
   const bHi = b >>> 16;
-  const mid = aHi * bLo + ((aLo * bLo) >>> 16);
-  const mid2 = aLo * bHi + (mid % 0x10000);
-  return (aHi * bHi + Math.floor(mid / 0x10000) + Math.floor(mid2 / 0x10000)) >>> 0;
+  const middle = (Math.imul(aHi, bLo) >>> 0) + (Math.imul(aLo, bLo) >>> 16);
+  const carried = (Math.imul(aLo, bHi) >>> 0) + (middle & 0xffff);
+  return (Math.imul(aHi, bHi) + (middle >>> 16) + (carried >>> 16)) >>> 0;
 }
 
 /** A stream of numbers addressed by index: `new Philox(seed, "shuffle/epoch-2").uniform(17)`. */

@@ -4,7 +4,7 @@
  */
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parse, stringify } from "yaml";
 import { openActivationStore } from "../../src/activations/store.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
@@ -16,12 +16,17 @@ const GOLDEN = join(ROOT, "test/fixtures/golden");
 const SAE = "btk-mat-layer-4-k-32";
 const HOOK = "blocks.4.hook_resid_post";
 
+/** As the small recipe's, without checkpoints on the way: they cost more than the steps. */
+const TRAIN = { ...(smallRecipe(ROOT).train as object), checkpointEverySteps: 1000 };
+
 let folder: string;
 let recipe: string;
 let first: Finished;
 
+vi.setConfig({ testTimeout: 120_000 }); // other tests may have the cores
+
 beforeAll(async () => {
-  ({ folder, recipe } = await smallRun());
+  ({ folder, recipe } = await smallRun({ train: TRAIN }));
   first = await lapidary("run", recipe);
 }, 120_000);
 
@@ -241,8 +246,8 @@ describe("run", () => {
   });
 
   it("adds a layer to a run, and the card follows", async () => {
-    const short = smallRecipe(folder) as Record<"train" | "corpus" | "eval", object>;
-    const train = { ...short.train, epochs: 1, batchTokens: 500 };
+    const short = smallRecipe(folder) as Record<"corpus" | "eval", object>;
+    const train = { ...TRAIN, epochs: 1, batchTokens: 500 };
     const sizes = { corpus: { ...short.corpus, tokens: 1500 }, eval: { ...short.eval, tokens: 300 } };
     const changes = { layers: [2, 4], name: "two", polish: { when: "never" }, train, ...sizes };
     const two = join(folder, "two.yaml");
@@ -253,7 +258,7 @@ describe("run", () => {
     expect(both.stdout).toMatch(/^2 +│[\s\S]*^4 +│/m);
     expect(both.code).toBe(0);
     expect(await readFile(inRun("two", "README.md"), "utf8")).toContain("btk-mat-layer-2-k-32");
-  }, 60_000);
+  });
 });
 
 describe("what was changed on disk", () => {
@@ -426,6 +431,7 @@ describe("import", () => {
       await dump(inRun("small", "activations", model, set, HOOK), join(folder, "dumps", model, set));
     const changes = {
       name: "imported",
+      train: TRAIN,
       activations: { import: "dumps/{model}/{set}/layer_{layer}.safetensors" },
     };
     const path = join(folder, "imported.yaml");
@@ -464,7 +470,7 @@ describe("other starts and other models", () => {
   it("from scratch: no source SAE, no before", async () => {
     const run = await copyOfRun("scratch");
     const changes = { name: "scratch", sae: { scratch: { dSae: 512 } }, polish: { when: "never" } };
-    const train = { ...(smallRecipe(folder).train as object), k: 16, widths: [128, 512], epochs: 1 };
+    const train = { ...TRAIN, k: 16, widths: [128, 512], epochs: 1 };
     await writeFile(join(folder, "scratch.yaml"), stringify(smallRecipe(folder, { ...changes, train })));
     const made = await lapidary("run", join(folder, "scratch.yaml"), "--overwrite", ...run.slice(4));
     expect(made.stderr).not.toContain("lapidary:");
@@ -594,7 +600,7 @@ it("an unexpected error shows its stack only with --verbose; --json tells errors
 it.skipIf(process.platform === "win32")(
   "Ctrl-C: exit 130, and the same command goes on; meanwhile a second process is refused",
   async () => {
-    const long = ["--set", "train.epochs=25", "--set", "train.checkpointEverySteps=1000", "--overwrite"];
+    const long = ["--set", "train.epochs=25", "--overwrite"];
     const args = [...(await copyOfRun("stopped")), ...long];
     const one = await startedTraining(args);
     expectError(await cli(folder, ...args), 1, /process \d+ is working on this run/, /wait for it/);

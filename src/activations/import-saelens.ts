@@ -86,5 +86,5 @@ function isHookName(name: string): boolean {
 
 function toF32(values: TypedArray, { dtype }: ArrowColumn): Float32Array {
   if (dtype === "F16") return f16ToF32(values as Uint16Array);
-  return dtype === "F32" ? (values as Float32Array) : Float32Array.from(values as Float64Array);
+  return dtype === "F32" ? (values as Float32Array) : new Float32Array(values as Float64Array);
 }

@@ -98,7 +98,7 @@ async function readInto(
 function widen(values: TypedArray, dtype: string): Float32Array {
   if (dtype === "BF16") return bf16ToF32(values as Uint16Array);
   if (dtype === "F16") return f16ToF32(values as Uint16Array);
-  return dtype === "F32" ? (values as Float32Array) : Float32Array.from(values as Float64Array);
+  return dtype === "F32" ? (values as Float32Array) : new Float32Array(values as Float64Array);
 }
 
 /** Rows, width and labels of one file, all lengths checked. */

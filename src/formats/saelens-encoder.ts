@@ -62,7 +62,7 @@ function widened(file: SafetensorsFile, name: string, values: TypedArray): Float
     case "F16":
       return f16ToF32(values as Uint16Array);
     case "F64":
-      return Float32Array.from(values as Float64Array);
+      return new Float32Array(values as Float64Array);
     default:
       throw new FormatError(file.path, `tensor "${name}" is ${dtype}, expected F32, BF16, F16 or F64`);
   }

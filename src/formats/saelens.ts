@@ -7,6 +7,7 @@ import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, ShapeError, StateError } from "../errors.ts";
 import { commitFolder, temporaryName, writeJson } from "../storage/atomic.ts";
+import { fileError, statIfPresent } from "../storage/file-error.ts";
 import { readJson } from "../storage/json.ts";
 import { f32ToBf16 } from "../tensor/half.ts";
 import {
@@ -153,8 +154,8 @@ export async function writeSaelens(
     await replaceFolder(folder, dir);
     return written;
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
+    throw fileError(error, dir);
   }
 }
 
@@ -242,7 +243,8 @@ function finite(file: SafetensorsFile, name: string, values: Float32Array): Floa
   return values;
 }
 
-async function readRunnerConfig(dir: string): Promise<Readonly<Record<string, unknown>> | null> {
+/** Reads only runner_cfg.json; null if the directory has none. @throws {FormatError} */
+export async function readRunnerConfig(dir: string): Promise<Readonly<Record<string, unknown>> | null> {
   const path = join(dir, RUNNER_CONFIG);
   if (!(await exists(path))) return null;
   const json = await readJson(path, { maxBytes: MAX_JSON_BYTES });
@@ -271,5 +273,5 @@ async function replaceFolder(from: string, to: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null;
+  return (await statIfPresent(path)) !== null;
 }

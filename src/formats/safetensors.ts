@@ -7,6 +7,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, LapidaryError, ShapeError } from "../errors.ts";
 import { writeAtomically } from "../storage/atomic.ts";
+import { fileError, isAbsent } from "../storage/file-error.ts";
 import { bytesPerElement, type DType, isDType } from "../tensor/dtype.ts";
 import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
@@ -46,12 +47,8 @@ export interface SafetensorsFile {
  * @throws {FormatError} naming file, byte, what was got and expected
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, "r").catch((cause: NodeJS.ErrnoException) => {
-    throw new FormatError(
-      path,
-      cause.code === "ENOENT" ? "no such file" : `cannot be opened (${cause.code})`,
-      { cause },
-    );
+  const file = await open(path, "r").catch((cause: unknown) => {
+    throw isAbsent(cause) ? new FormatError(path, "no such file", { cause }) : fileError(cause, path);
   });
   try {
     const { tensors, metadata } = await readHeader(path, file);
@@ -96,7 +93,7 @@ class OpenFile implements SafetensorsFile {
     if (dtype === "F32") return data as Float32Array;
     if (dtype === "BF16") return bf16ToF32(data as Uint16Array);
     if (dtype === "F16") return f16ToF32(data as Uint16Array);
-    if (dtype === "F64") return Float32Array.from(data as Float64Array);
+    if (dtype === "F64") return new Float32Array(data as Float64Array);
     throw new FormatError(
       this.path,
       `tensor "${name}" is ${dtype}, expected a floating-point type (F32, BF16, F16 or F64)`,
@@ -274,7 +271,9 @@ async function readExactly(
 ): Promise<void> {
   for (let done = 0; done < into.length; ) {
     const length = Math.min(CHUNK_BYTES, into.length - done);
-    const { bytesRead } = await file.read(into, done, length, position + done);
+    const { bytesRead } = await file.read(into, done, length, position + done).catch((error: unknown) => {
+      throw fileError(error, path);
+    });
     if (bytesRead === 0) {
       throw new FormatError(
         path,

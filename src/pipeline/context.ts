@@ -6,10 +6,12 @@ import { join } from "node:path";
 import { RecipeError } from "../errors.ts";
 import { resolveSource } from "../hub/source.ts";
 import { selectEngine } from "../kernels/select.ts";
+import { inspectModel, type ModelInspection } from "../models/inspect.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
 import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
-import { loadSae } from "../sae/load.ts";
+import { loadSae, loadSaeFacts, type SaeFacts } from "../sae/load.ts";
 import type { Sae } from "../sae/sae.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { fileIdentity } from "../storage/hash.ts";
 import { choosePaths } from "./model-identity.ts";
 import type { ModelRecipe, Recipe } from "./recipe.ts";
@@ -42,6 +44,10 @@ export interface RunOptions {
   readonly onEvent?: (event: RunEvent) => void;
 }
 
+async function identityOrAbsent(path: string): Promise<string> {
+  return (await statIfPresent(path)) === null ? "absent" : fileIdentity(path);
+}
+
 export class RunContext {
   readonly recipe: Recipe;
   /** relative paths in the recipe count from here */
@@ -51,6 +57,8 @@ export class RunContext {
   readonly options: RunOptions;
   #engine: ReturnType<typeof selectEngine> | null = null;
   readonly #models = new Map<ModelKey, Promise<ResidualModel>>();
+  readonly #modelFolders = new Map<ModelKey, Promise<string>>();
+  readonly #inspections = new Map<ModelKey, Promise<ModelInspection>>();
   readonly #saeFolders = new Map<number, Promise<string>>();
 
   constructor(recipe: Recipe, folder: string, dir: RunDirectory, state: RunState, options: RunOptions) {
@@ -82,13 +90,29 @@ export class RunContext {
     return publicName(this.recipe.model.source);
   }
 
-  /** Local folder of a model, downloaded first if it lies on the hub. */
+  /** Local folder of a model, downloaded first if it lies on the hub. Looked up once: a branch that moves meanwhile does not split a run. */
   modelFolder(key: ModelKey): Promise<string> {
-    const { source, dtype } = this.modelRecipe(key);
-    return resolveSource(resolvePath(source, this.folder), {
-      choose: choosePaths(dtype),
-      signal: this.options.signal,
-    });
+    let folder = this.#modelFolders.get(key);
+    if (folder === undefined) {
+      const { source, dtype } = this.modelRecipe(key);
+      folder = resolveSource(resolvePath(source, this.folder), {
+        choose: choosePaths(dtype),
+        signal: this.options.signal,
+      });
+      this.#modelFolders.set(key, folder);
+    }
+    return folder;
+  }
+
+  /** What the model's files say, its graphs hashed; read once. */
+  inspectModel(key: ModelKey): Promise<ModelInspection> {
+    let inspection = this.#inspections.get(key);
+    if (inspection === undefined) {
+      const { dtype } = this.modelRecipe(key);
+      inspection = this.modelFolder(key).then((dir) => inspectModel(dir, { dtype: dtype ?? undefined }));
+      this.#inspections.set(key, inspection);
+    }
+    return inspection;
   }
 
   /** The model, tapped at all layers of the recipe; kept until `closeModels` or until the other one is opened. */
@@ -135,14 +159,15 @@ export class RunContext {
   /** The source SAE of a layer, its hook point checked against the layer. @throws {RecipeError} it was made for another */
   async sourceSae(layer: number): Promise<Sae> {
     const sae = await loadSae(await this.saeFolder(layer));
-    const { hookName } = sae.config;
-    if (hookName !== null && !sameHook(hookName, canonicalHookName(layer))) {
-      throw new RecipeError(
-        `the SAE for layer ${layer} says its hook point is ${hookName}`,
-        "check sae.from and layers in the recipe",
-      );
-    }
+    refuseOtherHook(sae, layer);
     return sae;
+  }
+
+  /** The same without its weights. */
+  async sourceSaeFacts(layer: number): Promise<SaeFacts> {
+    const facts = await loadSaeFacts(await this.saeFolder(layer));
+    refuseOtherHook(facts, layer);
+    return facts;
   }
 
   /** What tells a layer's source SAE apart: the identities of its files. */
@@ -150,7 +175,7 @@ export class RunContext {
     const folder = await this.saeFolder(layer);
     const names = ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"];
     const entries = await Promise.all(
-      names.map(async (name) => [name, await fileIdentity(join(folder, name)).catch(() => "absent")]),
+      names.map(async (name) => [name, await identityOrAbsent(join(folder, name))]),
     );
     return Object.fromEntries(entries) as Record<string, string>;
   }
@@ -164,4 +189,12 @@ export class RunContext {
         () => {}, // it could not be opened: whoever asked for it has been told
       );
   }
+}
+
+function refuseOtherHook({ config: { hookName } }: SaeFacts, layer: number): void {
+  if (hookName === null || sameHook(hookName, canonicalHookName(layer))) return;
+  throw new RecipeError(
+    `the SAE for layer ${layer} says its hook point is ${hookName}`,
+    "check sae.from and layers in the recipe",
+  );
 }

@@ -1,7 +1,6 @@
 /** The sizes a plan needs, read from configurations that are on this machine; null where they are not. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { inspectModel } from "../models/inspect.ts";
 import type { RunContext } from "./context.ts";
 import { modelFiles } from "./model-identity.ts";
 import type { KnownSizes } from "./plan.ts";
@@ -60,9 +59,9 @@ async function modelSizes(
   context: RunContext,
   download: boolean,
 ): Promise<{ dIn: number | null; bytes: number } | null> {
-  const { source, dtype } = context.recipe.model;
+  const { source } = context.recipe.model;
   const location = resolvePath(source, context.folder);
   if (isHubId(location) ? !download : (await stat(location).catch(() => null)) === null) return null;
-  const info = await inspectModel(await context.modelFolder("model"), { dtype: dtype ?? undefined });
+  const info = await context.inspectModel("model");
   return { dIn: info.dIn, bytes: modelFiles(info).reduce((sum, file) => sum + file.bytes, 0) };
 }

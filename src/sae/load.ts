@@ -2,13 +2,14 @@
 import { UnsupportedError } from "../errors.ts";
 import {
   readActivationScale,
+  readRunnerConfig,
   readSaelens,
   readSaelensConfig,
   readSparsity,
   type SaelensDirectory,
 } from "../formats/saelens.ts";
 import { type InferenceFacts, toInferenceForm, withoutInputScale } from "./convert.ts";
-import type { Architecture, Sae, TrainingSae } from "./sae.ts";
+import type { Architecture, Sae, SaeConfig, TrainingSae } from "./sae.ts";
 
 /**
  * Loads an SAE for inference. A training checkpoint of batch-topk or matryoshka batch-topk, which SAELens itself cannot
@@ -31,30 +32,26 @@ export async function loadSae(dir: string): Promise<Sae> {
       runnerConfig: directory.runnerConfig ?? { sae: { architecture: cfg.architecture, ...record } },
     });
   }
-  const { config, wEnc, wDec, bEnc, bDec, threshold, runnerConfig } = directory;
-  const { dIn, dSae, dtype, applyBDecToInput, normalization, reshape, k, rescaleActsByDecoderNorm } = config;
-  const { hookName, modelName, contextSize, prependBos, metadata } = factsOf(directory);
-  return {
-    config: {
-      architecture,
-      dIn,
-      dSae,
-      dtype,
-      applyBDecToInput,
-      normalization,
-      reshape,
-      k,
-      rescaleActsByDecoderNorm,
-      hookName,
-      modelName,
-      contextSize,
-      prependBos,
-      metadata,
-    },
-    weights: { dIn, dSae, wEnc, wDec, bEnc, bDec },
-    threshold,
-    runnerConfig,
-  };
+  const { wEnc, wDec, bEnc, bDec, threshold, runnerConfig } = directory;
+  const config = configOf(directory, architecture);
+  const { dIn, dSae } = config;
+  return { config, weights: { dIn, dSae, wEnc, wDec, bEnc, bDec }, threshold, runnerConfig };
+}
+
+/** An SAE without its tensors. */
+export type SaeFacts = Pick<Sae, "config" | "runnerConfig">;
+
+/**
+ * What `loadSae` would say of the SAE beside its weights, without reading them; only a training checkpoint is read
+ * whole. @throws as `loadSae`, for cfg.json
+ */
+export async function loadSaeFacts(dir: string): Promise<SaeFacts> {
+  const directory = { config: await readSaelensConfig(dir), runnerConfig: await readRunnerConfig(dir) };
+  const architecture = inferenceArchitecture(directory);
+  if (architecture !== null)
+    return { config: configOf(directory, architecture), runnerConfig: directory.runnerConfig };
+  const { config, runnerConfig } = await loadSae(dir);
+  return { config, runnerConfig };
 }
 
 /**
@@ -113,12 +110,38 @@ async function trainingSaeOf(dir: string, directory: SaelensDirectory): Promise<
   return withoutInputScale(trained, scale);
 }
 
-function inferenceArchitecture({ config }: SaelensDirectory): Architecture | null {
+/** What a directory's JSON files say. */
+type Description = Pick<SaelensDirectory, "config" | "runnerConfig">;
+
+/** Null for a training checkpoint. */
+function inferenceArchitecture({ config }: Description): Architecture | null {
   const { architecture } = config;
   return architecture === "batchtopk" || architecture === "matryoshka_batchtopk" ? null : architecture;
 }
 
-function factsOf({ config, runnerConfig }: SaelensDirectory): InferenceFacts {
+function configOf(directory: Description, architecture: Architecture): SaeConfig {
+  const { dIn, dSae, dtype, applyBDecToInput, normalization, reshape, k, rescaleActsByDecoderNorm } =
+    directory.config;
+  const { hookName, modelName, contextSize, prependBos, metadata } = factsOf(directory);
+  return {
+    architecture,
+    dIn,
+    dSae,
+    dtype,
+    applyBDecToInput,
+    normalization,
+    reshape,
+    k,
+    rescaleActsByDecoderNorm,
+    hookName,
+    modelName,
+    contextSize,
+    prependBos,
+    metadata,
+  };
+}
+
+function factsOf({ config, runnerConfig }: Description): InferenceFacts {
   const { hook_name, model_name, context_size, prepend_bos } = config.metadata;
   return {
     hookName: typeof hook_name === "string" ? hook_name : null,

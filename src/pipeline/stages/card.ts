@@ -5,9 +5,8 @@ import type { StoreManifest } from "../../activations/activations.ts";
 import type { WindowsManifest } from "../../corpus/windows.ts";
 import { StateError } from "../../errors.ts";
 import { type BeforeAfterRow, scoreOf } from "../../evals/table.ts";
-import { inspectModel } from "../../models/inspect.ts";
 import { type CardFacts, type CardLayer, renderCard } from "../../publish/card.ts";
-import { loadSae } from "../../sae/load.ts";
+import { loadSaeFacts } from "../../sae/load.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
 import { hashValue } from "../../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
@@ -119,14 +118,7 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     title: recipe.output.title ?? `${recipe.name}: SAEs for ${publicName(recipe.model.source)}`,
     model: context.modelName,
     isHubModel: isHubId(recipe.model.source),
-    modelFiles:
-      recipe.activations.import === null
-        ? modelFiles(
-            await inspectModel(await context.modelFolder("model"), {
-              dtype: recipe.model.dtype ?? undefined,
-            }),
-          )
-        : [],
+    modelFiles: recipe.activations.import === null ? modelFiles(await context.inspectModel("model")) : [],
     baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
     source: "from" in recipe.sae ? publicName(recipe.sae.from) : null,
     license: recipe.output.license,
@@ -199,7 +191,7 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
   const polished = isLayerPolished(context, layer);
   const polish = polished ? (context.state.output(`polish:${layer}`) as typeof trained) : null;
   const id = exportedId(context, layer);
-  const { config } = await loadSae(context.dir.sae(id));
+  const { config } = await loadSaeFacts(context.dir.sae(id));
   const facts = (config.metadata.lapidary ?? {}) as { k: number; matryoshka_widths: number[] };
   return {
     layer,

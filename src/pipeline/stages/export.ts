@@ -10,6 +10,7 @@ import { log10Frequencies } from "../../evals/firing.ts";
 import { toInferenceForm } from "../../sae/convert.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
+import type { SaeFacts } from "../../sae/load.ts";
 import type { Sae, TrainingSae } from "../../sae/sae.ts";
 import { saveSae } from "../../sae/save.ts";
 import { writeJson } from "../../storage/atomic.ts";
@@ -48,9 +49,8 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     },
     async run(report) {
       if (polished) await keepResultsBeforePolish(context, layer);
-      const training = await trainedSae(context.dir.train(layer, polished));
       const source = await sourceFacts(context, layer);
-      const sae = inferenceSae(context, layer, training, source);
+      const { sae, ...training } = await loadInferenceForm(context, layer, polished, source);
       const id = exportName(context, layer, training.form.k);
       const sparsity = await measureFrequencies(context, layer, sae, report);
       await saveSae(context.dir.sae(id), sae, {
@@ -96,16 +96,21 @@ export function exportedId(context: RunContext, layer: number): string {
 }
 
 /** What the source SAE says of itself, without its weights; null from scratch. */
-type SourceFacts = Pick<Sae, "config" | "runnerConfig"> | null;
+type SourceFacts = SaeFacts | null;
 
 async function sourceFacts(context: RunContext, layer: number): Promise<SourceFacts> {
-  if (!("from" in context.recipe.sae)) return null;
-  const { config, runnerConfig } = await context.sourceSae(layer);
-  return { config, runnerConfig };
+  return "from" in context.recipe.sae ? context.sourceSaeFacts(layer) : null;
 }
 
-function inferenceSae(context: RunContext, layer: number, training: TrainingSae, source: SourceFacts): Sae {
-  return toInferenceForm(training, {
+/** The trained SAE in its inference form, and of the training form what is no weight: the two are large, and one is enough. */
+async function loadInferenceForm(
+  context: RunContext,
+  layer: number,
+  polished: boolean,
+  source: SourceFacts,
+): Promise<{ sae: Sae } & TrainedFacts> {
+  const training = await trainedSae(context.dir.train(layer, polished));
+  const sae = toInferenceForm(training, {
     metadata: source?.config.metadata ?? {},
     runnerConfig: source?.runnerConfig ?? null,
     hookName: source?.config.hookName ?? canonicalHookName(layer),
@@ -113,7 +118,10 @@ function inferenceSae(context: RunContext, layer: number, training: TrainingSae,
     contextSize: context.recipe.contextSize,
     prependBos: context.recipe.corpus.prependBos,
   });
+  return { sae, form: training.form, threshold: training.threshold };
 }
+
+type TrainedFacts = Pick<TrainingSae, "form" | "threshold">;
 
 /** log10 firing frequency over all held-out sets of the model together, floor −10; [dSae] */
 async function measureFrequencies(
@@ -149,7 +157,7 @@ async function measureFrequencies(
 function lineage(
   context: RunContext,
   layer: number,
-  training: TrainingSae,
+  training: TrainedFacts,
   source: SourceFacts,
   polished: boolean,
 ): Record<string, unknown> {

@@ -6,7 +6,6 @@ import { differentToken } from "../../corpus/same-tokens.ts";
 import { openWindowSet } from "../../corpus/window-set.ts";
 import { RecipeError } from "../../errors.ts";
 import { harvest, planHarvest } from "../../harvest/harvest.ts";
-import { inspectModel } from "../../models/inspect.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
@@ -48,6 +47,7 @@ export function harvestUnits(context: RunContext): Unit[] {
         await rm(context.dir.activations(model, set, layer), { recursive: true, force: true });
     },
     async run(report) {
+      if (model === "base") await refuseOtherTokens(context);
       const opened = await context.openModel(model);
       const windows = await openWindowSet(context.dir.corpus(set));
       if (opened.info.dynamicQuantization)
@@ -107,13 +107,10 @@ async function harvestInputs(
   model: ModelKey,
   set: string,
 ): Promise<Record<string, unknown>> {
-  if (model === "base") await refuseOtherTokens(context);
-  const { dtype, device } = context.modelRecipe(model);
-  const info = await inspectModel(await context.modelFolder(model), { dtype: dtype ?? undefined });
   return {
     corpus: context.state.output(`corpus:${set}`).manifest,
-    model: modelFiles(info),
-    device,
+    model: modelFiles(await context.inspectModel(model)),
+    device: context.modelRecipe(model).device,
     layers: [...context.recipe.layers].sort((a, b) => a - b),
     dtype: context.recipe.activations.dtype,
   };

@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { openActivationStore } from "../../activations/store.ts";
 import { StateError } from "../../errors.ts";
 import { initTrainingSae } from "../../sae/init.ts";
+import type { TrainingForm } from "../../sae/sae.ts";
 import { type WarmStartOptions, warmStart } from "../../sae/warm-start.ts";
 import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
 import { readFinishedTraining, trainedSae } from "../../train/final-checkpoint.ts";
@@ -140,22 +141,19 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
   const store = await openActivationStore(context.dir.activations("model", "train", layer));
   const { dIn } = store;
   await store.close();
-  const fresh = initTrainingSae({
-    dIn,
-    dSae: scratch.dSae,
-    seed: recipe.seed,
-    decoderInitNorm: scratch.decoderInitNorm,
-    form: {
-      selection: "batch-topk",
-      k: k ?? 0,
-      widths: widths ?? [scratch.dSae],
-      applyBDecToInput: scratch.applyBDecToInput,
-      rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? true,
-      auxCoefficient,
-      thresholdLr,
-    },
-  });
-  return { form: fresh.form, weights: async () => fresh.weights, threshold: fresh.threshold };
+  const form: TrainingForm = {
+    selection: "batch-topk",
+    k: k ?? 0,
+    widths: widths ?? [scratch.dSae],
+    applyBDecToInput: scratch.applyBDecToInput,
+    rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? true,
+    auxCoefficient,
+    thresholdLr,
+  };
+  const { dSae, decoderInitNorm } = scratch;
+  const weights = async () =>
+    initTrainingSae({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form }).weights;
+  return { form, weights, threshold: 0 };
 }
 
 interface TrainingRun {

@@ -119,10 +119,10 @@ export class HubError extends LapidaryError {
   }
 }
 
-/** The machine has less memory or disk than a stage needs. */
+/** The machine has less memory or disk than a stage needs, or its file system refused. */
 export class ResourceError extends LapidaryError {
-  constructor(message: string, hint?: string) {
-    super("RESOURCES", message, { hint });
+  constructor(message: string, hint?: string, cause?: unknown) {
+    super("RESOURCES", message, { hint, cause });
   }
 }
 

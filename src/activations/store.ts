@@ -2,10 +2,10 @@
  * Opens a store for reading: rows in store order, a stream of them, or shuffled batches. A shard is hashed against the
  * manifest before its first row is used, so a flipped byte is an error that names the file, never a number.
  */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, ShapeError, StateError } from "../errors.ts";
 import { openSafetensors, type SafetensorsFile } from "../formats/safetensors.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { hashFile } from "../storage/hash.ts";
 import { bf16ToF32 } from "../tensor/half.ts";
 import type { ActivationRows, ActivationStore, BatchReader, StoreManifest } from "./activations.ts";
@@ -181,7 +181,7 @@ class OpenStore implements ActivationStore, RawRows {
     const path = this.#path(index);
     const { bytes, sha256 } = this.manifest.shards[index];
     const hint = "the file was damaged or replaced; delete the store's folder and harvest or import again";
-    const info = await stat(path).catch(() => null);
+    const info = await statIfPresent(path);
     if (info === null) throw new FormatError(path, "no such file, though the manifest names it", { hint });
     if (info.size !== bytes)
       throw new FormatError(path, `${info.size} bytes, the manifest says ${bytes}`, { hint });

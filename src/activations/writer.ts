@@ -2,12 +2,13 @@
  * Writes an activation store shard by shard. The caller decides where shards begin (a harvest: a fixed range of
  * windows), so that a store stopped at any byte goes on at the first shard its manifest does not name.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, ShapeError, StateError } from "../errors.ts";
 import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts";
 import { sweep, writeJson } from "../storage/atomic.ts";
 import { describeDifferences, jsonDifferences } from "../storage/differences.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { f32ToBf16 } from "../tensor/half.ts";
 import type { ActivationRows, StoreIdentity, StoreManifest } from "./activations.ts";
 import { identityOf, isStoreFile, MANIFEST_NAME, readManifest, shardName } from "./manifest.ts";
@@ -195,7 +196,7 @@ function shardTensors(rows: ActivationRows, dIn: number, dtype: "bf16" | "f32"):
 
 async function refuseLostShards(dir: string, manifest: StoreManifest): Promise<void> {
   for (const shard of manifest.shards) {
-    const info = await stat(join(dir, shard.name)).catch(() => null);
+    const info = await statIfPresent(join(dir, shard.name));
     if (info?.size !== shard.bytes) {
       throw new StateError(
         `${join(dir, shard.name)} ${info === null ? "is missing" : `has ${info.size} bytes`}, the manifest says ${shard.bytes}`,

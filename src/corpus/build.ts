@@ -3,11 +3,11 @@
  * with their manifest. The same options and texts give the same bytes. A build that was interrupted begins again (it
  * takes a minute or two for millions of tokens); one that was finished is recognised and left as it is.
  */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError } from "../errors.ts";
 import type { HubSettings } from "../hub/settings.ts";
 import { writeJson } from "../storage/atomic.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { hashValue } from "../storage/hash.ts";
 import { readJsonIfPresent } from "../storage/json.ts";
 import type { TokenizedDocument } from "./encoded-documents.ts";
@@ -190,7 +190,7 @@ async function findFinished(options: CorpusSetOptions, inputsHash: string): Prom
   const manifest = await readJsonIfPresent<WindowsManifest>(join(options.dir, MANIFEST));
   if (manifest === undefined || manifest.inputsHash !== inputsHash) return null;
   for (const file of manifest.files) {
-    const info = await stat(join(options.dir, file.name)).catch(() => null);
+    const info = await statIfPresent(join(options.dir, file.name));
     if (info?.size !== file.bytes) return null;
   }
   for (const [i, source] of options.sources.entries()) {

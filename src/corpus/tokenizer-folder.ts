@@ -2,9 +2,10 @@
  * The tokenizer's files in a model folder (tokenizer.json, tokenizer_config.json, special_tokens_map.json,
  * chat_template.jinja or .json) and the facts read off them: special ids, BOS, hashes. Nothing here tokenises.
  */
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, FormatError } from "../errors.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { hashBytes, hashFile, hashValue } from "../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../storage/json.ts";
 
@@ -43,7 +44,7 @@ const HASHED = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.j
 /** @throws {DataError | FormatError} tokenizer.json is absent or not what it should be */
 export async function readTokenizerFolder(dir: string): Promise<TokenizerFolder> {
   const path = join(dir, "tokenizer.json");
-  if ((await stat(path).catch(() => null)) === null)
+  if ((await statIfPresent(path)) === null)
     throw new DataError(`${dir}: no tokenizer.json`, {
       hint: "the model's folder must hold its tokenizer: tokenizer.json and tokenizer_config.json",
     });
@@ -141,7 +142,7 @@ function decoderSpecials(config: JsonObject): number[] {
 /** The template as Hugging Face finds it: chat_template.jinja, chat_template.json, then tokenizer_config.json. */
 async function readChatTemplate(dir: string, config: JsonObject): Promise<string | null> {
   const path = join(dir, "chat_template.jinja");
-  const info = await stat(path).catch(() => null);
+  const info = await statIfPresent(path);
   if (info !== null && info.size > MAX_TEMPLATE_BYTES)
     throw new FormatError(path, `${info.size} bytes, at most ${MAX_TEMPLATE_BYTES} are read`);
   if (info !== null) return readFile(path, "utf8");
@@ -159,7 +160,7 @@ async function hashOfFiles(dir: string): Promise<string> {
   const hashes: Record<string, string> = {};
   for (const name of HASHED) {
     const path = join(dir, name);
-    if ((await stat(path).catch(() => null)) !== null) hashes[name] = await hashFile(path);
+    if ((await statIfPresent(path)) !== null) hashes[name] = await hashFile(path);
   }
   return hashValue(hashes);
 }

@@ -1,8 +1,8 @@
 /** Reads a corpus set back, window by window. A file's hash is checked before its first window is believed. */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError, ShapeError } from "../errors.ts";
 import { openSafetensors } from "../formats/safetensors.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { hashFile } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { MANIFEST } from "./window-writer.ts";
@@ -11,7 +11,7 @@ import type { WindowBatch, WindowSet, WindowsManifest } from "./windows.ts";
 /** Opens the set in `dir`. @throws {FormatError} it is unfinished, or not a set of windows */
 export async function openWindowSet(dir: string): Promise<WindowSet> {
   const path = join(dir, MANIFEST);
-  if ((await stat(path).catch(() => null)) === null)
+  if ((await statIfPresent(path)) === null)
     throw new FormatError(path, "no such file: the set is absent or its build was not finished", {
       hint: "run the corpus stage again",
     });
@@ -87,7 +87,7 @@ async function checkHash(
   path: string,
   file: { readonly bytes: number; readonly sha256: string },
 ): Promise<void> {
-  const info = await stat(path).catch(() => null);
+  const info = await statIfPresent(path);
   if (info === null) throw new FormatError(path, "no such file, but the manifest names it");
   if (info.size !== file.bytes)
     throw new FormatError(path, `${info.size} bytes, the manifest says ${file.bytes}`);

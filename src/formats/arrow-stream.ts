@@ -5,6 +5,7 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { fileError, isAbsent } from "../storage/file-error.ts";
 import { FlatTable } from "./flatbuffer.ts";
 
 export type ArrowType =
@@ -66,14 +67,8 @@ const OTHER_TYPES: Record<number, readonly [name: string, nBuffers: number]> = {
  * @throws {UnsupportedError} compressed, or of a column type without a known layout
  */
 export async function mapArrowStream(path: string): Promise<ArrowStream> {
-  const file = await open(path, "r").catch((cause: NodeJS.ErrnoException) => {
-    throw new FormatError(
-      path,
-      cause.code === "ENOENT" ? "no such file" : `cannot be opened (${cause.code})`,
-      {
-        cause,
-      },
-    );
+  const file = await open(path, "r").catch((cause: unknown) => {
+    throw isAbsent(cause) ? new FormatError(path, "no such file", { cause }) : fileError(cause, path);
   });
   try {
     return await mapMessages(path, file, (await file.stat()).size);
@@ -217,7 +212,11 @@ export async function readBytes(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
   for (let done = 0; done < length; ) {
-    const { bytesRead } = await file.read(bytes, done, Math.min(1 << 26, length - done), position + done);
+    const { bytesRead } = await file
+      .read(bytes, done, Math.min(1 << 26, length - done), position + done)
+      .catch((error: unknown) => {
+        throw fileError(error, path);
+      });
     if (bytesRead === 0)
       throw new FormatError(path, `${length - done} more bytes were expected`, { offset: position + done });
     done += bytesRead;

@@ -14,6 +14,11 @@ export class RunDirectory {
     this.root = root;
   }
 
+  /** Folders in which files are replaced one by one; the others are swept by whoever writes them. */
+  get written(): readonly string[] {
+    return [this.root, this.repository, join(this.root, "evals")];
+  }
+
   get recipe(): string {
     return join(this.root, "recipe.yaml");
   }

@@ -4,18 +4,19 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { StateError } from "../errors.ts";
+import { fileError } from "../storage/file-error.ts";
 
 /** Takes the lock; the returned function gives it back. @throws {StateError} a living process on this machine holds it */
 export async function lockRun(path: string): Promise<() => Promise<void>> {
-  await mkdir(dirname(path), { recursive: true });
+  await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
+    throw fileError(error, path);
+  });
   for (let attempt = 0; attempt < 20; attempt++) {
     try {
-      const file = await open(path, "wx");
-      await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
-      await file.close();
-      return () => rm(path, { force: true });
+      await writeLock(path);
+      return () => rm(path, { force: true }).catch(() => {}); // who comes next sees that its owner is gone
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw fileError(error, path);
       await takeOverIfStale(path);
     }
   }
@@ -23,6 +24,18 @@ export async function lockRun(path: string): Promise<() => Promise<void>> {
     `${path} cannot be taken`,
     "another process keeps taking it; wait, or choose another run name",
   );
+}
+
+async function writeLock(path: string): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    await file.writeFile(JSON.stringify({ pid: process.pid, host: hostname() }));
+    await file.close();
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(path, { force: true }).catch(() => {});
+    throw error;
+  }
 }
 
 /** A lock without a name in it that is younger than this is being written. */

@@ -6,8 +6,9 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { RecipeError, StateError } from "../errors.ts";
 import type { BeforeAfterRow } from "../evals/table.ts";
-import { writeFileAtomically } from "../storage/atomic.ts";
+import { sweepTemporary, writeFileAtomically } from "../storage/atomic.ts";
 import { type Difference, describeDifferences } from "../storage/differences.ts";
+import { fileError } from "../storage/file-error.ts";
 import { RunContext, type RunOptions } from "./context.ts";
 import { type LoadedRecipe, stringifyRecipe } from "./recipe-file.ts";
 import { checkResources } from "./resources.ts";
@@ -69,6 +70,7 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
   const dir = new RunDirectory(resolve(join(options.runsFolder ?? "runs", loaded.recipe.name)));
   const unlock = await lockRun(dir.lock);
   try {
+    for (const place of dir.written) await sweepTemporary(place);
     const context = await openRun(loaded, options);
     await writeFileAtomically(dir.recipe, stringifyRecipe(loaded.recipe, loaded.folder, dir.root));
     const counts = { run: 0, skipped: 0 };
@@ -99,6 +101,8 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       belowGate: await layersBelowGate(context),
       seconds: (performance.now() - started) / 1000,
     };
+  } catch (error) {
+    throw fileError(error);
   } finally {
     await unlock();
   }
@@ -129,7 +133,7 @@ async function doUnit(context: RunContext, unit: Unit, overwrite: boolean): Prom
     const output = await unit.run((progress) => context.emit({ kind: "progress", unit: unit.id, progress }));
     await state.finish(unit.id, output, seconds());
   } catch (error) {
-    await state.pause(unit.id, seconds());
+    await state.pause(unit.id, seconds()).catch(() => {}); // why it stopped matters more than how long it took
     throw error;
   }
   context.emit({ kind: "done", unit: unit.id, title: unit.title, seconds: seconds() });

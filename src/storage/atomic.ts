@@ -5,7 +5,9 @@
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { fileError, isAbsent } from "./file-error.ts";
 
+const TEMPORARY = /\.\d+-\d+\.tmp$/;
 let serial = 0;
 
 /** A temporary name beside `path`, unique in this process. */
@@ -17,25 +19,34 @@ export function temporaryName(path: string): string {
 /**
  * Writes `path` atomically: `write` fills an open temporary file; if it throws, the temporary file is removed and
  * `path` stays as it was.
+ * @throws {ResourceError} the file system refused
  */
 export async function writeAtomically(
   path: string,
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
   const temporary = temporaryName(path);
-  const file = await open(temporary, "w");
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await fill(temporary, write);
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {}); // the first error says more than one of tidying up
+    throw fileError(error, path);
+  }
+}
+
+async function fill(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, "w");
   try {
     await write(file);
     await file.sync();
   } catch (error) {
-    await file.close();
-    await rm(temporary, { force: true });
+    await file.close().catch(() => {});
     throw error;
   }
   await file.close();
-  await rename(temporary, path);
-  await syncFolder(dirname(path));
 }
 
 /** Atomic write of a whole text or byte array. */
@@ -68,11 +79,16 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** Removes what a killed process left in `folder` under names of `temporaryName`. Only for who holds the folder's lock. */
+export async function sweepTemporary(folder: string): Promise<void> {
+  await sweep(folder, (name) => !TEMPORARY.test(name));
+}
+
 /** Removes from `folder` every entry that `isNamed` does not claim. Returns what was removed; a missing folder is empty. */
 export async function sweep(folder: string, isNamed: (name: string) => boolean): Promise<string[]> {
   const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
+    if (isAbsent(error)) return [];
+    throw fileError(error, folder);
   });
   const strays = names.filter((name) => !isNamed(name));
   for (const name of strays) await rm(join(folder, name), { recursive: true, force: true });

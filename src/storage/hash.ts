@@ -2,12 +2,18 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
+import { fileError } from "./file-error.ts";
 import { canonicalJson } from "./json.ts";
 
-/** Hash of a file's bytes, read as a stream. */
+/** Hash of a file's bytes, read as a stream. @throws {ResourceError} it cannot be read */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+      hash.update(chunk as Buffer);
+  } catch (error) {
+    throw fileError(error, path);
+  }
   return hash.digest("hex");
 }
 

@@ -1,17 +1,21 @@
 /** Reading JSON that we or others wrote, with one clear error; and a canonical form to hash. */
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { FormatError } from "../errors.ts";
+import { fileError, statIfPresent } from "./file-error.ts";
 
 const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
 /** Parses the JSON file at `path`. @throws {FormatError} it is too long, not JSON, or absent */
 export async function readJson<T = unknown>(path: string, options: { maxBytes?: number } = {}): Promise<T> {
   const limit = options.maxBytes ?? MAX_JSON_BYTES;
-  const info = await stat(path).catch(() => null);
+  const info = await statIfPresent(path);
   if (info === null) throw new FormatError(path, "no such file");
   if (info.size > limit) throw new FormatError(path, `${info.size} bytes of JSON, at most ${limit} are read`);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw fileError(error, path);
+  });
   try {
-    return JSON.parse(await readFile(path, "utf8")) as T;
+    return JSON.parse(text) as T;
   } catch (error) {
     throw new FormatError(path, `not JSON (${(error as Error).message})`, { cause: error });
   }
@@ -19,8 +23,7 @@ export async function readJson<T = unknown>(path: string, options: { maxBytes?: 
 
 /** As `readJson`, or undefined if there is no such file. */
 export async function readJsonIfPresent<T = unknown>(path: string): Promise<T | undefined> {
-  const info = await stat(path).catch(() => null);
-  return info === null ? undefined : readJson<T>(path);
+  return (await statIfPresent(path)) === null ? undefined : readJson<T>(path);
 }
 
 /** JSON with object keys sorted at every depth: equal values give equal text. */

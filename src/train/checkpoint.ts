@@ -8,11 +8,12 @@
  * A folder is filled under a temporary name, synced and renamed. Whatever is not whole is swept on start; of what does
  * not look like a checkpoint nothing is touched.
  */
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { StateError } from "../errors.ts";
+import { FormatError, StateError } from "../errors.ts";
 import type { Engine, NumericClass } from "../kernels/kernels.ts";
 import { commitFolder, temporaryName, writeJson } from "../storage/atomic.ts";
+import { fileError, isAbsent, statIfPresent } from "../storage/file-error.ts";
 import { hashFile, hashValue } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { type WrittenFile, writeTensors } from "./checkpoint-tensors.ts";
@@ -58,6 +59,8 @@ export interface CheckpointRecord {
   /** bytes of metrics.jsonl and events.jsonl that belong to this state */
   readonly logs: LogLengths;
   readonly files: readonly WrittenFile[];
+  /** hash of all the rest of this record */
+  readonly recordHash: string;
 }
 
 export interface Checkpoint {
@@ -87,7 +90,7 @@ export async function writeCheckpoint(
   try {
     await mkdir(temporary);
     const files = await writeTensors(temporary, engine, tokensSinceFired);
-    const record: CheckpointRecord = {
+    const content: Omit<CheckpointRecord, "recordHash"> = {
       format: "lapidary-checkpoint",
       version: 1,
       state,
@@ -103,17 +106,18 @@ export async function writeCheckpoint(
       logs: facts.logs,
       files,
     };
+    const record: CheckpointRecord = { ...content, recordHash: hashValue(content) };
     await writeJson(join(temporary, RECORD_FILE), record);
     await commitFolder(temporary, to);
     return { dir: to, record };
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw error;
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    throw fileError(error, to);
   }
 }
 
 /**
- * Whole checkpoints in `dir`, oldest first: the record is readable, every file it names is there in its full size.
+ * Whole checkpoints in `dir`, oldest first: the record is what was written, every file it names is there in its full size.
  * A missing folder holds none.
  */
 export async function listCheckpoints(dir: string): Promise<Checkpoint[]> {
@@ -173,14 +177,19 @@ export async function pruneCheckpoints(dir: string): Promise<void> {
 }
 
 async function readRecord(dir: string): Promise<CheckpointRecord | null> {
-  const record = await readJson<CheckpointRecord>(join(dir, RECORD_FILE)).catch(() => null);
-  if (record?.format !== "lapidary-checkpoint" || !Array.isArray(record.files)) return null;
+  const record = await readJson<CheckpointRecord>(join(dir, RECORD_FILE)).catch((error: unknown) => {
+    if (error instanceof FormatError) return null; // absent or torn; a disk that cannot be read is neither
+    throw error;
+  });
+  if (record?.format !== "lapidary-checkpoint") return null;
   if (record.version !== 1) {
     throw new StateError(`${dir} is a checkpoint of version ${record.version}, version 1 is read`);
   }
+  const { recordHash, ...content } = record;
+  if (recordHash !== hashValue(content)) return null;
   for (const { name, bytes } of record.files) {
     if (basename(name) !== name) return null;
-    const info = await stat(join(dir, name)).catch(() => null);
+    const info = await statIfPresent(join(dir, name));
     if (info?.size !== bytes) return null;
   }
   return record;
@@ -188,7 +197,7 @@ async function readRecord(dir: string): Promise<CheckpointRecord | null> {
 
 async function namesIn(dir: string): Promise<string[]> {
   return readdir(dir).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
+    if (isAbsent(error)) return [];
+    throw fileError(error, dir);
   });
 }

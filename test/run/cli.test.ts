@@ -506,6 +506,7 @@ describe("other starts and other models", () => {
     [model.vocab[one], model.vocab[two]] = [model.vocab[two], model.vocab[one]];
     await writeFile(tokenizer, JSON.stringify({ ...rest, model }));
     const run = await copyOfRun("strange");
+    await rm(inRun("strange", "activations/base"), { recursive: true });
     const refused = await lapidary(...run, "--set", `baseModel.source=${base}`);
     expectError(
       refused,

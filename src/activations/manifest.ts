@@ -56,7 +56,11 @@ const manifestSchema = z.strictObject({
 /** Reads and checks the manifest of the store in `dir`. @throws {FormatError} absent, not ours, or contradicting itself */
 export async function readManifest(dir: string): Promise<StoreManifest> {
   const path = join(dir, MANIFEST_NAME);
-  const parsed = manifestSchema.safeParse(await readJson(path));
+  const parsed = manifestSchema.safeParse(
+    await readJson(path, {
+      absent: "name the folder of one store: it holds manifest.json beside its shards",
+    }),
+  );
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw new FormatError(path, `not a manifest of an activation store: ${at(issue.path)}${issue.message}`, {

@@ -63,7 +63,8 @@ const EXTRA_TENSORS: Readonly<Record<SaelensArchitecture, readonly string[]>> = 
 /** Reads only cfg.json. @throws {FormatError} @throws {UnsupportedError} */
 export async function readSaelensConfig(dir: string): Promise<SaelensConfig> {
   const file = join(dir, CONFIG);
-  return parseConfig(file, await readJson(file, { maxBytes: MAX_JSON_BYTES }));
+  const absent = "name the folder of one SAE: it holds cfg.json and sae_weights.safetensors";
+  return parseConfig(file, await readJson(file, { maxBytes: MAX_JSON_BYTES, absent }));
 }
 
 /**

@@ -140,7 +140,7 @@ function loadBinding(): Binding {
     }
   }
   throw new EngineError(`the native addon could not be loaded (${failures.join("; ")})`, {
-    hint: "install g++ and make, then npm run setup",
+    hint: "install g++ and make, then npm run setup (of an installed package: node node_modules/lapidary/scripts/setup.mjs)",
   });
 }
 

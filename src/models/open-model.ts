@@ -58,6 +58,7 @@ function checkLayers(layers: readonly number[], nLayers: number): number[] {
     if (!Number.isInteger(layer) || layer < 0 || layer >= nLayers)
       throw new ModelError(
         `layer ${layer} is out of range: the model has ${nLayers} decoder layers, 0 to ${nLayers - 1}`,
+        { hint: "choose others: `layers` in a recipe, --layer on the command line" },
       );
   return [...new Set(layers)].sort((a, b) => a - b);
 }

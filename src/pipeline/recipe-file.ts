@@ -3,7 +3,7 @@
  * the key, what stood there, and for a misspelt key the nearest one that exists.
  */
 import { readFile } from "node:fs/promises";
-import { dirname, isAbsolute, relative, resolve, sep } from "node:path";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { parse, stringify } from "yaml";
 import type { z } from "zod";
 import { RecipeError } from "../errors.ts";
@@ -17,7 +17,12 @@ export interface LoadedRecipe {
 
 /** Reads, overrides and checks a recipe. `sets` are "key.path=value" with YAML values. @throws {RecipeError} */
 export async function loadRecipe(path: string, sets: readonly string[] = []): Promise<LoadedRecipe> {
-  const text = await readFile(path, "utf8").catch(() => {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "EISDIR")
+      throw new RecipeError(
+        `${path} is a folder, not a recipe`,
+        `a run keeps its recipe inside: ${join(path, "recipe.yaml")}`,
+      );
     throw new RecipeError(
       `no recipe at ${path}`,
       "recipes/ holds examples: recipes/tiny-gemma.yaml runs on the embedded models",

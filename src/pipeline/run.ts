@@ -72,7 +72,8 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
   try {
     for (const place of dir.written) await sweepTemporary(place);
     const context = await openRun(loaded, options);
-    await writeFileAtomically(dir.recipe, stringifyRecipe(loaded.recipe, loaded.folder, dir.root));
+    const recordRecipe = () =>
+      writeFileAtomically(dir.recipe, stringifyRecipe(loaded.recipe, loaded.folder, dir.root));
     const counts = { run: 0, skipped: 0 };
     try {
       const units = listUnits(context, layers).filter(
@@ -83,11 +84,12 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
         options.signal?.throwIfAborted();
         if (unit.isWanted !== undefined && !(await unit.isWanted())) continue;
         if (unit.stage !== "harvest") await context.closeModels(); // training needs the memory
-        counts[await doUnit(context, unit, options.overwrite ?? false)] += 1;
+        counts[await doUnit(context, unit, options.overwrite ?? false, recordRecipe)] += 1;
       }
     } finally {
       await context.closeModels();
     }
+    await recordRecipe();
     const rows = await tableRows(context);
     return {
       directory: dir.root,
@@ -108,7 +110,13 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
   }
 }
 
-async function doUnit(context: RunContext, unit: Unit, overwrite: boolean): Promise<"run" | "skipped"> {
+/** `recordRecipe` is called once the unit is to be run: a recipe that is refused leaves the run's own record as it was. */
+async function doUnit(
+  context: RunContext,
+  unit: Unit,
+  overwrite: boolean,
+  recordRecipe: () => Promise<void>,
+): Promise<"run" | "skipped"> {
   const { state } = context;
   const inputs = await unit.inputs();
   if (
@@ -126,6 +134,7 @@ async function doUnit(context: RunContext, unit: Unit, overwrite: boolean): Prom
   }
   const resumed = state.units[unit.id]?.state === "running";
   context.emit({ kind: "begin", unit: unit.id, title: unit.title, resumed });
+  await recordRecipe();
   await state.begin(unit.id, inputs);
   const started = performance.now();
   const seconds = () => Math.round(performance.now() - started) / 1000;

@@ -5,11 +5,17 @@ import { fileError, statIfPresent } from "./file-error.ts";
 
 const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
-/** Parses the JSON file at `path`. @throws {FormatError} it is too long, not JSON, or absent */
-export async function readJson<T = unknown>(path: string, options: { maxBytes?: number } = {}): Promise<T> {
+/**
+ * Parses the JSON file at `path`; `absent` says what to try if there is none.
+ * @throws {FormatError} it is too long, not JSON, or absent
+ */
+export async function readJson<T = unknown>(
+  path: string,
+  options: { maxBytes?: number; absent?: string } = {},
+): Promise<T> {
   const limit = options.maxBytes ?? MAX_JSON_BYTES;
   const info = await statIfPresent(path);
-  if (info === null) throw new FormatError(path, "no such file");
+  if (info === null) throw new FormatError(path, "no such file", { hint: options.absent });
   if (info.size > limit) throw new FormatError(path, `${info.size} bytes of JSON, at most ${limit} are read`);
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw fileError(error, path);

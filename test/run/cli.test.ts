@@ -151,6 +151,8 @@ describe("run", () => {
       /"train layer 4" was made with other inputs: train\.lr 0\.0004 → 0\.001$/,
       /name=.*--overwrite/,
     );
+    const kept = await readFile(inRun("changed", "recipe.yaml"), "utf8");
+    expect(parse(kept)).toMatchObject({ train: { lr: 0.0004 } }); // what was refused is not what the run was made with
     const trained = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--only", "train");
     expect(trained.stderr).toMatch(/^✓ train layer 4 .*\n$/);
     expect(trained.stdout).not.toContain("│"); // the old SAE's results are not shown as the new one's
@@ -386,6 +388,24 @@ describe("eval", () => {
       2,
       /--model belongs to the evaluation of an SAE/,
       /eval --help/,
+    );
+    expectError(
+      await lapidary("eval", join(ASSETS, "sae-base"), ...model, "--text", recipe),
+      1,
+      /cfg\.json: no such file/,
+      /folder of one SAE/,
+    );
+    expectError(
+      await lapidary("eval", sae, ...model, "--text", join(ASSETS, "data/heldout_prose.jsonl")),
+      1,
+      /--text takes plain text/,
+      /eval\.sets/,
+    );
+    expectError(
+      await lapidary("eval", sae, ...model, "--layer", "99", "--text", recipe),
+      1,
+      /layer 99 is out of range: .* 0 to 7/,
+      /--layer/,
     );
     const other = join(ASSETS, "sae-base/layer_6");
     expectError(

@@ -137,6 +137,14 @@ async function onStore(
 }
 
 async function readText(path: string): Promise<string> {
+  const data = path.match(/\.(jsonl|json|parquet|zst)$/i)?.[0];
+  if (data !== undefined)
+    throw new DataError(
+      `${path}: --text takes plain text, and would measure the ${data} file's own syntax too`,
+      {
+        hint: "give a .txt file; a recipe's eval.sets read documents and chats (lapidary eval <recipe>)",
+      },
+    );
   const file = await open(path, "r").catch(() => {
     throw new DataError(`no text file at ${path}`, {
       hint: "--text takes any UTF-8 text, a few KB are enough",

@@ -31,6 +31,7 @@ export function corpusUnits(context: RunContext): Unit[] {
         onProgress: ({ kept, tokens }) => report({ done: kept, total: tokens, unit: "tokens" }),
       });
       await checkAgainstOtherSets(context, set, manifest);
+      if (manifest.exhausted) context.emit({ kind: "note", message: shortage(manifest) });
       const hash = await hashFile(join(context.dir.corpus(set), "manifest.json"));
       return { manifest: hash, nKept: manifest.nKept, nWindows: manifest.nWindows };
     },
@@ -77,6 +78,12 @@ async function corpusInputs(context: RunContext, set: string): Promise<Record<st
       })),
     ),
   };
+}
+
+/** What to say when the texts ended before the tokens asked for were gathered. */
+function shortage({ set, sources, nKept, requestedTokens }: WindowsManifest): string {
+  const ended = sources.filter(({ exhausted }) => exhausted).map(({ name }) => name);
+  return `set "${set}" holds ${nKept} of the ${requestedTokens} tokens asked for: ${ended.join(", ")} has no more documents (the mixture is kept, and no document is used twice)`;
 }
 
 /** A local file's identity; folders and hub data sets are told apart by name alone. */

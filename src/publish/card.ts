@@ -24,6 +24,8 @@ export interface CardLayer {
   /** held-out set → latents that never fired on it */
   readonly neverFired: Readonly<Record<string, number>>;
   readonly incidents: readonly Incident[];
+  /** final SAE: held-out set → metric → value; null where it is undefined */
+  readonly metrics: Readonly<Record<string, Readonly<Record<string, number | null>>>>;
   /** results before a polish, set → VE */
   readonly beforePolish: Readonly<Record<string, number | null>> | null;
 }
@@ -72,6 +74,8 @@ export interface CardFacts {
   /** activations were made elsewhere: what the training and held-out texts were is not known to this run */
   readonly isImported: boolean;
   readonly packing: string;
+  /** of the held-out sets */
+  readonly evalPacking: string;
   readonly gate: number | null;
   readonly seed: number;
   readonly definitions: Readonly<Record<string, string>>;
@@ -125,16 +129,17 @@ function introduction({ model, source, layers, baseModel }: CardFacts): string {
     source === null
       ? "trained from scratch"
       : `continued from ${code(source)}${baseModel === null ? "" : `, which was made for ${code(baseModel)}`}`;
-  return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. Every number below was measured on texts the training did not see.`;
+  return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. The fit below was measured on texts that the training did not see.`;
 }
 
 function gateNote({ layers, gate }: CardFacts): string {
   const below = layers.filter(({ belowGate }) => belowGate);
-  if (below.length === 0 || gate === null) return "";
+  if (gate === null) return "";
+  if (below.length === 0) return `Gate: VE ≥ ${gate} on every held-out set, reached by every layer.`;
   return `**Below the gate.** The recipe asks for VE ≥ ${gate} on every set; layer${below.length > 1 ? "s" : ""} ${below.map(({ layer }) => layer).join(", ")} did not reach it. Treat ${below.length > 1 ? "them" : "it"} as unfinished.`;
 }
 
-function definitions({ definitions: all, sets, isImported }: CardFacts): string {
+function definitions({ definitions: all, sets, layers, isImported, evalPacking }: CardFacts): string {
   const metrics = Object.entries(all).map(([name, definition]) => `- **${name}**: ${definition}`);
   const held = sets.map(
     ({ name, nKept, sources }) =>
@@ -143,7 +148,16 @@ function definitions({ definitions: all, sets, isImported }: CardFacts): string 
   const claim = isImported
     ? "Held-out sets, of activations made elsewhere:"
     : "Held-out sets, disjoint from the training documents:";
-  return `Metrics:\n\n${metrics.join("\n")}\n\n${claim}\n\n${held.join("\n")}`;
+  const names = Object.keys(all);
+  const rows = layers.flatMap((layer) =>
+    Object.entries(layer.metrics).map(
+      ([set, values]) =>
+        `| ${layer.layer} | ${set} | ${names.map((name) => number(values[name])).join(" | ")} |`,
+    ),
+  );
+  const table = `| layer | set | ${names.join(" | ")} |\n|---|---|${names.map(() => "---|").join("")}\n${rows.join("\n")}`;
+  const packed = isImported ? "" : `\n\nHeld-out windows: ${packingText(evalPacking)}.`;
+  return `After, by every metric:\n\n${table}\n\n${metrics.join("\n")}\n\n${claim}\n\n${held.join("\n")}${packed}`;
 }
 
 function usage({ layers, prependBos, excluded }: CardFacts): string {
@@ -182,7 +196,7 @@ function training({ training: t, layers, contextSize, packing, seed }: CardFacts
         .map(([set, ve]) => `${set} ${ve?.toFixed(4) ?? "undefined"}`)
         .join(", ")}.`,
   );
-  return `Matryoshka batch-topk objective, Adam, ${t.schedule} from ${t.lr}, ${thousands(t.batchTokens)} tokens a batch, ${t.epochs} epoch${t.epochs > 1 ? "s" : ""} over ${thousands(t.nKept)} kept tokens; threshold EMA ${t.thresholdLr}; auxiliary loss ${t.auxCoefficient === 0 ? "off" : t.auxCoefficient}; resampling ${t.resampling}; seed ${seed}. Context ${contextSize} tokens, ${packing === "saelens" ? "documents concatenated" : "one document a window"}.
+  return `Matryoshka batch-topk objective, Adam, ${t.schedule} from ${t.lr}, ${thousands(t.batchTokens)} tokens a batch, ${t.epochs} epoch${t.epochs > 1 ? "s" : ""} over ${thousands(t.nKept)} kept tokens; threshold EMA ${t.thresholdLr}; auxiliary loss ${t.auxCoefficient === 0 ? "off" : t.auxCoefficient}; resampling ${t.resampling}; seed ${seed}. Context ${contextSize} tokens, ${packingText(packing)}.
 
 | source | kind | from | kept tokens |
 |---|---|---|---|
@@ -197,7 +211,7 @@ function deadLatents({ layers, sets, training: t }: CardFacts): string {
   const names = sets.map(({ name }) => name);
   const rows = layers.map(
     (l) =>
-      `| ${l.layer} | ${l.deadInTraining === null ? "training was shorter" : thousands(l.deadInTraining)} | ${names.map((name) => thousands(l.neverFired[name] ?? 0)).join(" | ")} |`,
+      `| ${l.layer} | ${l.deadInTraining === null ? "not known: training was shorter" : thousands(l.deadInTraining)} | ${names.map((name) => `${thousands(l.neverFired[name] ?? 0)} of ${thousands(l.dSae)}`).join(" | ")} |`,
   );
   return `Two numbers that are often confused. *Dead in training*: did not fire in the last ${thousands(t.deadAfterTokens)} training tokens. *Never fired*: no activation above the threshold on a held-out set; rare latents count here without being dead.
 
@@ -240,6 +254,14 @@ function limitations({ sets, contextSize, layers }: CardFacts): string {
 /** Text from outside set as code, so that it cannot change the card's structure. */
 function code(text: string): string {
   return `\`${text.replace(/[`\n\r|]/g, " ")}\``;
+}
+
+function packingText(packing: string): string {
+  return packing === "saelens" ? "documents concatenated" : "one document a window";
+}
+
+function number(value: number | null | undefined): string {
+  return value === null || value === undefined ? "undefined" : value.toPrecision(4);
 }
 
 function thousands(n: number): string {

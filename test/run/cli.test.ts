@@ -140,6 +140,13 @@ describe("run", () => {
     const back = await lapidary("run", recipe);
     expect(back.code).toBe(0);
     expect(await readFile(inRun("small", "README.md"), "utf8")).not.toContain("Below the gate");
+    const card = await readFile(inRun("small", "README.md"), "utf8");
+    const after = JSON.parse(await readFile(inRun("small", "evals", `${HOOK}.after.json`), "utf8"));
+    for (const { set, result } of after.results) {
+      expect(card).toContain(`| 4 | ${set} | ${result.metrics.ve.value.toPrecision(4)} |`); // every metric defined is shown
+      expect(card).toContain(`${result.latents.nNeverFired}`.replace(/\B(?=(\d{3})+$)/g, " "));
+    }
+    expect(card).toContain("Continued from `sae-base/layer_4`");
   });
 
   it("refuses changed inputs and names the change; --overwrite makes it and what follows anew", async () => {

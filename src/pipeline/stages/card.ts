@@ -120,7 +120,7 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     isHubModel: isHubId(recipe.model.source),
     modelFiles: recipe.activations.import === null ? modelFiles(await context.inspectModel("model")) : [],
     baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
-    source: "from" in recipe.sae ? publicName(recipe.sae.from) : null,
+    source: "from" in recipe.sae ? publicName(sourceOf(recipe.sae.from, layers)) : null,
     license: recipe.output.license,
     rows: await tableRows(context),
     layers,
@@ -155,6 +155,7 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     excluded: train?.excludedTokenIds ?? recipe.corpus.excludeTokenIds,
     isImported: recipe.activations.import !== null,
     packing: recipe.corpus.packing,
+    evalPacking: recipe.eval.packing ?? recipe.corpus.packing,
     gate: recipe.eval.gate,
     seed: recipe.seed,
     definitions: Object.fromEntries(
@@ -162,6 +163,11 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     ),
     software: await softwareVersions(),
   };
+}
+
+/** The source's name: of one layer with its number, of several as the recipe has it. */
+function sourceOf(from: string, layers: readonly CardLayer[]): string {
+  return layers.length === 1 ? from.replaceAll("{layer}", String(layers[0].layer)) : from;
 }
 
 function recipeLocations(context: RunContext, set: string): string[] {
@@ -208,6 +214,12 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     belowGate: isBelowGate(context, after),
     verified: context.state.units[`verify:${layer}`]?.state === "done",
     deadInTraining: after.deadInTraining,
+    metrics: Object.fromEntries(
+      after.results.map(({ set, result }) => [
+        set,
+        Object.fromEntries(Object.entries(result.metrics).map(([name, { value }]) => [name, value])),
+      ]),
+    ),
     neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
     incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
     beforePolish:

@@ -1,12 +1,18 @@
 /** Reads a corpus set back, window by window. A file's hash is checked before its first window is believed. */
 import { join } from "node:path";
+import { z } from "zod";
 import { FormatError, ShapeError } from "../errors.ts";
-import { openSafetensors } from "../formats/safetensors.ts";
+import { openSafetensors, type SafetensorsFile } from "../formats/safetensors.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { hashFile } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { MANIFEST } from "./window-writer.ts";
 import type { WindowBatch, WindowSet, WindowsManifest } from "./windows.ts";
+
+/** Longest windows that a set may claim. */
+const MAX_CONTEXT_SIZE = 1 << 24;
+/** token_ids and document u32, keep and role u8 */
+const BYTES_PER_TOKEN = 10;
 
 /** Opens the set in `dir`. @throws {FormatError} it is unfinished, or not a set of windows */
 export async function openWindowSet(dir: string): Promise<WindowSet> {
@@ -71,6 +77,7 @@ class FolderWindowSet implements WindowSet {
     await this.#checked.get(file.name);
     const tensors = await openSafetensors(path);
     try {
+      checkShapes(tensors, file.nWindows, batch.contextSize);
       const wide = at * batch.contextSize;
       batch.tokenIds.set((await tensors.readRows("token_ids", from, to)) as Uint32Array, wide);
       batch.document.set((await tensors.readRows("document", from, to)) as Uint32Array, wide);
@@ -80,6 +87,23 @@ class FolderWindowSet implements WindowSet {
     } finally {
       await tensors.close();
     }
+  }
+}
+
+function checkShapes({ path, tensors }: SafetensorsFile, nWindows: number, contextSize: number): void {
+  const wide = [nWindows, contextSize];
+  const expected = {
+    token_ids: ["U32", wide],
+    document: ["U32", wide],
+    keep: ["U8", wide],
+    role: ["U8", wide],
+    lengths: ["U32", [nWindows]],
+  } as const;
+  for (const [name, [dtype, shape]] of Object.entries(expected)) {
+    const info = tensors.get(name);
+    if (info?.dtype === dtype && info.shape.join() === shape.join()) continue;
+    const got = info === undefined ? "absent" : `${info.dtype} [${info.shape.join(", ")}]`;
+    throw new FormatError(path, `tensor "${name}" is ${got}, expected ${dtype} [${shape.join(", ")}]`);
   }
 }
 
@@ -98,15 +122,49 @@ async function checkHash(
     });
 }
 
-function checkManifest(path: string, manifest: WindowsManifest): void {
-  if (manifest?.format !== "lapidary-windows" || manifest.version !== 1)
-    throw new FormatError(
-      path,
-      `format "${manifest?.format}" version ${manifest?.version}, expected "lapidary-windows" version 1`,
-    );
-  const total = manifest.files.reduce((sum, file) => sum + file.nWindows, 0);
-  if (total !== manifest.nWindows)
-    throw new FormatError(path, `its files hold ${total} windows, nWindows says ${manifest.nWindows}`);
-  for (const { name } of manifest.files)
-    if (!/^windows-\d{5}\.safetensors$/.test(name)) throw new FormatError(path, `names the file "${name}"`);
+const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+
+/** What reading relies on; keys beside these may be there. */
+const manifestSchema = z.looseObject({
+  format: z.literal("lapidary-windows"),
+  version: z.literal(1),
+  set: z.string(),
+  contextSize: z.number().int().positive().max(MAX_CONTEXT_SIZE),
+  nWindows: count,
+  nTokens: count,
+  nKept: count,
+  packing: z.enum(["saelens", "document"]),
+  bosTokenId: count.nullable(),
+  excludedTokenIds: z.array(count),
+  tokenizerHash: z.string(),
+  chatTemplateHash: z.string().nullable(),
+  sources: z.array(z.looseObject({ name: z.string(), documents: z.tuple([count, count]) })),
+  files: z.array(
+    z.strictObject({
+      name: z.string().regex(/^windows-\d{5}\.safetensors$/),
+      nWindows: count,
+      bytes: count,
+      sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    }),
+  ),
+});
+
+function checkManifest(path: string, manifest: unknown): void {
+  const parsed = manifestSchema.safeParse(manifest);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new FormatError(path, `not a manifest of a window set: ${issue.path.join(".")}: ${issue.message}`, {
+      hint: "delete the set's folder and run the corpus stage again",
+    });
+  }
+  const { nWindows, contextSize, files } = parsed.data;
+  const total = files.reduce((sum, file) => sum + file.nWindows, 0);
+  if (total !== nWindows)
+    throw new FormatError(path, `its files hold ${total} windows, nWindows says ${nWindows}`);
+  for (const { name, bytes, nWindows: n } of files)
+    if (n * contextSize * BYTES_PER_TOKEN > bytes)
+      throw new FormatError(
+        path,
+        `${name} cannot hold ${n} windows of ${contextSize} tokens in ${bytes} bytes`,
+      );
 }

@@ -30,7 +30,7 @@ export async function loadRecipe(path: string, sets: readonly string[] = []): Pr
   });
   let raw: unknown;
   try {
-    raw = parse(text, { maxAliasCount: 100 });
+    raw = parse(text, { maxAliasCount: 100, logLevel: "error" });
   } catch (error) {
     throw new RecipeError(`${path} is not YAML: ${(error as Error).message}`);
   }

@@ -31,6 +31,8 @@ interface RunFile {
   machine: Record<string, unknown>;
   versions: Record<string, string>;
   units: Record<string, UnitRecord>;
+  /** hash of the units: what a run builds on must be what was written */
+  unitsHash?: string;
 }
 
 export class RunState {
@@ -44,10 +46,16 @@ export class RunState {
 
   static async open(path: string, name: string, versions: Record<string, string>): Promise<RunState> {
     const file = await readJsonIfPresent<RunFile>(path);
-    if (file !== undefined && (file.format !== "lapidary-run" || file.version !== 1)) {
+    if (file !== undefined && (file?.format !== "lapidary-run" || file.version !== 1)) {
       throw new StateError(
         `${path} is not a run of this version of Lapidary`,
         "choose another name for the run",
+      );
+    }
+    if (file !== undefined && !isWhole(file)) {
+      throw new StateError(
+        `${path} is damaged: its records do not hash to what it says`,
+        "restore it, or delete it: what the run's folder holds is then recognised, or made again",
       );
     }
     const machine = {
@@ -149,6 +157,13 @@ export class RunState {
   }
 
   async #save(): Promise<void> {
+    this.#file.unitsHash = hashValue(this.#file.units);
     await writeJson(this.#path, this.#file);
   }
+}
+
+/** Written by this version, and unchanged since. */
+function isWhole({ units, unitsHash }: RunFile): boolean {
+  const isRecord = typeof units === "object" && units !== null && !Array.isArray(units);
+  return isRecord && unitsHash === hashValue(units);
 }

@@ -8,6 +8,8 @@ import {
   type FileMetaData,
   parquetMetadataAsync,
   parquetReadObjects,
+  parquetSchema,
+  type SchemaTree,
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { DataError } from "../../errors.ts";
@@ -26,7 +28,11 @@ export const parquetReader: DocumentReader = {
     const column = columns.kind === "text" ? columns.textColumn : columns.messagesColumn;
     const buffer = cachedAsyncBuffer(asyncBuffer(file));
     const metadata = await footer(file, buffer);
-    checkColumn(metadata, column, columns.kind, file.name);
+    try {
+      checkColumn(metadata, column, columns.kind, file.name);
+    } catch (cause) {
+      throw unreadable(file, cause);
+    }
     let groupStart = 0;
     for (const group of metadata.row_groups) {
       const groupEnd = groupStart + Number(group.num_rows);
@@ -95,6 +101,7 @@ function checkColumn(metadata: FileMetaData, column: string, kind: string, name:
       hint: `set ${kind === "text" ? "textColumn" : "messagesColumn"}`,
     });
   }
+  checkPaths(metadata, column, name);
   for (const chunk of chunks) {
     const bytes = Number(chunk.meta_data?.total_uncompressed_size ?? 0);
     if (bytes > MAX_CHUNK_BYTES)
@@ -105,6 +112,29 @@ function checkColumn(metadata: FileMetaData, column: string, kind: string, name:
         },
       );
   }
+}
+
+/** Each row group must hold the column's leaves and nothing else of it: the library reads on past what it does not expect. */
+function checkPaths(metadata: FileMetaData, column: string, name: string): void {
+  const leaves = parquetSchema(metadata)
+    .children.filter((child) => child.element.name === column)
+    .flatMap(leafPaths)
+    .sort();
+  for (const [i, group] of metadata.row_groups.entries()) {
+    const paths = group.columns
+      .map((chunk) => chunk.meta_data?.path_in_schema ?? [])
+      .filter(([first]) => first === column)
+      .map((path) => path.join("."))
+      .sort();
+    if (paths.join("\0") !== leaves.join("\0") || new Set(paths).size !== paths.length)
+      throw new DataError(`${name}: row group ${i} does not hold "${column}" as the file's schema says`, {
+        hint: "the file is damaged; fetch or write it again",
+      });
+  }
+}
+
+function leafPaths({ path, children }: SchemaTree): string[] {
+  return children.length === 0 ? [path.join(".")] : children.flatMap(leafPaths);
 }
 
 function asyncBuffer(file: ByteFile): AsyncBuffer {

@@ -353,7 +353,7 @@ describe("--dry-run", () => {
     });
     expect(plan.stdout).toMatch(/^harvest: training +8 400 000 +129 GB +17 GB +[\d.]+ (h|days) /m);
     expect(plan.stdout).toMatch(/^train +75 571 200 +18 450 +\d+ GB +[\d.]+ GB +[\d.]+ (h|days) /m);
-    expect(plan.stdout).toContain("On a CPU the harvest is the larger part");
+    expect(plan.stdout).toMatch(/On a CPU the harvest is (the larger|a large) part/); // which, is measured here and now
     expect(plan.stdout).toContain("lapidary import");
     expect(plan.stdout).not.toMatch(/ \? /);
     await expect(stat(inRun("gemma-4-e4b-it"))).rejects.toThrow();

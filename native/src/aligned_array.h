@@ -1,6 +1,8 @@
 // Memory for weights and batches: aligned to a cache line, on 2 MB pages where it is large, zeroed on allocation.
 #pragma once
 #include <cstddef>
+#include <cstdint>
+#include <new>
 #include <utility>
 
 namespace lapidary {
@@ -15,7 +17,7 @@ class AlignedArray {
  public:
   AlignedArray() = default;
   explicit AlignedArray(size_t n)
-      : data_(n == 0 ? nullptr : static_cast<T*>(allocate_aligned(n * sizeof(T)))), size_(n) {}
+      : data_(n == 0 ? nullptr : static_cast<T*>(allocate_aligned(bytes_of(n)))), size_(n) {}
   AlignedArray(AlignedArray&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   AlignedArray& operator=(AlignedArray&& other) noexcept {
@@ -41,6 +43,11 @@ class AlignedArray {
   const T& operator[](size_t i) const { return data_[i]; }
 
  private:
+  static size_t bytes_of(size_t n) {
+    if (n > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
+    return n * sizeof(T);
+  }
+
   T* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -3,16 +3,26 @@
 namespace lapidary {
 
 ThreadPool::ThreadPool(int n_threads) {
-  for (int worker = 1; worker < n_threads; worker++) threads_.emplace_back([this, worker] { live(worker); });
+  try {
+    for (int worker = 1; worker < n_threads; worker++) threads_.emplace_back([this, worker] { live(worker); });
+  } catch (...) {
+    // The system gives no more threads. Those that run must end first: a std::thread destroyed while it runs ends the
+    // process.
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void ThreadPool::run(size_t n_chunks, void* context, Invoke invoke) {

@@ -35,6 +35,7 @@ class ThreadPool {
  private:
   using Invoke = void (*)(void* context, size_t chunk, int worker);
 
+  void stop();
   void run(size_t n_chunks, void* context, Invoke invoke);
   void take_chunks(int worker);
   void live(int worker);

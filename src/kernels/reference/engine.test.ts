@@ -187,6 +187,16 @@ describe("trainStep", () => {
     expect(await engine.read("v.wEnc", 0, dSae)).toEqual(new Float32Array(dSae * dIn));
   });
 
+  it("leaves everything as it was when the loss is finite and its gradient is not", async () => {
+    const weights = someWeights();
+    const engine = await createReferenceEngine(config, weights);
+    const huge = normals(4 * dIn, "huge").map((value) => value * 1e25);
+    const result = await engine.trainStep(huge, step);
+    expect(result.loss).toBeNaN();
+    expect(result.mse).toBeGreaterThan(1e40);
+    expect(await engine.read("wDec", 0, dSae)).toEqual(weights.wDec);
+  });
+
   it("moves latents without gradient by momentum, and clips by the global norm", async () => {
     const engine = await createReferenceEngine(config, someWeights());
     await engine.write("m.bEnc", 29, Float32Array.of(1));

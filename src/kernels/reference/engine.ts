@@ -4,6 +4,7 @@
  * breath now and then.
  */
 import { EngineError, ShapeError } from "../../errors.ts";
+import { checkActs, checkConfig, checkSelection, checkStep, checkWeights, tokensIn } from "../arguments.ts";
 import type {
   Engine,
   EngineConfig,
@@ -68,7 +69,7 @@ class ReferenceEngine implements Engine {
   encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
     return this.#turns.take(async () => {
       const weights = this.#live();
-      const nTokens = this.#tokensOf(x);
+      const nTokens = tokensIn(x, this.config.dIn);
       checkSelection(selection, this.config.dSae);
       const selector = createSelector(selection, nTokens, this.config.dSae);
       await visitPreActs(x, weights, this.config, this.#scale(weights), (p, first, n) =>
@@ -85,7 +86,8 @@ class ReferenceEngine implements Engine {
       const width = options.width ?? dSae;
       if (!Number.isInteger(width) || width < 1 || width > dSae)
         throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
-      checkActs(acts, dSae);
+      checkActs(acts);
+      checkLatents(acts, dSae);
       const out = new Float32Array(acts.nTokens * dIn);
       const coefficient = coefficients(acts, this.#scale(weights));
       await visitReconstructions(acts, coefficient, weights, [width], (token, _, recon) =>
@@ -102,12 +104,8 @@ class ReferenceEngine implements Engine {
         throw new EngineError("trainStep on an engine made for inference", {
           hint: "create the engine with `training: true`",
         });
-      if (this.#tokensOf(x) === 0) throw new ShapeError("training batch", 0, "at least one token");
-      checkSelection(options.selection, this.config.dSae);
-      if (options.aux !== null && options.aux.dead.length !== this.config.dSae)
-        throw new ShapeError("dead mask", options.aux.dead.length, this.config.dSae);
-      if (!Number.isInteger(options.adamStep) || options.adamStep < 1)
-        throw new EngineError(`adamStep counts from 1, got ${options.adamStep}`);
+      if (tokensIn(x, this.config.dIn) === 0) throw new ShapeError("training batch", 0, "at least one token");
+      checkStep(options, this.config.dSae);
       this.#norms = null;
       return trainStep({ config: this.config, weights, ...this.#training }, x, options);
     });
@@ -152,13 +150,6 @@ class ReferenceEngine implements Engine {
   #live(): Weights {
     if (this.#weights === null) throw new EngineError("the engine has been disposed");
     return this.#weights;
-  }
-
-  #tokensOf(x: Float32Array): number {
-    const nTokens = x.length / this.config.dIn;
-    if (!Number.isInteger(nTokens))
-      throw new ShapeError("x [nTokens, dIn]", x.length, `a multiple of dIn = ${this.config.dIn}`);
-    return nTokens;
   }
 
   #currentNorms(weights: Weights): Float32Array {
@@ -207,45 +198,10 @@ function split(name: EngineTensor): readonly ["weights" | "m" | "v", Parameter] 
   return place;
 }
 
-function checkConfig({ dIn, dSae, widths }: EngineConfig): void {
-  for (const [what, d] of [
-    ["dIn", dIn],
-    ["dSae", dSae],
-  ] as const)
-    if (!Number.isInteger(d) || d < 1) throw new ShapeError(what, d, "a positive integer");
-  let last = 0;
-  for (const width of widths) {
-    if (!Number.isInteger(width) || width <= last)
-      throw new ShapeError("widths", widths, "strictly increasing positive integers");
-    last = width;
-  }
-  if (last !== dSae) throw new ShapeError("the last of the widths", last, dSae);
-}
-
-function checkWeights({ dIn, dSae }: EngineConfig, weights: Weights): void {
-  const expected = { wEnc: dSae * dIn, wDec: dSae * dIn, bEnc: dSae, bDec: dIn } as const;
-  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const)
-    if (weights[name].length !== expected[name])
-      throw new ShapeError(`values in ${name}`, weights[name].length, expected[name]);
-}
-
-function checkSelection(selection: Selection, dSae: number): void {
-  if (selection.kind === "threshold") {
-    if (selection.thresholds.length !== dSae)
-      throw new ShapeError("thresholds", selection.thresholds.length, dSae);
-    return;
-  }
-  if (!(selection.k > 0 && selection.k <= dSae))
-    throw new ShapeError("k", selection.k, `more than 0, at most dSae = ${dSae}`);
-  if (selection.kind === "topk" && !Number.isInteger(selection.k))
-    throw new ShapeError("k of topk", selection.k, "an integer");
-}
-
-function checkActs({ nTokens, offsets, latents, values }: SparseActs, dSae: number): void {
-  if (offsets.length !== nTokens + 1)
-    throw new ShapeError("offsets of sparse activations", offsets.length, nTokens + 1);
-  if (latents.length !== values.length || offsets[nTokens] !== latents.length)
-    throw new ShapeError("entries of sparse activations", [latents.length, values.length], offsets[nTokens]);
-  for (const latent of latents)
-    if (latent >= dSae) throw new ShapeError("latent", latent, `below dSae = ${dSae}`);
+/** @throws {ShapeError} a latent beyond dSae, or latents of a token that do not ascend */
+function checkLatents({ nTokens, offsets, latents }: SparseActs, dSae: number): void {
+  for (let t = 0; t < nTokens; t++)
+    for (let e = offsets[t]; e < offsets[t + 1]; e++)
+      if (latents[e] >= dSae || (e > offsets[t] && latents[e] <= latents[e - 1]))
+        throw new ShapeError(`latent of token ${t}`, latents[e], `ascending, below dSae = ${dSae}`);
 }

@@ -59,7 +59,7 @@ export async function trainStep(
 
   const mse = losses[losses.length - 1];
   const innerMse = losses.slice(0, -1);
-  const loss = innerMse.reduce((sum, inner) => sum + inner, mse) + aux;
+  let loss = innerMse.reduce((sum, inner) => sum + inner, mse) + aux;
   let gradNorm = Number.NaN;
   if (Number.isFinite(loss)) {
     const c = new Float64Array(x.length);
@@ -67,6 +67,7 @@ export async function trainStep(
     await computeGradients(parts, c, weights, config, gradients);
     gradNorm = globalNorm(gradients);
     if (Number.isFinite(gradNorm)) update(state, gradNorm, options);
+    else loss = Number.NaN; // so that the caller sees that nothing was updated
   }
   return { loss, mse, innerMse, aux, gradNorm, ...measure(acts, dSae) };
 }

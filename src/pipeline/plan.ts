@@ -56,10 +56,8 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
     weights === null || dIn === null
       ? null
       : BASE_MEMORY + 2 * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
-  const polishSteps =
-    recipe.polish.when === "never"
-      ? 0
-      : (recipe.polish.layers?.length ?? nLayers) * recipe.polish.epochs * stepsPerEpoch;
+  const nPolished = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers);
+  const polishSteps = nPolished * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [
     {
       stage: "corpus",
@@ -88,12 +86,12 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       diskBytes: 0,
       memoryBytes: evaluation,
     },
-    // weights and both moments, kept at most four times
+    // weights and both moments: one layer's at most four times, of the others the last
     {
       stage: "train",
       tokens: nLayers * epochs * stepsPerEpoch * batchTokens,
       steps: nLayers * epochs * stepsPerEpoch,
-      diskBytes: weights === null ? null : nLayers * 4 * 3 * weights,
+      diskBytes: weights === null ? null : (nLayers + 3) * 3 * weights,
       memoryBytes: training,
     },
     {
@@ -108,7 +106,7 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       stage: "polish",
       tokens: polishSteps * batchTokens,
       steps: polishSteps,
-      diskBytes: weights === null || polishSteps === 0 ? 0 : 2 * 3 * weights,
+      diskBytes: weights === null || polishSteps === 0 ? 0 : (nPolished + 3) * 3 * weights,
       memoryBytes: polishSteps === 0 ? 0 : training,
     },
     { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },

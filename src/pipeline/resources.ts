@@ -27,7 +27,8 @@ export async function checkResources(context: RunContext, units: readonly Unit[]
     }
   }
   const disk = await freeDisk(context.dir.root);
-  const present = await bytesUnder(context.dir.root);
+  const folders = new Set(plans.flatMap(({ stage }) => foldersOf(context, stage)));
+  const present = (await Promise.all([...folders].map(bytesUnder))).reduce((sum, bytes) => sum + bytes, 0);
   const needed = plans.reduce((sum, { diskBytes }) => sum + (diskBytes ?? 0), 0) - present;
   if (needed > disk) {
     throw new ResourceError(
@@ -49,9 +50,26 @@ export async function freeDisk(folder: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** Bytes that a run interrupted earlier already takes. */
+/** Where a stage writes what its plan counts. */
+function foldersOf({ dir, recipe }: RunContext, stage: string): string[] {
+  switch (stage) {
+    case "corpus":
+      return [join(dir.root, "corpus")];
+    case "harvest":
+      return [join(dir.root, "activations")];
+    case "train":
+    case "polish":
+      return recipe.layers.map((layer) => dir.train(layer, stage === "polish"));
+    case "export":
+      return [dir.repository];
+    default:
+      return [];
+  }
+}
+
+/** Bytes that an interrupted stage has already written; what finished stages left takes nothing off what is still needed. */
 async function bytesUnder(folder: string): Promise<number> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => []);
   const sizes = entries
     .filter((entry) => entry.isFile())
     .map(async (entry) => (await stat(join(entry.parentPath, entry.name)).catch(() => ({ size: 0 }))).size);

@@ -1,0 +1,57 @@
+/** Before a stage starts: what it still needs is held against what is free. */
+import { mkdir, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { ResourceError } from "../errors.ts";
+import { RunContext } from "./context.ts";
+import { recipeSchema } from "./recipe.ts";
+import { checkResources, freeDisk } from "./resources.ts";
+import { RunDirectory } from "./run-directory.ts";
+import { RunState } from "./run-state.ts";
+import { listUnits } from "./units.ts";
+
+const root = await mkdtemp(join(tmpdir(), "resources-"));
+afterAll(() => rm(root, { recursive: true }));
+
+const text = { name: "t", kind: "text", location: "texts" };
+const GB = 1e9;
+
+/** A run whose corpus takes 1 GB more than is free. */
+async function openRun(name: string): Promise<RunContext> {
+  const tokens = Math.floor(((await freeDisk(root)) + GB) / 10.5);
+  const recipe = recipeSchema.parse({
+    name,
+    model: { source: "no-such-model" },
+    sae: { scratch: { dSae: 1000 } },
+    layers: [0],
+    corpus: { tokens, sources: [text] },
+    train: { k: 1 },
+    eval: { sets: [{ name: "held", sources: [text] }] },
+  });
+  const dir = new RunDirectory(join(root, name));
+  await mkdir(dir.root, { recursive: true });
+  return new RunContext(recipe, root, dir, await RunState.open(dir.state, name, {}), {});
+}
+
+/** Checks the corpus stage after 2 GB (a file of nothing but zeros, which takes no room) appeared at `path`. */
+async function checkWith(context: RunContext, path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, "");
+  await truncate(path, 2 * GB);
+  await checkResources(
+    context,
+    listUnits(context, [0]).filter(({ stage }) => stage === "corpus"),
+  );
+}
+
+it("counts what an interrupted stage has written already", async () => {
+  const context = await openRun("resumed");
+  await checkWith(context, join(context.dir.corpus("train"), "windows-00000.safetensors"));
+});
+
+it("does not count what other stages have written", async () => {
+  const context = await openRun("other");
+  const shard = join(context.dir.activations("model", "train", 0), "shard-00000.safetensors");
+  await expect(checkWith(context, shard)).rejects.toThrow(ResourceError);
+});

@@ -135,10 +135,17 @@ export class RunContext {
       dtype: dtype ?? undefined,
       threads: threads ?? this.options.threads,
     });
-    if (dIn === null || dIn === model.info.dIn) return model;
+    const { info } = model;
+    const longest = info.contextSize ?? Number.POSITIVE_INFINITY;
+    if ((dIn === null || dIn === info.dIn) && this.recipe.contextSize <= longest) return model;
     await model.close();
+    if (this.recipe.contextSize > longest)
+      throw new RecipeError(
+        `windows of ${this.recipe.contextSize} tokens are longer than ${source} was made for: ${longest}`,
+        "give the recipe a smaller contextSize",
+      );
     throw new RecipeError(
-      `the residual stream of ${source} is ${model.info.dIn} wide, the recipe says dIn: ${dIn}`,
+      `the residual stream of ${source} is ${info.dIn} wide, the recipe says dIn: ${dIn}`,
       "leave dIn out: it is read from the model",
     );
   }

@@ -561,6 +561,16 @@ describe("other starts and other models", () => {
       /read from the model/,
     );
   });
+
+  it("windows longer than the model's context are refused", async () => {
+    const long = ["--set", "name=long", "--set", "contextSize=2048", "--set", "corpus.tokens=300"];
+    expectError(
+      await lapidary("run", recipe, ...long, "--set", "corpus.packing=document"),
+      2,
+      /windows of 2048 tokens are longer than .* was made for: 1024/,
+      /smaller contextSize/,
+    );
+  });
 });
 
 describe("inspect", () => {

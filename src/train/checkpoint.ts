@@ -59,7 +59,7 @@ export interface CheckpointRecord {
   /** bytes of metrics.jsonl and events.jsonl that belong to this state */
   readonly logs: LogLengths;
   readonly files: readonly WrittenFile[];
-  /** hash of all the rest of this record */
+  /** hash of all the rest of this record but `state.seconds` */
   readonly recordHash: string;
 }
 
@@ -106,7 +106,7 @@ export async function writeCheckpoint(
       logs: facts.logs,
       files,
     };
-    const record: CheckpointRecord = { ...content, recordHash: hashValue(content) };
+    const record: CheckpointRecord = { ...content, recordHash: hashOf(content) };
     await writeJson(join(temporary, RECORD_FILE), record);
     await commitFolder(temporary, to);
     return { dir: to, record };
@@ -176,6 +176,11 @@ export async function pruneCheckpoints(dir: string): Promise<void> {
   for (const checkpoint of all) if (!kept.includes(checkpoint)) await removeCheckpoint(checkpoint);
 }
 
+/** Of everything but the time it took: the same steps give the same hash. */
+function hashOf(content: Omit<CheckpointRecord, "recordHash">): string {
+  return hashValue({ ...content, state: { ...content.state, seconds: 0 } });
+}
+
 async function readRecord(dir: string): Promise<CheckpointRecord | null> {
   const record = await readJson<CheckpointRecord>(join(dir, RECORD_FILE)).catch((error: unknown) => {
     if (error instanceof FormatError) return null; // absent or torn; a disk that cannot be read is neither
@@ -186,7 +191,7 @@ async function readRecord(dir: string): Promise<CheckpointRecord | null> {
     throw new StateError(`${dir} is a checkpoint of version ${record.version}, version 1 is read`);
   }
   const { recordHash, ...content } = record;
-  if (recordHash !== hashValue(content)) return null;
+  if (!Array.isArray(record.files) || recordHash !== hashOf(content)) return null;
   for (const { name, bytes } of record.files) {
     if (basename(name) !== name) return null;
     const info = await statIfPresent(join(dir, name));

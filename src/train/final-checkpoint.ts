@@ -39,7 +39,10 @@ export async function readFinishedTraining(dir: string): Promise<FinishedTrainin
 export async function loadFinalCheckpoint(dir: string): Promise<FinalCheckpoint> {
   const checkpoint = await finalOf(dir);
   if (checkpoint === null) {
-    throw new StateError(`training in ${dir} has not finished`, "run the train stage to its end first");
+    throw new StateError(
+      `training in ${dir} has not finished, or its last checkpoint.json is damaged`,
+      `run the train stage to its end; if it was, delete ${dir} to train again`,
+    );
   }
   await verifyCheckpoint(checkpoint);
   const facts = factsOf(checkpoint);

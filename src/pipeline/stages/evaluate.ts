@@ -4,7 +4,6 @@
  * directory, loaded afresh, on the model.
  */
 import { rm } from "node:fs/promises";
-import { openActivationStore } from "../../activations/store.ts";
 import { evaluate } from "../../evals/evaluate.ts";
 import type { EvalResult } from "../../evals/result.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
@@ -17,8 +16,9 @@ import { readJson } from "../../storage/json.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
 import { exportedId } from "./export.ts";
-import { heldOutPairs, storeHash } from "./harvest.ts";
+import { heldOutPairs } from "./harvest.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
+import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
 /** `evals/<hook>.<phase>.json` */
@@ -55,6 +55,9 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
       stores: heldOutStores(context, layer, ["base", "model"]),
     }),
     files: () => [context.dir.evals(layer, "before")],
+    isIntact: async () =>
+      (await hashFile(context.dir.evals(layer, "before"))) ===
+      context.state.output(`before:${layer}`).results,
     clear: () => rm(context.dir.evals(layer, "before"), { force: true }),
     async run(report) {
       const sae = await context.sourceSae(layer);
@@ -127,7 +130,7 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
   try {
     const results: { model: ModelKey; set: string; result: EvalResult }[] = [];
     for (const { model, set } of heldOutPairs(context, models)) {
-      const store = await openActivationStore(context.dir.activations(model, set, layer));
+      const store = await openSetStore(context, model, set, layer);
       const { result } = await evaluate(inference, store, {
         signal: context.options.signal,
         onProgress: ({ done, total }) =>

@@ -4,7 +4,6 @@
  */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { openActivationStore } from "../../activations/store.ts";
 import { evaluate } from "../../evals/evaluate.ts";
 import { log10Frequencies } from "../../evals/firing.ts";
 import { toInferenceForm } from "../../sae/convert.ts";
@@ -21,6 +20,7 @@ import type { Progress, RunContext } from "../context.ts";
 import { publicName } from "../recipe-file.ts";
 import { heldOutPairs } from "./harvest.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
+import { openSetStore } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
 export function exportUnit(context: RunContext, layer: number, polished: boolean): Unit {
@@ -136,7 +136,7 @@ async function measureFrequencies(
   let nTokens = 0;
   try {
     for (const { set } of heldOutPairs(context, ["model"])) {
-      const store = await openActivationStore(context.dir.activations("model", set, layer));
+      const store = await openSetStore(context, "model", set, layer);
       const { firingCounts } = await evaluate(inference, store, {
         signal: context.options.signal,
         onProgress: ({ done, total }) => report({ done, total, unit: "tokens", details: { set } }),

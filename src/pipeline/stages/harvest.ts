@@ -3,7 +3,6 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openWriter } from "../../activations/writer.ts";
 import { differentToken } from "../../corpus/same-tokens.ts";
-import { openWindowSet } from "../../corpus/window-set.ts";
 import { RecipeError } from "../../errors.ts";
 import { harvest, planHarvest } from "../../harvest/harvest.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
@@ -12,6 +11,7 @@ import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
 import type { ModelKey } from "../run-directory.ts";
 import { setNames } from "./corpus.ts";
+import { openSetWindows } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
 /** Which (model, set) pairs are harvested. */
@@ -49,7 +49,7 @@ export function harvestUnits(context: RunContext): Unit[] {
     async run(report) {
       if (model === "base") await refuseOtherTokens(context);
       const opened = await context.openModel(model);
-      const windows = await openWindowSet(context.dir.corpus(set));
+      const windows = await openSetWindows(context, set);
       if (opened.info.dynamicQuantization)
         context.emit({
           kind: "note",
@@ -128,10 +128,4 @@ async function refuseOtherTokens(context: RunContext): Promise<void> {
     `baseModel has another tokenizer than model: token ${id} is ${JSON.stringify(b)} there, ${JSON.stringify(a)} here`,
     "name the model that `model` was tuned from, or leave baseModel out",
   );
-}
-
-/** Hash of the manifest of one store, as the harvest recorded it. */
-export function storeHash(context: RunContext, model: ModelKey, set: string, layer: number): string {
-  const { stores } = context.state.output(`harvest:${model}:${set}`) as { stores: Record<string, string> };
-  return stores[canonicalHookName(layer)];
 }

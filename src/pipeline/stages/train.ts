@@ -1,6 +1,5 @@
 /** Stages `train` and `polish`: an SAE a layer, from the source (or from scratch), on the training activations. */
 import { rm } from "node:fs/promises";
-import { openActivationStore } from "../../activations/store.ts";
 import { StateError } from "../../errors.ts";
 import { initTrainingSae } from "../../sae/init.ts";
 import type { TrainingForm } from "../../sae/sae.ts";
@@ -12,8 +11,8 @@ import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe.ts";
 import { setNames } from "./corpus.ts";
-import { storeHash } from "./harvest.ts";
 import { isLayerPolished } from "./polish-choice.ts";
+import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
 export function trainUnit(context: RunContext, layer: number): Unit {
@@ -138,7 +137,7 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
     };
   }
   const { scratch } = recipe.sae;
-  const store = await openActivationStore(context.dir.activations("model", "train", layer));
+  const store = await openSetStore(context, "model", "train", layer);
   const { dIn } = store;
   await store.close();
   const form: TrainingForm = {
@@ -168,12 +167,10 @@ async function runTraining(
   layer: number,
   { dir, config, start, report }: TrainingRun,
 ): Promise<Record<string, unknown>> {
-  const store = await openActivationStore(context.dir.activations("model", "train", layer));
+  const store = await openSetStore(context, "model", "train", layer);
   const guardSet = guardSetName(context);
   const guardStore =
-    config.guard === null || guardSet === null
-      ? null
-      : await openActivationStore(context.dir.activations("model", guardSet, layer));
+    config.guard === null || guardSet === null ? null : await openSetStore(context, "model", guardSet, layer);
   const engine = await context.engine();
   warnOfIdleResampling(context, layer, config, store.nRows);
   try {

@@ -10,7 +10,7 @@ import type { Weights } from "../kernels/kernels.ts";
  * can never fire (SAELens divides by zero and gets NaN). Thresholds are the caller's to multiply by n.
  */
 export function foldDecoderNorms(weights: Weights, norms: Float32Array): Weights {
-  const { dIn, dSae } = weights;
+  const { dIn, dSae, wEnc: oldEnc, wDec: oldDec } = weights;
   const wEnc = new Float32Array(weights.wEnc.length);
   const wDec = new Float32Array(weights.wDec.length);
   const bEnc = new Float32Array(dSae);
@@ -18,8 +18,8 @@ export function foldDecoderNorms(weights: Weights, norms: Float32Array): Weights
     const n = norms[i];
     if (n === 0) continue;
     for (let j = i * dIn; j < (i + 1) * dIn; j++) {
-      wEnc[j] = weights.wEnc[j] * n;
-      wDec[j] = weights.wDec[j] / n;
+      wEnc[j] = oldEnc[j] * n;
+      wDec[j] = oldDec[j] / n;
     }
     bEnc[i] = weights.bEnc[i] * n;
   }

@@ -1,7 +1,7 @@
 /** An SAE on a text, in memory and in seconds: does it fit this model? Nothing is written. */
 import { TokenizerPool } from "../corpus/tokenizer-pool.ts";
 import { windowsFromText } from "../corpus/windows-from-text.ts";
-import { RecipeError } from "../errors.ts";
+import { RecipeError, ShapeError } from "../errors.ts";
 import { evaluateRows } from "../evals/evaluate.ts";
 import type { EvalResult } from "../evals/result.ts";
 import { harvestWindows, planHarvest } from "../harvest/harvest.ts";
@@ -32,11 +32,23 @@ export interface EvaluateTextOptions {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-/** Runs the text through the model up to the SAE's layer and evaluates the SAE on the kept tokens. */
+/**
+ * Runs the text through the model up to the SAE's layer and evaluates the SAE on the kept tokens.
+ * @throws {ShapeError} the SAE is of another width than the model
+ */
 export async function evaluateText(options: EvaluateTextOptions): Promise<EvalResult> {
   const { sae, modelFolder, text, name, createEngine, threads, device, dtype, onProgress } = options;
   const layer = options.layer ?? layerOf(sae);
   const model = await openResidualModel(modelFolder, { layers: [layer], device, dtype, threads });
+  if (model.info.dIn !== sae.config.dIn) {
+    await model.close();
+    throw new ShapeError(
+      "width of the model's residual stream",
+      model.info.dIn,
+      `the SAE's ${sae.config.dIn}`,
+      "this SAE was made for another model: name that one with --model",
+    );
+  }
   const tokenizer = await TokenizerPool.open(modelFolder, { workers: 1 });
   const inference = await openInference(sae, createEngine, { threads });
   try {

@@ -414,6 +414,12 @@ describe("eval", () => {
       /layer 99 is out of range: .* 0 to 7/,
       /--layer/,
     );
+    expectError(
+      await lapidary("eval", join(GOLDEN, "inference_saves/jumprelu/sae"), ...model, "--text", recipe),
+      1,
+      /residual stream: got 256, expected the SAE's 32/,
+      /another model/,
+    );
     const other = join(ASSETS, "sae-base/layer_6");
     expectError(
       await lapidary("eval", other, "--data", inRun("small", "activations/model/chat", HOOK)),

@@ -52,10 +52,11 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       : BASE_MEMORY +
         trainingBytes(dIn, dSae, batchTokens) +
         readerBytes({ nRows: recipe.corpus.tokens, dIn, dtype, batchTokens });
-  const evaluation =
+  /** `copies` of the weights: as loaded, in the engine; while they are exported, in the training form too */
+  const evaluation = (copies: number) =>
     weights === null || dIn === null
       ? null
-      : BASE_MEMORY + 2 * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
+      : BASE_MEMORY + copies * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
   const nPolished = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers);
   const polishSteps = nPolished * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [
@@ -84,7 +85,7 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0,
       steps: null,
       diskBytes: 0,
-      memoryBytes: evaluation,
+      memoryBytes: evaluation(2),
     },
     // weights and both moments: one layer's at most four times, of the others the last
     {
@@ -99,9 +100,9 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       tokens: heldOut * nLayers,
       steps: null,
       diskBytes: weights === null ? null : nLayers * weights,
-      memoryBytes: evaluation,
+      memoryBytes: evaluation(3),
     },
-    { stage: "after", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
+    { stage: "after", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation(2) },
     {
       stage: "polish",
       tokens: polishSteps * batchTokens,
@@ -109,7 +110,7 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       diskBytes: weights === null || polishSteps === 0 ? 0 : (nPolished + 3) * 3 * weights,
       memoryBytes: polishSteps === 0 ? 0 : training,
     },
-    { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation },
+    { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation(2) },
   ];
   return stages.filter(({ tokens }) => tokens > 0);
 }

@@ -11,7 +11,7 @@ import { Philox } from "../random/philox.ts";
 import { type InferenceFacts, toInferenceForm, withoutInputScale } from "./convert.ts";
 import { openInference } from "./inference.ts";
 import { initTrainingSae } from "./init.ts";
-import { loadSae } from "./load.ts";
+import { loadSae, loadSaeFacts } from "./load.ts";
 import type { Sae, SaeConfig, TrainingForm, TrainingSae } from "./sae.ts";
 import { saveSae } from "./save.ts";
 import { warmStart } from "./warm-start.ts";
@@ -152,6 +152,14 @@ describe("saving", () => {
     expect(back.threshold).toEqual(sae.threshold);
     expect(back.config).toMatchObject({ hookName: "model.layers.4", modelName: "toy", contextSize: 128 });
     expect(back.runnerConfig).toEqual(facts.runnerConfig);
+  });
+
+  it("is described without its weights as it is with them", async () => {
+    const dir = join(root, "described");
+    await saveSae(dir, toInferenceForm(trained(), facts));
+    const { config, runnerConfig } = await loadSae(dir);
+    await rm(join(dir, "sae_weights.safetensors"));
+    expect(await loadSaeFacts(dir)).toEqual({ config, runnerConfig });
   });
 });
 

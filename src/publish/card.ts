@@ -123,13 +123,16 @@ function frontMatter(facts: CardFacts): string {
   return `---\n${lines.join("\n")}\n---`;
 }
 
-function introduction({ model, source, layers, baseModel }: CardFacts): string {
+function introduction({ model, source, layers, baseModel, isImported }: CardFacts): string {
   const list = layers.map(({ layer }) => layer).join(", ");
   const start =
     source === null
       ? "trained from scratch"
       : `continued from ${code(source)}${baseModel === null ? "" : `, which was made for ${code(baseModel)}`}`;
-  return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. The fit below was measured on texts that the training did not see.`;
+  const measured = isImported
+    ? "The fit below was measured on activations made elsewhere and imported as held-out sets."
+    : "The fit below was measured on texts that the training did not see.";
+  return `Sparse autoencoders for the residual stream of ${code(model)} after decoder layer${layers.length > 1 ? "s" : ""} ${list}, ${start}. ${measured}`;
 }
 
 function gateNote({ layers, gate }: CardFacts): string {

@@ -42,7 +42,7 @@ export async function chain(options: ChainOptions): Promise<ChainReport> {
     const [a, b, c] = [0, 1, 2].map((k) => random.uniform(3 * i + k));
     const failure = failures[Math.floor(a * failures.length)];
     // the early operations more often: they are what is left to do after the next start, too
-    const n = Math.floor(b * b * (counts.get(failure) ?? 1));
+    const n = Math.floor(b ** 3 * (counts.get(failure) ?? 1));
     const fault: Fault = { n, failure, lasting: failure === "ENOSPC" && c < 0.5 };
     const answer = await runs.run({ folder, args, fault });
     const what = `${failure}${fault.lasting ? " from" : " at"} operation ${n}`;

@@ -1,10 +1,10 @@
 /** What a run ends with: the before/after table, where the SAEs are, and what to do next. */
-import { relative } from "node:path";
+import { dirname, relative, resolve } from "node:path";
 import { formatBeforeAfterTable } from "../evals/table.ts";
 import type { RunSummary } from "../pipeline/run.ts";
 import { formatSeconds } from "./progress.ts";
 
-export function summaryText(summary: RunSummary, recipe: string): string {
+export function summaryText(summary: RunSummary): string {
   const { model, rows, saved, belowGate, directory, nRun, nSkipped, seconds } = summary;
   const here = (path: string) => relative(process.cwd(), path) || ".";
   const lines: string[] = [];
@@ -26,6 +26,12 @@ export function summaryText(summary: RunSummary, recipe: string): string {
     lines.push(
       `See more:  npx lapidary inspect ${here(directory)}     the card: ${here(directory)}/README.md`,
     );
-  else lines.push(`Go on with:  npx lapidary run ${recipe}`);
+  else lines.push(`Go on with:  npx lapidary run ${here(directory)}/recipe.yaml${elsewhere(directory)}`);
   return lines.join("\n");
+}
+
+/** What to add to a command so that it finds a run that is not under runs/. */
+function elsewhere(directory: string): string {
+  const folder = dirname(directory);
+  return folder === resolve("runs") ? "" : ` --runs ${relative(process.cwd(), folder) || "."}`;
 }

@@ -84,6 +84,7 @@ const normals = (n: number, purpose: string, center = 0, scale = 1) => {
 const shrunk = (x: Float32Array) => x.map((value, i) => value * 0.8 + 0.1 * Math.sin(i % D_IN));
 const rowsFor = (activations: Float32Array) => ({
   activations,
+  dIn: D_IN,
   set: "prose",
   hookName: "blocks.4.hook_resid_post",
 });

@@ -40,6 +40,7 @@ export interface Evaluation {
 export interface RowsToEvaluate {
   /** [n, dIn] */
   readonly activations: Float32Array;
+  readonly dIn: number;
   readonly set: string;
   readonly hookName: string;
 }
@@ -73,8 +74,7 @@ export async function evaluateRows(
   rows: RowsToEvaluate,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { dIn } = sae.sae.config;
-  const { activations, set, hookName } = rows;
+  const { activations, dIn, set, hookName } = rows;
   if (activations.length % dIn !== 0)
     throw new ShapeError("activations to evaluate", activations.length, `a multiple of dIn ${dIn}`);
   const nRows = activations.length / dIn;

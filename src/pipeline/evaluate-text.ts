@@ -65,6 +65,7 @@ export async function evaluateText(options: EvaluateTextOptions): Promise<EvalRe
     );
     const { result } = await evaluateRows(inference, {
       activations: rows.activations,
+      dIn: model.info.dIn,
       set: name,
       hookName: canonicalHookName(layer),
     });

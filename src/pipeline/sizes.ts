@@ -1,6 +1,7 @@
 /** The sizes a plan needs, read from configurations that are on this machine; null where they are not. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { RecipeError } from "../errors.ts";
 import type { RunContext } from "./context.ts";
 import { modelFiles } from "./model-identity.ts";
 import type { KnownSizes } from "./plan.ts";
@@ -10,6 +11,12 @@ import { isHubId, resolvePath } from "./recipe-file.ts";
 export async function knownSizes(context: RunContext, options: { download: boolean }): Promise<KnownSizes> {
   const sae = await saeSizes(context, options.download);
   const model = await modelSizes(context, options.download);
+  if (sae !== null && model !== null && model.dIn !== null && sae.dIn !== model.dIn) {
+    throw new RecipeError(
+      `the SAE reads ${sae.dIn} dimensions, the model's residual stream has ${model.dIn}`,
+      "they do not belong together: check sae.from and model.source in the recipe",
+    );
+  }
   return {
     dIn: sae?.dIn ?? model?.dIn ?? context.recipe.model.dIn,
     dSae: sae?.dSae ?? scratchSize(context),

@@ -34,7 +34,7 @@ describe.each(["base", "it"] as const)("tiny-gemma %s", (name) => {
       threads: 2,
     });
     expect(model.info.files).toEqual([
-      { name: "model.onnx", bytes: 17573882, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      { name: "model.onnx", bytes: 16710886, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
     ]);
   });
 });

@@ -53,7 +53,7 @@ export async function runStages(
       only,
       onEvent: (event) => output.event(event),
     });
-    output.result(summaryText(summary, path), summary);
+    output.result(summaryText(summary), summary);
     if (summary.belowGate.length > 0) process.exitCode = EXIT.belowGate;
   } finally {
     output.clear();

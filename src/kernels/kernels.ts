@@ -108,9 +108,6 @@ export type EngineTensor =
   | "v.bEnc"
   | "v.bDec";
 
-/** Parameter order of SAELens' optimizer state, by our names. */
-export const PARAMETERS = ["bDec", "wDec", "wEnc", "bEnc"] as const;
-
 /**
  * Engines compute to the same bits within one numeric class, whatever the threads or the instruction set.
  * `fp32-fma16`: the order of sums of design invariant 1 (native). `f64-sums`: reference, f32 storage, f64 sums.

@@ -183,7 +183,7 @@ function elementOf(node: unknown): unknown {
 }
 
 /** The candidate at the least edit distance, if it is near enough to be meant. */
-export function nearestKey(key: string, candidates: readonly string[]): string | null {
+function nearestKey(key: string, candidates: readonly string[]): string | null {
   const scored = candidates
     .map((c) => ({ c, d: editDistance(key.toLowerCase(), c.toLowerCase()) }))
     .sort((a, b) => a.d - b.d);

@@ -1,4 +1,5 @@
 /** Versions of Lapidary, Node and the libraries whose behaviour a result depends on. */
+import { fileURLToPath } from "node:url";
 import { readJson } from "../storage/json.ts";
 
 interface PackageFile {
@@ -9,7 +10,6 @@ interface PackageFile {
 const SHOWN = ["onnxruntime-node", "@huggingface/tokenizers", "@huggingface/jinja"] as const;
 
 export async function softwareVersions(): Promise<Record<string, string>> {
-  const { fileURLToPath } = await import("node:url");
   const file = await readJson<PackageFile>(fileURLToPath(new URL("../../package.json", import.meta.url)));
   const libraries = SHOWN.map((name) => [name, file.dependencies[name]]);
   return { lapidary: file.version, node: process.versions.node, ...Object.fromEntries(libraries) };

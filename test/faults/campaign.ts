@@ -2,11 +2,12 @@
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Philox } from "../../src/random/philox.ts";
+import { contentsOf } from "../run/contents.ts";
 import { chain } from "./chain.ts";
 import type { Answer } from "./child.ts";
 import type { Failure } from "./faulty-files.ts";
 import { FaultyRuns } from "./faulty-run.ts";
-import { contentsOf, tinyRun } from "./tiny-run.ts";
+import { LEFT_OUT, tinyRun } from "./tiny-run.ts";
 
 export interface Campaign {
   readonly seed: number;
@@ -37,7 +38,7 @@ export async function campaign(options: Campaign): Promise<CampaignReport> {
     await cp(join(folder, "runs/begun"), join(folder, "runs/undisturbed"), { recursive: true });
     const { counts: all } = wellDone(await runs.run({ folder, args: args("undisturbed"), fault: null }));
     const counts = new Map(options.failures.map((failure) => [failure, all[failure]]));
-    const expected = await contentsOf(join(folder, "runs/undisturbed"), "undisturbed");
+    const expected = await contentsOf(join(folder, "runs/undisturbed"), "undisturbed", LEFT_OUT);
     for (; options.goesOn(faults, performance.now() - started); chains++) {
       const name = `chain-${chains}`;
       const random = new Philox(options.seed, `faults/${options.failures.join()}/${chains}`);

@@ -5,10 +5,11 @@
  */
 import { join } from "node:path";
 import type { Philox } from "../../src/random/philox.ts";
+import { contentsOf, differences } from "../run/contents.ts";
 import type { Answer } from "./child.ts";
 import type { Failure, Fault } from "./faulty-files.ts";
 import type { FaultyRuns } from "./faulty-run.ts";
-import { contentsOf, differences } from "./tiny-run.ts";
+import { LEFT_OUT } from "./tiny-run.ts";
 
 export interface ChainOptions {
   readonly runs: FaultyRuns;
@@ -64,7 +65,7 @@ export async function chain(options: ChainOptions): Promise<ChainReport> {
     if (last === "killed" || last.code !== 0)
       problems.push(`${name}: without a fault: ${last === "killed" ? last : last.stderr}`);
   }
-  const found = await contentsOf(join(folder, "runs", name), name);
+  const found = await contentsOf(join(folder, "runs", name), name, LEFT_OUT);
   problems.push(...differences(expected, found).map((what) => `${name}: ${what}\n${log.join("\n")}`));
   return { log, faults, problems };
 }

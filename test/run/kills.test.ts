@@ -2,11 +2,11 @@
  * Nothing lost: a run killed at ten random moments, each time followed by the same command, ends with the same bits as
  * the run that nobody disturbed: weights, moments, logs, results, card.
  */
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Philox } from "../../src/random/philox.ts";
-import { hashBytes, hashFile } from "../../src/storage/hash.ts";
+import { contentsOf } from "./contents.ts";
 import { cli, smallRun, startCli } from "./small-recipe.ts";
 
 const KILLS = Number(process.env.LAPIDARY_KILLS ?? 10);
@@ -37,28 +37,11 @@ it(`ends with the same bits after kill -9 at ${KILLS} random moments`, { timeout
   expect(last.stderr).not.toContain("lapidary:");
   expect(last.code).toBe(0);
 
-  const expected = await contents(join(folder, "runs", "undisturbed"), "undisturbed");
+  const expected = await contentsOf(join(folder, "runs", "undisturbed"), "undisturbed");
   for (let i = 0; i <= finishes; i++) {
-    const found = await contents(join(folder, "runs", `killed-${i}`), `killed-${i}`);
+    const found = await contentsOf(join(folder, "runs", `killed-${i}`), `killed-${i}`);
     expect([...found.keys()]).toEqual([...expected.keys()]);
     for (const [file, hash] of expected) expect(`${file} ${found.get(file)}`).toBe(`${file} ${hash}`);
   }
   await rm(folder, { recursive: true });
 });
-
-/** Hash of every file of a run but `run.json`, which holds times; checkpoints without their seconds, texts without the run's name. */
-async function contents(run: string, name: string): Promise<Map<string, string>> {
-  const files = (await readdir(run, { recursive: true })).sort();
-  const hashes = new Map<string, string>();
-  for (const file of files) {
-    const path = join(run, file);
-    if (!(await stat(path)).isFile() || file === "run.json") continue;
-    if (/(checkpoint\.json|recipe\.yaml|README\.md)$/.test(file)) {
-      const text = (await readFile(path, "utf8"))
-        .replaceAll(name, "NAME")
-        .replace(/"seconds": [\d.e-]+/g, '"seconds": 0');
-      hashes.set(file, hashBytes(text));
-    } else hashes.set(file, await hashFile(path));
-  }
-  return hashes;
-}

@@ -91,7 +91,7 @@ export async function tableRows(context: RunContext): Promise<BeforeAfterRow[]> 
 }
 
 /** Is the final VE of a layer below the recipe's gate on any set? */
-export function isBelowGate(context: RunContext, after: LayerEvals): boolean {
+function isBelowGate(context: RunContext, after: LayerEvals): boolean {
   const { gate } = context.recipe.eval;
   return (
     gate !== null &&

@@ -39,7 +39,7 @@ export function corpusUnits(context: RunContext): Unit[] {
 }
 
 /** Recipe → options of one set. */
-export async function corpusSetOptions(context: RunContext, set: string): Promise<CorpusSetOptions> {
+async function corpusSetOptions(context: RunContext, set: string): Promise<CorpusSetOptions> {
   const { recipe, folder } = context;
   const heldOut = recipe.eval.sets.find(({ name }) => name === set);
   return {

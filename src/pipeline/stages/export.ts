@@ -86,7 +86,7 @@ async function keepResultsBeforePolish(context: RunContext, layer: number): Prom
 }
 
 /** Folder name of a layer's SAE in the repository, e.g. btk-mat-layer-4-k-32. */
-export function exportName(context: RunContext, layer: number, k: number): string {
+function exportName(context: RunContext, layer: number, k: number): string {
   return context.recipe.output.id.replaceAll("{layer}", String(layer)).replaceAll("{k}", String(k));
 }
 

@@ -3,7 +3,7 @@ import type { RunContext } from "../context.ts";
 import type { Recipe } from "../recipe.ts";
 
 /** `worstVe`: the least VE of the layer's `after` result over the held-out sets. */
-export function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): boolean {
+function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): boolean {
   const { when, layers } = recipe.polish;
   if (when === "never" || (layers !== null && !layers.includes(layer))) return false;
   return when === "always" || (recipe.eval.gate !== null && worstVe < recipe.eval.gate);

@@ -98,7 +98,7 @@ export function trainConfig(recipe: Recipe): TrainConfig {
   };
 }
 
-export function polishConfig(recipe: Recipe): TrainConfig {
+function polishConfig(recipe: Recipe): TrainConfig {
   const { polish } = recipe;
   return {
     ...trainConfig(recipe),

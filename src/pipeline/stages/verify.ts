@@ -90,7 +90,7 @@ async function compareResultsFile(context: RunContext, layer: number): Promise<D
     : [{ what: `${basename(path)} (sha-256)`, recorded: recorded.slice(0, 12), found: found.slice(0, 12) }];
 }
 
-export function differenceError(
+function differenceError(
   context: RunContext,
   layer: number,
   differences: readonly Difference[],
@@ -129,7 +129,7 @@ async function compareFiles(dir: string, recorded: Readonly<Record<string, strin
 }
 
 /** Metrics of one set that differ by more than the tolerance. */
-export function compareResults(set: string, recorded: EvalResult, found: EvalResult): Difference[] {
+function compareResults(set: string, recorded: EvalResult, found: EvalResult): Difference[] {
   return (Object.keys(recorded.metrics) as (keyof EvalResult["metrics"])[]).flatMap((name) => {
     const [before, now] = [recorded.metrics[name].value, found.metrics[name]?.value ?? null];
     const isSame =

@@ -4,6 +4,8 @@
 # flags reach no other code; the choice among them is made at run time. No fast-math and no contraction anywhere:
 # every path must give the same bits (docs/decisions/001-order-of-sums.md).
 #
+# -fno-schedule-insns for NEON: gcc's first scheduling pass hoists so many loads that accumulators leave the registers.
+#
 # -Wno-(maybe-)uninitialized in the kernels: gcc cannot see that a digit of the binary counter is written before it is
 # read, and gcc 12 warns about its own AVX-512 header.
 {
@@ -36,7 +38,7 @@
         "src/aux_loss.cc",
         "src/cpu.cc",
         "src/decode.cc",
-        "src/encode.cc",
+        "src/dense.cc",
         "src/engine.cc",
         "src/engine_object.cc",
         "src/entries.cc",
@@ -58,6 +60,10 @@
         ["target_arch=='x64'", {
           "dependencies": ["kernels_avx2", "kernels_avx512"],
           "defines": ["LAPIDARY_X64"]
+        }],
+        ["target_arch=='arm64'", {
+          "dependencies": ["kernels_neon"],
+          "defines": ["LAPIDARY_ARM64"]
         }]
       ]
     }
@@ -80,6 +86,16 @@
           "cflags": ["-mavx2", "-mfma", "-mavx512f", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
           "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma", "-mavx512f"] },
           "msvs_settings": { "VCCLCompilerTool": { "AdditionalOptions": ["/arch:AVX512"] } }
+        }
+      ]
+    }],
+    ["target_arch=='arm64'", {
+      "targets": [
+        {
+          "target_name": "kernels_neon",
+          "type": "static_library",
+          "sources": ["src/kernels/neon.cc"],
+          "cflags": ["-fno-schedule-insns", "-Wno-maybe-uninitialized"]
         }
       ]
     }]

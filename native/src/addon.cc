@@ -16,6 +16,7 @@ Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
   Napi::Object out = Napi::Object::New(info.Env());
   out["avx2"] = Napi::Boolean::New(info.Env(), features.avx2);
   out["avx512"] = Napi::Boolean::New(info.Env(), features.avx512);
+  out["neon"] = Napi::Boolean::New(info.Env(), features.neon);
   out["kernels"] = Napi::String::New(info.Env(), kernels_for(Isa::best)->name);
   return out;
 }
@@ -25,7 +26,7 @@ Napi::Value get_peak(const Napi::CallbackInfo& info) {
   const int isa = info[0].ToNumber().Int32Value();
   const int n_threads = info[1].ToNumber().Int32Value();
   const double milliseconds = info[2].ToNumber().DoubleValue();
-  const Kernels* kernels = isa >= 0 && isa <= 3 ? kernels_for(static_cast<Isa>(isa)) : nullptr;
+  const Kernels* kernels = isa >= 0 && isa < kIsaCount ? kernels_for(static_cast<Isa>(isa)) : nullptr;
   if (kernels == nullptr || n_threads < 1 || n_threads > 1024 || !(milliseconds > 0 && milliseconds <= 10000))
     throw Napi::TypeError::New(info.Env(), "measurePeak: instruction set, threads or milliseconds out of range");
   auto gflops = std::make_shared<double>(0);

@@ -33,6 +33,14 @@ CpuFeatures cpu_features() {
   return features;
 }
 
+#elif defined(LAPIDARY_ARM64)
+
+CpuFeatures cpu_features() {
+  CpuFeatures features;
+  features.neon = true;
+  return features;
+}
+
 #else
 
 CpuFeatures cpu_features() { return {}; }
@@ -51,6 +59,10 @@ const Kernels* kernels_for(Isa isa) {
       return features.avx512 ? &kAvx512Kernels : nullptr;
     case Isa::best:
       return features.avx512 ? &kAvx512Kernels : features.avx2 ? &kAvx2Kernels : &kPortableKernels;
+#elif defined(LAPIDARY_ARM64)
+    case Isa::neon:
+    case Isa::best:
+      return &kNeonKernels;
 #else
     case Isa::best:
       return &kPortableKernels;

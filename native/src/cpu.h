@@ -4,11 +4,13 @@
 
 namespace lapidary {
 
-enum class Isa { best = 0, portable = 1, avx2 = 2, avx512 = 3 };
+enum class Isa { best = 0, portable = 1, avx2 = 2, avx512 = 3, neon = 4 };
+constexpr int kIsaCount = 5;
 
 struct CpuFeatures {
-  bool avx2 = false;  // with FMA
+  bool avx2 = false;    // with FMA
   bool avx512 = false;  // AVX-512F, with AVX2 and FMA
+  bool neon = false;    // arm64 always has it
 };
 
 // What both the processor and the operating system support.

@@ -99,7 +99,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
     if (shape.widths[i] <= (i == 0 ? 0 : shape.widths[i - 1])) refuse(env, "widths: expected strictly increasing");
   if (shape.widths.empty() || shape.widths.back() != shape.d_sae) refuse(env, "widths: the last must be dSae");
   if (n_threads < 1 || n_threads > 1024) refuse(env, "threads: expected 1 … 1024");
-  const Kernels* kernels = isa <= 3 ? kernels_for(static_cast<Isa>(isa)) : nullptr;
+  const Kernels* kernels = isa < kIsaCount ? kernels_for(static_cast<Isa>(isa)) : nullptr;
   if (kernels == nullptr) refuse(env, "this machine lacks the instruction set asked for");
   held_ = std::make_shared<Held>(std::move(shape), *kernels, static_cast<int>(n_threads));
 }

@@ -23,13 +23,15 @@ import type {
 } from "./kernels.ts";
 
 /** Instruction sets with kernels of their own. All compute the same bits; `scalar` exists everywhere. */
-export type Isa = "avx512" | "avx2" | "scalar";
+export type Isa = "avx512" | "avx2" | "neon" | "scalar";
 
 export interface CpuFeatures {
   /** AVX2 with FMA */
   readonly avx2: boolean;
   /** AVX-512F, with AVX2 and FMA */
   readonly avx512: boolean;
+  /** arm64 always has it */
+  readonly neon: boolean;
   /** the kernels chosen by default, for people */
   readonly kernels: string;
 }
@@ -97,7 +99,8 @@ interface EngineHandle {
 
 type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
-const ISA_CODE = { best: 0, scalar: 1, avx2: 2, avx512: 3 } as const;
+const ISA_CODE = { best: 0, scalar: 1, avx2: 2, avx512: 3, neon: 4 } as const;
+const ISA_NAME = { scalar: "portable", avx2: "AVX2", avx512: "AVX-512", neon: "NEON" } as const;
 const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
 
 // ---- loading ----
@@ -162,22 +165,26 @@ export function measurePeak(
 ): Promise<number> {
   const { threads = availableParallelism(), milliseconds = 100 } = options;
   const binding = loadBinding();
-  return binding.measurePeak(isaCode(options.isa, binding), threads, milliseconds);
+  return binding.measurePeak(ISA_CODE[chooseIsa(options.isa, binding)], threads, milliseconds);
 }
 
-/** The code of an instruction set that this machine has. */
-function isaCode(asked: Isa | undefined, binding: Binding): number {
+/** The instruction set asked for, which this machine must have; without one, the best. */
+function chooseIsa(asked: Isa | undefined, binding: Binding): Isa | "best" {
   const named = asked ?? process.env["LAPIDARY_ISA"];
-  if (named === undefined || named === "") return ISA_CODE.best;
-  if (named !== "avx512" && named !== "avx2" && named !== "scalar")
+  if (named === undefined || named === "") return "best";
+  if (!isIsa(named))
     throw new EngineError(`unknown instruction set ${named}`, {
-      hint: "LAPIDARY_ISA may be avx512, avx2 or scalar",
+      hint: `LAPIDARY_ISA may be ${Object.keys(ISA_NAME).join(", ")}`,
     });
   if (named !== "scalar" && !binding.cpuFeatures()[named])
     throw new EngineError(`this machine has no ${named}`, {
       hint: "unset LAPIDARY_ISA to use what it has",
     });
-  return ISA_CODE[named];
+  return named;
+}
+
+function isIsa(name: string): name is Isa {
+  return Object.hasOwn(ISA_NAME, name);
 }
 
 // ---- the engine ----
@@ -210,9 +217,10 @@ class AddonEngine implements NativeEngine {
   constructor(config: EngineConfig, { isa }: NativeOptions) {
     const binding = loadBinding();
     const threads = config.threads ?? availableParallelism();
-    const code = isaCode(isa, binding);
+    const chosen = chooseIsa(isa, binding);
+    const kernels = chosen === "best" ? binding.cpuFeatures().kernels : ISA_NAME[chosen];
     this.config = { ...config, widths: [...config.widths] };
-    this.description = `${isaName(code, binding)}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    this.description = `${kernels}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
     try {
       this.#handle = new binding.Engine(
         config.dIn,
@@ -222,7 +230,7 @@ class AddonEngine implements NativeEngine {
         config.rescaleActsByDecoderNorm,
         config.training,
         threads,
-        code,
+        ISA_CODE[chosen],
       );
     } catch (cause) {
       const matrices = config.training ? 6 : 2;
@@ -374,11 +382,6 @@ const TENSORS: Readonly<Record<EngineTensor, { owner: number; code: number }>> =
 function selectionCount(selection: Selection, nTokens: number): number {
   if (selection.kind === "threshold") return 0;
   return selection.kind === "topk" ? selection.k : Math.floor(selection.k * nTokens);
-}
-
-function isaName(code: number, binding: Binding): string {
-  if (code === ISA_CODE.best) return binding.cpuFeatures().kernels;
-  return code === ISA_CODE.scalar ? "portable" : code === ISA_CODE.avx2 ? "AVX2" : "AVX-512";
 }
 
 function disposed(): EngineError {

@@ -151,7 +151,7 @@ export function pairs({ nTokens, offsets, latents }: SparseActs): string[] {
 
 /** The addon's presence; tests that need it are skipped, visibly, where it is absent. */
 export function addon(): { present: boolean; missing: string; isas: Isa[]; lacking: Isa[] } {
-  const all: Isa[] = ["avx512", "avx2", "scalar"];
+  const all: Isa[] = ["avx512", "avx2", "neon", "scalar"];
   try {
     const features = cpuFeatures();
     const has = (isa: Isa) => isa === "scalar" || features[isa];

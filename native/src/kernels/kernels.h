@@ -87,5 +87,8 @@ extern const Kernels kPortableKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 #endif
+#ifdef LAPIDARY_ARM64
+extern const Kernels kNeonKernels;
+#endif
 
 }  // namespace lapidary

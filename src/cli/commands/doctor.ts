@@ -60,8 +60,9 @@ async function processor(): Promise<Finding> {
 async function instructionSets(): Promise<string> {
   try {
     const { cpuFeatures } = await import("../../kernels/native.ts");
-    const { avx2, avx512 } = cpuFeatures();
-    return [avx2 && "AVX2", avx512 && "AVX-512"].filter(Boolean).join(" and ") || "neither AVX2 nor AVX-512";
+    const { avx2, avx512, neon } = cpuFeatures();
+    const found = [avx2 && "AVX2", avx512 && "AVX-512", neon && "NEON"].filter(Boolean);
+    return found.join(" and ") || "no AVX2, AVX-512 or NEON";
   } catch {
     return "instruction sets not known without the native engine";
   }

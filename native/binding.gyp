@@ -44,6 +44,8 @@
         "src/entries.cc",
         "src/gradients.cc",
         "src/peak.cc",
+        "src/quantise.cc",
+        "src/screen.cc",
         "src/select.cc",
         "src/thread_pool.cc",
         "src/train_step.cc"
@@ -58,11 +60,11 @@
       "msvs_settings": { "VCCLCompilerTool": { "ExceptionHandling": 1 } },
       "conditions": [
         ["target_arch=='x64'", {
-          "dependencies": ["kernels_avx2", "kernels_avx512"],
+          "dependencies": ["kernels_avx2", "kernels_avx_vnni", "kernels_avx512", "kernels_avx512_vnni"],
           "defines": ["LAPIDARY_X64"]
         }],
         ["target_arch=='arm64'", {
-          "dependencies": ["kernels_neon"],
+          "dependencies": ["kernels_neon", "kernels_neon_dotprod"],
           "defines": ["LAPIDARY_ARM64"]
         }]
       ]
@@ -80,11 +82,27 @@
           "msvs_settings": { "VCCLCompilerTool": { "AdditionalOptions": ["/arch:AVX2"] } }
         },
         {
+          "target_name": "kernels_avx_vnni",
+          "type": "static_library",
+          "sources": ["src/kernels/avx_vnni.cc"],
+          "cflags": ["-mavx2", "-mfma"],
+          "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma"] },
+          "msvs_settings": { "VCCLCompilerTool": { "AdditionalOptions": ["/arch:AVX2"] } }
+        },
+        {
           "target_name": "kernels_avx512",
           "type": "static_library",
           "sources": ["src/kernels/avx512.cc"],
           "cflags": ["-mavx2", "-mfma", "-mavx512f", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
           "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma", "-mavx512f"] },
+          "msvs_settings": { "VCCLCompilerTool": { "AdditionalOptions": ["/arch:AVX512"] } }
+        },
+        {
+          "target_name": "kernels_avx512_vnni",
+          "type": "static_library",
+          "sources": ["src/kernels/avx512_vnni.cc"],
+          "cflags": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vnni", "-Wno-uninitialized", "-Wno-maybe-uninitialized"],
+          "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma", "-mavx512f", "-mavx512vnni"] },
           "msvs_settings": { "VCCLCompilerTool": { "AdditionalOptions": ["/arch:AVX512"] } }
         }
       ]
@@ -96,6 +114,13 @@
           "type": "static_library",
           "sources": ["src/kernels/neon.cc"],
           "cflags": ["-fno-schedule-insns", "-Wno-maybe-uninitialized"]
+        },
+        {
+          "target_name": "kernels_neon_dotprod",
+          "type": "static_library",
+          "sources": ["src/kernels/neon_dotprod.cc"],
+          "cflags": ["-march=armv8.2-a+dotprod", "-fno-schedule-insns"],
+          "xcode_settings": { "OTHER_CFLAGS": ["-march=armv8.2-a+dotprod"] }
         }
       ]
     }]

@@ -9,7 +9,7 @@
 namespace lapidary {
 namespace {
 
-constexpr int kInterface = 1;
+constexpr int kInterface = 2;
 
 Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
   const CpuFeatures features = cpu_features();
@@ -21,18 +21,27 @@ Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// (isa, threads, milliseconds) → Promise of GFLOP/s
+// (what: 0 fp32, 1 int8, 2 memory; isa, threads, milliseconds) → Promise of GFLOP/s, Gop/s or GB/s
 Napi::Value get_peak(const Napi::CallbackInfo& info) {
-  const int isa = info[0].ToNumber().Int32Value();
-  const int n_threads = info[1].ToNumber().Int32Value();
-  const double milliseconds = info[2].ToNumber().DoubleValue();
-  const Kernels* kernels = isa >= 0 && isa < kIsaCount ? kernels_for(static_cast<Isa>(isa)) : nullptr;
-  if (kernels == nullptr || n_threads < 1 || n_threads > 1024 || !(milliseconds > 0 && milliseconds <= 10000))
-    throw Napi::TypeError::New(info.Env(), "measurePeak: instruction set, threads or milliseconds out of range");
-  auto gflops = std::make_shared<double>(0);
+  const int what = info[0].ToNumber().Int32Value();
+  const int isa = info[1].ToNumber().Int32Value();
+  const int n_threads = info[2].ToNumber().Int32Value();
+  const double milliseconds = info[3].ToNumber().DoubleValue();
+  const bool known = isa >= 0 && isa < kIsaCount;
+  const Kernels* kernels = known ? kernels_for(static_cast<Isa>(isa)) : nullptr;
+  const ScreenKernels* screen = known ? screen_for(static_cast<Isa>(isa)) : nullptr;
+  if (what < 0 || what > 2 || kernels == nullptr || screen == nullptr || n_threads < 1 || n_threads > 1024 ||
+      !(milliseconds > 0 && milliseconds <= 10000))
+    throw Napi::TypeError::New(info.Env(), "measurePeak: kind, instruction set, threads or milliseconds out of range");
+  auto rate = std::make_shared<double>(0);
   return Task::start(
-      info.Env(), {}, [=] { *gflops = measure_peak(*kernels, n_threads, milliseconds); },
-      [gflops](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *gflops); });
+      info.Env(), {},
+      [=] {
+        *rate = what == 0   ? measure_fp32_peak(*kernels, n_threads, milliseconds)
+                : what == 1 ? measure_int8_peak(*screen, n_threads, milliseconds)
+                            : measure_memory_peak(*kernels, n_threads, milliseconds);
+      },
+      [rate](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *rate); });
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {

@@ -62,7 +62,7 @@ void TrainStep::auxiliary_token(size_t token, float signal_scale, Workspace& wor
   for (size_t e = 0; e < n; e++) work.ids[e] = dead_ids_[entries.latent[begin + e]];
   float* error = work.row.data();
   std::memcpy(error, engine_.weights_.b_dec.data(), d_pad_ * sizeof(float));
-  kernels.gather(error, w_dec, d_pad_, work.ids.data(), entries.h.data() + begin, n);
+  kernels.gather(error, w_dec, d_pad_, d_pad_, work.ids.data(), entries.h.data() + begin, n);
 
   const float* residual = residual_.data() + token * d_pad_;  // −e
   for (size_t j = 0; j < d_pad_; j++) error[j] = error[j] + residual[j];

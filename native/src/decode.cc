@@ -50,7 +50,7 @@ void Engine::decode(const SparseView& acts, size_t width, float* out) {
       if (shape_.rescale_by_decoder_norm)
         for (size_t e = 0; e < n; e++) work.coef[e] = norms_[begin[e]] > 0 ? work.coef[e] / norms_[begin[e]] : 0.0f;
       std::memcpy(work.recon.data(), weights_.b_dec.data(), d_pad * sizeof(float));
-      kernels_.gather(work.recon.data(), weights_.w_dec.data(), d_pad, begin, work.coef.data(), n);
+      kernels_.gather(work.recon.data(), weights_.w_dec.data(), d_pad, d_pad, begin, work.coef.data(), n);
       std::memcpy(out + t * shape_.d_in, work.recon.data(), shape_.d_in * sizeof(float));
     }
   });

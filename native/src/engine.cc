@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <cstring>
 
 #include "select.h"
@@ -12,18 +13,28 @@ namespace lapidary {
 namespace {
 
 constexpr size_t kRowsPerChunk = 64;
-// The cut of one batch hardly ever falls further than this below that of the batch before.
-constexpr float kGuessShare = 0.9f;
+// Tokens whose exact pre-activations give the first guess of a cut, and the share of it that is taken.
+constexpr size_t kSampleTokens = 64;
+constexpr float kSampleShare = 0.9f;
+// The cut of the next batch is looked for this many times further down than cuts have lately moved, within limits.
+constexpr float kDropMoves = 4.0f;
+constexpr float kLeastDrop = 0.01f;
+constexpr float kMostDrop = 0.2f;
+constexpr float kMemory = 0.9f;
+// A screen has to be prepared: for less than this the dense product is faster.
+constexpr size_t kFewTokens = 2 * kSampleTokens;
+constexpr size_t kFewLatents = 256;
 
 size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 }  // namespace
 
-Engine::Engine(EngineShape shape, const Kernels& kernels, int n_threads)
+Engine::Engine(EngineShape shape, const Kernels& kernels, const ScreenKernels& screen, int n_threads)
     : shape_(std::move(shape)),
       kernels_(kernels),
       pool_(n_threads),
-      encoder_(kernels_, pool_, shape_.d_pad()),
+      dense_(kernels_, pool_, shape_.d_pad()),
+      screen_(kernels_, screen, pool_, shape_.d_sae, shape_.d_in),
       weights_(shape_),
       norms_(shape_.latents_pad()) {
   if (!shape_.training) return;
@@ -51,26 +62,13 @@ Entries Engine::encode(const float* x, size_t n_tokens, const Selection& selecti
 }
 
 Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
+  screen_.reset_cost();
+  profile_.searches = 0;
   std::vector<Hit> hits;
   switch (selection.kind) {
-    case SelectionKind::batch_topk: {
-      float guess = cut_guess_;
-      for (;;) {
-        BatchTopK sink(pool_.size(), selection.count, guess);
-        encoder_.score(tokens, latent_rows(), sink);
-        const bool enough = sink.complete();
-        if (!enough && guess > 0.0f) {
-          guess = 0.0f;
-          continue;
-        }
-        hits = sink.finish();
-        float cut = hits.empty() ? 0.0f : hits.front().p;
-        for (const Hit& hit : hits) cut = std::min(cut, hit.p);
-        cut_guess_ = enough ? cut * kGuessShare : 0.0f;
-        break;
-      }
+    case SelectionKind::batch_topk:
+      hits = select_batch_topk(tokens, selection.count);
       break;
-    }
     case SelectionKind::topk:
       hits = select_topk(tokens, latent_rows(), selection.count, 0.0f);
       break;
@@ -78,12 +76,67 @@ Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
       LatentRows latents = latent_rows();
       latents.floor = selection.thresholds;
       AllPositive sink(pool_.size());
-      encoder_.score(tokens, latents, sink);
+      search(tokens, latents, sink);
       hits = sink.finish();
       break;
     }
   }
+  profile_.cost = screen_.cost();
   return order_entries(hits, tokens.n, shape_.d_sae);
+}
+
+// Every hit above the sink's floors.
+void Engine::search(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+  profile_.searches++;
+  const bool few = tokens.n < kFewTokens || latents.n < kFewLatents;
+  if (search_.mode == SearchMode::dense || few || latents.ids != nullptr) return dense_.score(tokens, latents, sink);
+  const double statistical = search_.sigmas / std::sqrt(static_cast<double>(shape_.d_in));
+  const float margin = search_.mode == SearchMode::rigorous ? 1.0f : static_cast<float>(std::min(1.0, statistical));
+  screen_.score(tokens, latents, margin, dense_, sink);
+}
+
+// The search finds every entry above a guess. If that makes `count`, the largest of them are the answer; if not, the
+// guess was too high.
+std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count) {
+  float guess = last_cut_ * (1.0f - cut_drop_);
+  for (int attempt = 0;; attempt++) {
+    if (attempt > 0 || guess == 0.0f) guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / (1 << attempt);
+    BatchTopK sink(pool_.size(), count, guess);
+    if (guess > 0.0f)
+      search(tokens, latent_rows(), sink);
+    else
+      dense_.score(tokens, latent_rows(), sink);
+    const bool enough = sink.complete();
+    if (!enough && guess > 0.0f) continue;
+
+    std::vector<Hit> hits = sink.finish();
+    float cut = hits.empty() ? 0.0f : hits.front().p;
+    for (const Hit& hit : hits) cut = std::min(cut, hit.p);
+    if (!enough) cut = 0.0f;
+    if (last_cut_ > 0.0f && cut > 0.0f) {
+      const float wanted = kDropMoves * std::fabs(cut / last_cut_ - 1.0f);
+      cut_drop_ = std::clamp(std::max(wanted, kMemory * cut_drop_), kLeastDrop, kMostDrop);
+    }
+    last_cut_ = cut;
+    return hits;
+  }
+}
+
+// A cut that the batch's will hardly be below, from the exact pre-activations of a sample.
+float Engine::guess_cut(const TokenRows& tokens, size_t count) {
+  if (tokens.n < kFewTokens) return 0.0f;
+  TokenRows sample = tokens;
+  sample.stride = tokens.stride * (tokens.n / kSampleTokens);
+  sample.x = tokens.x + tokens.first * tokens.stride;
+  sample.first = 0;
+  sample.n = kSampleTokens;
+  BatchTopK sink(pool_.size(), std::max<size_t>(1, count * kSampleTokens / tokens.n), 0.0f);
+  dense_.score(sample, latent_rows(), sink);
+  if (!sink.complete()) return 0.0f;
+  const std::vector<Hit> hits = sink.finish();
+  float cut = hits.front().p;
+  for (const Hit& hit : hits) cut = std::min(cut, hit.p);
+  return cut * kSampleShare;
 }
 
 std::vector<Hit> Engine::select_topk(const TokenRows& tokens, const LatentRows& latents, size_t k, float floor) {
@@ -94,7 +147,7 @@ std::vector<Hit> Engine::select_topk(const TokenRows& tokens, const LatentRows& 
     part.first = tokens.first + done;
     part.n = std::min(step, tokens.n - done);
     TokenTopK sink(pool_.size(), k, latents.n, part.first, part.n, floor);
-    encoder_.score(part, latents, sink);
+    search(part, latents, sink);
     sink.finish(pool_, hits);
   }
   return hits;
@@ -139,6 +192,7 @@ void Engine::write(TensorOwner owner, TensorName name, size_t first, size_t n, c
       std::memcpy(view.data + (first + row) * view.stride, rows + row * view.width, view.width * sizeof(float));
   });
   if (owner == TensorOwner::weights && name == TensorName::w_dec) refresh_norms(first, n);
+  if (owner == TensorOwner::weights && name == TensorName::w_enc) screen_.forget(first, n);
 }
 
 void Engine::refresh_norms(size_t first, size_t n) {

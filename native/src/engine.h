@@ -9,9 +9,10 @@
 #include <vector>
 
 #include "aligned_array.h"
-#include "encode.h"
+#include "dense.h"
 #include "entries.h"
 #include "kernels/kernels.h"
+#include "screen.h"
 #include "thread_pool.h"
 
 namespace lapidary {
@@ -41,6 +42,15 @@ struct Parameters {
   AlignedArray<float> w_dec;  // [dSae][d_pad]
   AlignedArray<float> b_enc;  // [latents_pad]
   AlignedArray<float> b_dec;  // [d_pad]
+};
+
+// How entries are searched for. The screen with all of its margin finds what the dense product finds; with a margin of
+// so many standard deviations of the quantisation error it hardly ever misses one, and computes fewer exactly.
+enum class SearchMode { dense = 0, rigorous = 1, statistical = 2 };
+
+struct Search {
+  SearchMode mode = SearchMode::rigorous;
+  double sigmas = 0;  // statistical
 };
 
 enum class SelectionKind { batch_topk = 0, topk = 1, threshold = 2 };
@@ -87,24 +97,27 @@ struct StepResult {
 
 // Seconds that the phases of the last step took.
 struct StepProfile {
-  double encode = 0;       // packing, dense product, selection
+  double encode = 0;       // quantising, screen, exact products, selection
   double reconstruct = 0;  // ordering entries, reconstructions, dh
   double aux = 0;
   double gradients = 0;  // norms of all gradients
   double update = 0;     // gradients again, Adam
+  ScreenCost cost;       // of the selection
+  int searches = 0;      // 1, and one more for each guess that was too high
 };
 
 class TrainStep;
 
 class Engine {
  public:
-  Engine(EngineShape shape, const Kernels& kernels, int n_threads);
+  Engine(EngineShape shape, const Kernels& kernels, const ScreenKernels& screen, int n_threads);
   ~Engine();
 
   const EngineShape& shape() const { return shape_; }
   const Kernels& kernels() const { return kernels_; }
   int n_threads() const { return pool_.size(); }
   const StepProfile& profile() const { return profile_; }
+  void set_search(Search search) { search_ = search; }
 
   // x [n_tokens][dIn]
   Entries encode(const float* x, size_t n_tokens, const Selection& selection);
@@ -133,18 +146,24 @@ class Engine {
   TensorView tensor(TensorOwner owner, TensorName name);
   LatentRows latent_rows() const;
   Entries select(const TokenRows& tokens, const Selection& selection);
+  void search(const TokenRows& tokens, const LatentRows& latents, HitSink& sink);
+  std::vector<Hit> select_batch_topk(const TokenRows& tokens, size_t count);
+  float guess_cut(const TokenRows& tokens, size_t count);
   std::vector<Hit> select_topk(const TokenRows& tokens, const LatentRows& latents, size_t k, float floor);
   void refresh_norms(size_t first, size_t n);
 
   const EngineShape shape_;
   const Kernels& kernels_;
   ThreadPool pool_;
-  Encoder encoder_;
+  DenseSearch dense_;
+  Screen screen_;
+  Search search_;
   Parameters weights_;
   Parameters first_moment_;
   Parameters second_moment_;
   AlignedArray<float> norms_;  // ‖wDec[i]‖ [latents_pad]
-  float cut_guess_ = 0.0f;     // where the next batch's cut will hardly be below
+  float last_cut_ = 0.0f;      // of batch top-k; 0: none yet
+  float cut_drop_ = 0.03f;     // how far below it the next one is looked for, as a share
   std::unique_ptr<TrainStep> train_step_;
   StepProfile profile_;
 };

@@ -75,6 +75,7 @@ Napi::Function EngineObject::define(Napi::Env env) {
                       InstanceMethod<&EngineObject::train_step>("trainStep"),
                       InstanceMethod<&EngineObject::norms>("norms"), InstanceMethod<&EngineObject::read>("read"),
                       InstanceMethod<&EngineObject::write>("write"),
+                      InstanceMethod<&EngineObject::set_search>("setSearch"),
                       InstanceMethod<&EngineObject::profile>("profile"),
                       InstanceMethod<&EngineObject::dispose>("dispose")});
 }
@@ -93,15 +94,17 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   const size_t isa = size_argument(info, 7, "isa");
 
   constexpr size_t kMost = size_t{1} << 31;
-  if (shape.d_in == 0 || shape.d_in >= kMost || shape.d_sae == 0 || shape.d_sae >= kMost)
-    refuse(env, "dIn and dSae: expected 1 … 2^31");
+  constexpr size_t kMostDimensions = 60000;  // or the sums of the screen overflow
+  if (shape.d_in == 0 || shape.d_in > kMostDimensions || shape.d_sae == 0 || shape.d_sae >= kMost)
+    refuse(env, "dIn and dSae: expected 1 … 60 000 and 1 … 2^31");
   for (size_t i = 0; i < shape.widths.size(); i++)
     if (shape.widths[i] <= (i == 0 ? 0 : shape.widths[i - 1])) refuse(env, "widths: expected strictly increasing");
   if (shape.widths.empty() || shape.widths.back() != shape.d_sae) refuse(env, "widths: the last must be dSae");
   if (n_threads < 1 || n_threads > 1024) refuse(env, "threads: expected 1 … 1024");
   const Kernels* kernels = isa < kIsaCount ? kernels_for(static_cast<Isa>(isa)) : nullptr;
   if (kernels == nullptr) refuse(env, "this machine lacks the instruction set asked for");
-  held_ = std::make_shared<Held>(std::move(shape), *kernels, static_cast<int>(n_threads));
+  held_ = std::make_shared<Held>(std::move(shape), *kernels, *screen_for(static_cast<Isa>(isa)),
+                                 static_cast<int>(n_threads));
 }
 
 Engine& EngineObject::live(Napi::Env env) const {
@@ -265,16 +268,31 @@ Napi::Value EngineObject::write(const Napi::CallbackInfo& info) {
       [](Napi::Env e) -> Napi::Value { return e.Undefined(); });
 }
 
-// () → seconds of the last step's phases
+// () → seconds of the last call's phases
 Napi::Value EngineObject::profile(const Napi::CallbackInfo& info) {
   const StepProfile& profile = live(info.Env()).profile();
   Napi::Object out = Napi::Object::New(info.Env());
   out["encode"] = Napi::Number::New(info.Env(), profile.encode);
+  out["quantise"] = Napi::Number::New(info.Env(), profile.cost.quantise);
+  out["screen"] = Napi::Number::New(info.Env(), profile.cost.screen);
+  out["refine"] = Napi::Number::New(info.Env(), profile.cost.refine);
+  out["candidates"] = Napi::Number::New(info.Env(), static_cast<double>(profile.cost.candidates));
+  out["searches"] = Napi::Number::New(info.Env(), profile.searches);
   out["reconstruct"] = Napi::Number::New(info.Env(), profile.reconstruct);
   out["aux"] = Napi::Number::New(info.Env(), profile.aux);
   out["gradients"] = Napi::Number::New(info.Env(), profile.gradients);
   out["update"] = Napi::Number::New(info.Env(), profile.update);
   return out;
+}
+
+// (mode: 0 dense, 1 rigorous, 2 statistical; sigmas)
+void EngineObject::set_search(const Napi::CallbackInfo& info) {
+  Engine& engine = live(info.Env());
+  if (held_->busy) refuse(info.Env(), "the engine is busy: one call at a time");
+  const size_t mode = size_argument(info, 0, "mode");
+  const double sigmas = info[1].ToNumber().DoubleValue();
+  if (mode > 2 || !(sigmas >= 0)) refuse(info.Env(), "search: expected 0, 1 or 2 and a number ≥ 0");
+  engine.set_search({static_cast<SearchMode>(mode), sigmas});
 }
 
 void EngineObject::dispose(const Napi::CallbackInfo&) { held_.reset(); }

@@ -21,7 +21,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
  private:
   // An engine, and whether a call is running on it.
   struct Held {
-    Held(EngineShape shape, const Kernels& kernels, int n_threads) : engine(std::move(shape), kernels, n_threads) {}
+    Held(EngineShape shape, const Kernels& kernels, const ScreenKernels& screen, int n_threads)
+        : engine(std::move(shape), kernels, screen, n_threads) {}
     Engine engine;
     std::atomic<bool> busy{false};
   };
@@ -33,6 +34,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value profile(const Napi::CallbackInfo& info);
+  void set_search(const Napi::CallbackInfo& info);
   void dispose(const Napi::CallbackInfo& info);
 
   Engine& live(Napi::Env env) const;

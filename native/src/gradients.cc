@@ -34,8 +34,8 @@ void TrainStep::row_gradients(size_t latent, Workspace& work) const {
     const size_t n = part.entries.latent_begin[place + 1] - begin;
     const uint32_t* tokens = part.entries.token.data() + begin;
     const float* seen = part.signal.data() + group * n_tokens_ * d_pad_;
-    kernels.gather(d_dec, seen, d_pad_, tokens, part.entries.h_by_latent.data() + begin, n);
-    kernels.gather(d_enc, c_, d_pad_, tokens, part.dh_by_latent.data() + begin, n);
+    kernels.gather(d_dec, seen, d_pad_, d_pad_, tokens, part.entries.h_by_latent.data() + begin, n);
+    kernels.gather(d_enc, c_, d_pad_, d_pad_, tokens, part.dh_by_latent.data() + begin, n);
   };
   add(main_, latent, group_of(latent));
   if (with_aux_ && place_among_dead_[latent] < dead_ids_.size()) add(aux_, place_among_dead_[latent], 0);
@@ -72,7 +72,7 @@ void TrainStep::measure_gradients(StepResult& result) {
     for (size_t i = 0; i < n; i++) ids[i] = static_cast<uint32_t>(first + i);
     float* sum = pre_bias_.data() + block * d_pad_;
     std::memset(sum, 0, d_pad_ * sizeof(float));
-    kernels.gather(sum, engine_.weights_.w_enc.data(), d_pad_, ids, b_enc_gradient_.data() + first, n);
+    kernels.gather(sum, engine_.weights_.w_enc.data(), d_pad_, d_pad_, ids, b_enc_gradient_.data() + first, n);
   });
   sum_b_dec_gradient();
 
@@ -137,6 +137,7 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
     kernels.adam(weights.b_enc.data() + begin, first.b_enc.data() + begin, second.b_enc.data() + begin,
                  b_enc_gradient_.data() + begin, kLatentBlock, factors);
   });
+  engine_.screen_.forget(0, d_sae_);
   kernels.adam(weights.b_dec.data(), first.b_dec.data(), second.b_dec.data(), b_dec_gradient_.data(), d_pad_, factors);
 }
 

@@ -1,10 +1,12 @@
-// What this machine can do at best in fp32, measured: the yardstick of the benches.
+// What this machine can do at best, measured.
 #pragma once
 #include "kernels/kernels.h"
 
 namespace lapidary {
 
-// Best rate of several runs of about `milliseconds`, in GFLOP/s, all threads running independent FMAs at once.
-double measure_peak(const Kernels& kernels, int n_threads, double milliseconds);
+// All threads at once, the best of a few runs of about `milliseconds` each.
+double measure_fp32_peak(const Kernels& kernels, int n_threads, double milliseconds);         // GFLOP/s
+double measure_int8_peak(const ScreenKernels& screen, int n_threads, double milliseconds);    // Gop/s
+double measure_memory_peak(const Kernels& kernels, int n_threads, double milliseconds);       // GB/s, read and written
 
 }  // namespace lapidary

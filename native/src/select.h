@@ -6,7 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "encode.h"
+#include "aligned_array.h"
+#include "hits.h"
+#include "thread_pool.h"
 
 namespace lapidary {
 

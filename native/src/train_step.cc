@@ -126,7 +126,7 @@ void TrainStep::reconstruct_token(size_t token, Workspace& work) {
   for (size_t group = 0; group < n_groups(); group++) {
     const size_t from = e;
     while (e < end && entries.latent[e] < engine_.shape_.widths[group]) e++;
-    kernels.gather(recon, w_dec, d_pad_, entries.latent.data() + from, entries.h.data() + from, e - from);
+    kernels.gather(recon, w_dec, d_pad_, d_pad_, entries.latent.data() + from, entries.h.data() + from, e - from);
     float* residual = signal(main_, group, token);
     for (size_t j = 0; j < d_pad_; j++) residual[j] = recon[j] - x[j];
     token_sse_[group * n_tokens_ + token] = kernels.dot(residual, residual, d_pad_);

@@ -44,6 +44,18 @@ export interface SparseActs {
   readonly values: Float32Array;
 }
 
+/**
+ * How the native engine looks for the entries it selects: by low-precision products that rule out nearly all of them,
+ * then exact ones for the rest (docs/decisions/005-screening.md). The reference engine computes all of them.
+ */
+export type Screening =
+  /** The margin covers every error: what is selected is what exact products of all entries would select. */
+  | { readonly margin: "rigorous" }
+  /** The margin covers `sigmas` standard deviations of the quantisation error: fewer exact products, rarely a miss. */
+  | { readonly margin: "statistical"; readonly sigmas: number }
+  /** No screen: exact products of all entries. Slow; to compare with. */
+  | { readonly margin: "none" };
+
 /** What an engine is built for. */
 export interface EngineConfig {
   readonly dIn: number;
@@ -56,6 +68,8 @@ export interface EngineConfig {
   readonly training: boolean;
   /** Worker threads; default: all cores. Never changes a bit of any result. */
   readonly threads?: number;
+  /** Default: rigorous. */
+  readonly screening?: Screening;
 }
 
 /** One optimizer step. Equations: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8. */

@@ -36,9 +36,20 @@ export interface CpuFeatures {
   readonly kernels: string;
 }
 
-/** Seconds spent in the phases of the last training step. */
+/** Where the last training step or encode spent its time, in seconds, and what its search cost. */
 export interface StepProfile {
+  /** search and selection, all of it */
   readonly encode: number;
+  /** thereof: requantising encoder rows that had changed */
+  readonly quantise: number;
+  /** thereof: integer products, mean of the workers */
+  readonly screen: number;
+  /** thereof: exact products of candidates, mean of the workers */
+  readonly refine: number;
+  /** entries that the screen could not rule out */
+  readonly candidates: number;
+  /** 1, and one more for each guess of the cut that was too high */
+  readonly searches: number;
   readonly reconstruct: number;
   readonly aux: number;
   readonly gradients: number;
@@ -57,12 +68,12 @@ export interface NativeOptions {
 
 // ---- the mirror of native/src/addon.cc and engine_object.cc ----
 
-const INTERFACE = 1;
+const INTERFACE = 2;
 
 interface Binding {
   readonly interface: number;
   cpuFeatures(): CpuFeatures;
-  measurePeak(isa: number, threads: number, milliseconds: number): Promise<number>;
+  measurePeak(what: number, isa: number, threads: number, milliseconds: number): Promise<number>;
   readonly Engine: new (
     dIn: number,
     dSae: number,
@@ -93,6 +104,7 @@ interface EngineHandle {
   norms(): Float32Array;
   read(owner: number, tensor: number, from: number, to: number): Promise<Float32Array>;
   write(owner: number, tensor: number, from: number, rows: Float32Array): Promise<void>;
+  setSearch(mode: number, sigmas: number): void;
   profile(): StepProfile;
   dispose(): void;
 }
@@ -101,6 +113,8 @@ type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
 const ISA_CODE = { best: 0, scalar: 1, avx2: 2, avx512: 3, neon: 4 } as const;
 const ISA_NAME = { scalar: "portable", avx2: "AVX2", avx512: "AVX-512", neon: "NEON" } as const;
+const PEAK_CODE = { fp32: 0, int8: 1, memory: 2 } as const;
+const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
 const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
 
 // ---- loading ----
@@ -156,16 +170,24 @@ export function cpuFeatures(): CpuFeatures {
   return loadBinding().cpuFeatures();
 }
 
+/** What can be measured as a peak: fp32 FMAs (GFLOP/s), integer products of the screen (Gop/s), Adam's memory traffic (GB/s). */
+export type PeakKind = "fp32" | "int8" | "memory";
+
 /**
- * This machine's fp32 FMA peak in GFLOP/s, measured: all threads running independent FMAs, the best of a few runs of
- * about `milliseconds` each. Off the event loop. @throws {EngineError} no addon
+ * What this machine can do at best, measured: all threads at once, the best of a few runs of about `milliseconds` each.
+ * Off the event loop. @throws {EngineError} no addon
  */
 export function measurePeak(
-  options: { isa?: Isa; threads?: number; milliseconds?: number } = {},
+  options: { kind?: PeakKind; isa?: Isa; threads?: number; milliseconds?: number } = {},
 ): Promise<number> {
-  const { threads = availableParallelism(), milliseconds = 100 } = options;
+  const { kind = "fp32", threads = availableParallelism(), milliseconds = 100 } = options;
   const binding = loadBinding();
-  return binding.measurePeak(ISA_CODE[chooseIsa(options.isa, binding)], threads, milliseconds);
+  return binding.measurePeak(
+    PEAK_CODE[kind],
+    ISA_CODE[chooseIsa(options.isa, binding)],
+    threads,
+    milliseconds,
+  );
 }
 
 /** The instruction set asked for, which this machine must have; without one, the best. */
@@ -190,18 +212,20 @@ function isIsa(name: string): name is Isa {
 // ---- the engine ----
 
 /**
- * An engine with a copy of `weights`; an `EngineFactory`, with an instruction set to force as a third argument.
+ * An engine with a copy of `weights` (null: zeros, to be written piece by piece); an `EngineFactory`, with an
+ * instruction set to force as a third argument.
  * @throws {EngineError} no addon, unknown instruction set, not enough memory
  * @throws {ShapeError} dimensions that do not fit
  */
 export async function createNativeEngine(
   config: EngineConfig,
-  weights: Weights,
+  weights: Weights | null,
   options: NativeOptions = {},
 ): Promise<NativeEngine> {
   checkConfig(config);
-  checkWeights(config, weights);
+  if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
+  if (weights === null) return engine;
   for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await engine.write(name, 0, weights[name]);
   return engine;
 }
@@ -231,6 +255,11 @@ class AddonEngine implements NativeEngine {
         config.training,
         threads,
         ISA_CODE[chosen],
+      );
+      const screening = config.screening ?? { margin: "rigorous" };
+      this.#handle.setSearch(
+        MARGIN_CODE[screening.margin],
+        screening.margin === "statistical" ? screening.sigmas : 0,
       );
     } catch (cause) {
       const matrices = config.training ? 6 : 2;

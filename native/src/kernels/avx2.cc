@@ -6,61 +6,63 @@
 namespace lapidary {
 namespace avx2 {
 
-constexpr size_t kWidth = 8;
+#include "vec_avx2.h"
+
 constexpr size_t kPanelVectors = 2;
 // Lanes of a dot product accumulated side by side.
 constexpr size_t kTogether = 1;
 
-using Vec = __m256;
-
-static inline Vec zero() { return _mm256_setzero_ps(); }
-static inline Vec load(const float* from) { return _mm256_load_ps(from); }
-static inline void store(float* to, Vec a) { _mm256_store_ps(to, a); }
-static inline void store_unaligned(float* to, Vec a) { _mm256_storeu_ps(to, a); }
-static inline Vec broadcast(float value) { return _mm256_set1_ps(value); }
-static inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-static inline Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
-static inline Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
-static inline Vec divide(Vec a, Vec b) { return _mm256_div_ps(a, b); }
-static inline Vec square_root(Vec a) { return _mm256_sqrt_ps(a); }
-static inline uint32_t greater(Vec a, Vec b) {
-  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)));
-}
-
-static inline float tree_sum(const Vec* parts) {
-  const __m256 eight = _mm256_add_ps(parts[0], parts[1]);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
-}
-
-// 8 × 8, in three rounds: pairs, quads, halves.
-static inline void transpose(const float* const* from, float* const* to) {
-  __m256 a[8];
-  __m256 b[8];
-  for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(from[i]);
-  for (int i = 0; i < 4; i++) {
-    b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
-    b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
-    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
-    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; i++) {
-    _mm256_storeu_ps(to[i], _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-    _mm256_storeu_ps(to[i + 4], _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
-  }
-}
-
 #include "body.h"
+
+// The screen: bytes widened to 16 bits, where products of two neighbours cannot overflow. A sum of kWidth latents is two
+// vectors, latents 0 … 3 and 4 … 7, with two partial sums for each latent.
+constexpr size_t kScreenTokens = 6;
+constexpr size_t kScreenVectors = 1;
+constexpr size_t kValueBytes = 2;
+
+struct Sums {
+  __m256i low;
+  __m256i high;
+};
+using Weights = Sums;
+using TokenStep = __m256i;
+
+static inline Sums no_sums() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline Weights load_weights(const uint8_t* from) {
+  const __m128i* bytes = reinterpret_cast<const __m128i*>(from);
+  return {_mm256_cvtepu8_epi16(_mm_load_si128(bytes)), _mm256_cvtepu8_epi16(_mm_load_si128(bytes + 1))};
+}
+static inline TokenStep token_step(const char* values) {
+  return _mm256_broadcastq_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(values)));
+}
+static inline Sums add_products(Sums sums, const Weights& w, TokenStep x) {
+  return {_mm256_add_epi32(sums.low, _mm256_madd_epi16(w.low, x)),
+          _mm256_add_epi32(sums.high, _mm256_madd_epi16(w.high, x))};
+}
+static inline Vec to_floats(Sums sums, int32_t offset) {
+  // hadd leaves pairs of latents as 0 1 4 5 2 3 6 7
+  const __m256i pairs = _mm256_hadd_epi32(sums.low, sums.high);
+  const __m256i whole = _mm256_permute4x64_epi64(pairs, 0xd8);
+  return _mm256_cvtepi32_ps(_mm256_add_epi32(whole, _mm256_set1_epi32(offset)));
+}
+static inline uint32_t not_at_most(Vec a, Vec b) {
+  return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ)));
+}
+static inline void keep_in_register(Sums& sums) {
+#if defined(__GNUC__)
+  __asm__ volatile("" : "+x"(sums.low), "+x"(sums.high));
+#else
+  (void)sums;
+#endif
+}
+
+#include "screen_body.h"
 
 }  // namespace avx2
 
 extern const Kernels kAvx2Kernels;
-const Kernels kAvx2Kernels = {"AVX2", avx2::kPanel, avx2::kFlopsPerPeakIteration, avx2::pack, avx2::score, avx2::dot,
-                              avx2::gather, avx2::adam, avx2::peak};
+extern const ScreenKernels kAvx2Screen;
+const Kernels kAvx2Kernels = avx2::kernels_named("AVX2");
+const ScreenKernels kAvx2Screen = avx2::screen_named("AVX2");
 
 }  // namespace lapidary

@@ -1,7 +1,9 @@
 // The kernels, written once over a vector type `Vec` of `kWidth` floats. Included by portable.cc, avx2.cc and
 // avx512.cc, each inside a namespace of its own and after defining (see those files):
-//   Vec, kWidth, kPanelVectors, kTogether (1 or 2); zero, load, store, broadcast, fma, add, mul, divide, square_root,
-//   greater (a bit mask), tree_sum (the 16 lanes of a dot product), transpose (kWidth × kWidth).
+//   kPanelVectors, kTogether (1 or 2), and the primitives of vec_*.h: Vec, kWidth, zero, load, store, store_unaligned,
+//   broadcast, fma, add, mul, divide, square_root, absolute, maximum (of b where either is no number), round_to_even,
+//   store_bytes (whole numbers within ±127 as int8), greater (a bit mask), tree_sum (the 16 lanes of a dot product),
+//   transpose (kWidth × kWidth).
 // No include guard: that is the point.
 
 constexpr size_t kPanel = kPanelVectors * kWidth;
@@ -175,33 +177,68 @@ static size_t score(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hit
   return n;
 }
 
-static float dot(const float* a, const float* b, size_t d_pad) {
+// The 16 lanes of one block, added in their tree. kSteps 0: any number of them.
+template <size_t kSteps>
+static inline float block_dot(const float* a, const float* b, size_t steps) {
   constexpr size_t kParts = kLanes / kWidth;
+  Vec lanes[kParts];
+  for (size_t i = 0; i < kParts; i++) lanes[i] = zero();
+  const size_t n = kSteps == 0 ? steps : kSteps;
+#pragma GCC unroll 8
+  for (size_t j = 0; j < n; j++)
+    for (size_t i = 0; i < kParts; i++) {
+      const size_t at = j * kLanes + i * kWidth;
+      lanes[i] = fma(load(a + at), load(b + at), lanes[i]);
+    }
+  return tree_sum(lanes);
+}
+
+static float dot(const float* a, const float* b, size_t d_pad) {
   float total = 0.0f;
   for (size_t start = 0; start < d_pad; start += kBlock) {
-    Vec lanes[kParts];
-    for (size_t i = 0; i < kParts; i++) lanes[i] = zero();
     const size_t steps = block_steps(d_pad, start);
-    for (size_t j = 0; j < steps; j++)
-      for (size_t i = 0; i < kParts; i++) {
-        const size_t at = start + j * kLanes + i * kWidth;
-        lanes[i] = fma(load(a + at), load(b + at), lanes[i]);
-      }
-    const float block = tree_sum(lanes);
+    const float block = steps == kMaxSteps ? block_dot<kMaxSteps>(a + start, b + start, steps)
+                                           : block_dot<0>(a + start, b + start, steps);
     total = start == 0 ? block : total + block;
   }
   return total;
 }
 
+// Rows far apart, each a few cache lines: the processor does not see the next one coming.
+constexpr size_t kAhead = 8;
+
+static inline void prefetch_row(const float* row, size_t width) {
+  for (size_t j = 0; j < width; j += kLanes) __builtin_prefetch(row + j);
+}
+
+template <size_t kSteps>
+static inline void dot_rows_of(const float* a, const float* rows, size_t stride, size_t steps, const uint32_t* index,
+                               size_t n, bool first, float* sums) {
+  for (size_t i = 0; i < n; i++) {
+    if (i + kAhead < n) prefetch_row(rows + index[i + kAhead] * stride, steps * kLanes);
+    const float sum = block_dot<kSteps>(a, rows + index[i] * stride, steps);
+    sums[i] = first ? sum : sums[i] + sum;
+  }
+}
+
+static void dot_rows(const float* a, const float* rows, size_t stride, size_t width, const uint32_t* index, size_t n,
+                     bool first, float* sums) {
+  if (width == kBlock)
+    dot_rows_of<kMaxSteps>(a, rows, stride, kMaxSteps, index, n, first, sums);
+  else
+    dot_rows_of<0>(a, rows, stride, width / kLanes, index, n, first, sums);
+}
+
 // kVectors vectors of the accumulator stay in registers while all entries pass by.
 template <size_t kVectors>
-static inline void gather_columns(float* acc, const float* rows, size_t d_pad, const uint32_t* index, const float* coef,
-                                  size_t n) {
+static inline void gather_columns(float* acc, const float* rows, size_t stride, const uint32_t* index,
+                                  const float* coef, size_t n) {
   Vec sum[kVectors];
 #pragma GCC unroll 16
   for (size_t v = 0; v < kVectors; v++) sum[v] = load(acc + v * kWidth);
   for (size_t e = 0; e < n; e++) {
-    const float* row = rows + index[e] * d_pad;
+    if (e + kAhead < n) prefetch_row(rows + index[e + kAhead] * stride, kVectors * kWidth);
+    const float* row = rows + index[e] * stride;
     const Vec c = broadcast(coef[e]);
 #pragma GCC unroll 16
     for (size_t v = 0; v < kVectors; v++) sum[v] = fma(c, load(row + v * kWidth), sum[v]);
@@ -210,14 +247,15 @@ static inline void gather_columns(float* acc, const float* rows, size_t d_pad, c
   for (size_t v = 0; v < kVectors; v++) store(acc + v * kWidth, sum[v]);
 }
 
-static void gather(float* acc, const float* rows, size_t d_pad, const uint32_t* index, const float* coef, size_t n) {
+static void gather(float* acc, const float* rows, size_t stride, size_t width, const uint32_t* index,
+                   const float* coef, size_t n) {
   constexpr size_t kVectors = 8;
   if (n == 0) return;
   size_t at = 0;
-  for (; at + kVectors * kWidth <= d_pad; at += kVectors * kWidth)
-    gather_columns<kVectors>(acc + at, rows + at, d_pad, index, coef, n);
-  for (; at + kLanes <= d_pad; at += kLanes)
-    gather_columns<kLanes / kWidth>(acc + at, rows + at, d_pad, index, coef, n);
+  for (; at + kVectors * kWidth <= width; at += kVectors * kWidth)
+    gather_columns<kVectors>(acc + at, rows + at, stride, index, coef, n);
+  for (; at + kLanes <= width; at += kLanes)
+    gather_columns<kLanes / kWidth>(acc + at, rows + at, stride, index, coef, n);
 }
 
 static void adam(float* param, float* m, float* v, const float* gradient, size_t n, const AdamFactors& f) {
@@ -240,6 +278,46 @@ static void adam(float* param, float* m, float* v, const float* gradient, size_t
   }
 }
 
+static Quantised quantise(const float* row, size_t n, int8_t* q) {
+  constexpr float kSmallest = 7.88860905e-31f;  // 2⁻¹⁰⁰
+  constexpr float kLargest = 3.40282347e+38f;
+  constexpr size_t kParts = kLanes / kWidth;
+  Vec largest = zero();
+  Vec squares[kParts];
+  for (size_t i = 0; i < kParts; i++) squares[i] = zero();
+  for (size_t at = 0; at < n; at += kLanes)
+    for (size_t i = 0; i < kParts; i++) {
+      const Vec value = load(row + at + i * kWidth);
+      largest = maximum(largest, absolute(value));
+      squares[i] = fma(value, value, squares[i]);
+    }
+  float values[kWidth];
+  store_unaligned(values, largest);
+  float most = 0.0f;
+  for (size_t i = 0; i < kWidth; i++) most = most > values[i] ? most : values[i];
+  const float sum = tree_sum(squares);
+  // A value that is no number fails the first comparison through the sum, an infinite one the second; times zero, both
+  // are no numbers.
+  if (!(sum >= 0.0f) || !(most <= kLargest) || most < kSmallest) {
+    for (size_t i = 0; i < n; i++) q[i] = 0;
+    return {0.0f, sum, sum >= 0.0f && most <= kLargest ? sum : sum * 0.0f};
+  }
+  const float scale = most / 127.0f;
+  const Vec inverse = broadcast(127.0f / most);
+  const Vec minus_scale = broadcast(-scale);
+  Vec errors[kParts];
+  for (size_t i = 0; i < kParts; i++) errors[i] = zero();
+  for (size_t at = 0; at < n; at += kLanes)
+    for (size_t i = 0; i < kParts; i++) {
+      const Vec value = load(row + at + i * kWidth);
+      const Vec rounded = round_to_even(mul(value, inverse));
+      store_bytes(q + at + i * kWidth, rounded);
+      const Vec error = fma(minus_scale, rounded, value);
+      errors[i] = fma(error, error, errors[i]);
+    }
+  return {scale, sum, tree_sum(errors)};
+}
+
 constexpr size_t kPeakChains = 12;
 
 static float peak(size_t iterations, float seed) {
@@ -260,3 +338,7 @@ static float peak(size_t iterations, float seed) {
 }
 
 constexpr size_t kFlopsPerPeakIteration = kPeakChains * kWidth * 2;
+
+static constexpr Kernels kernels_named(const char* name) {
+  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, adam, quantise, peak};
+}

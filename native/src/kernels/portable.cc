@@ -6,69 +6,52 @@
 namespace lapidary {
 namespace portable {
 
-constexpr size_t kWidth = 4;
+#include "vec_portable.h"
+
 constexpr size_t kPanelVectors = 4;
 // Lanes of a dot product accumulated side by side.
 constexpr size_t kTogether = 1;
 
-struct Vec {
-  float lane[kWidth];
+#include "body.h"
+
+// The screen, four bytes a latent at a time.
+constexpr size_t kScreenTokens = 1;
+constexpr size_t kScreenVectors = 4;
+constexpr size_t kValueBytes = 1;
+
+struct Sums {
+  int32_t lane[kWidth];
+};
+struct Weights {
+  const uint8_t* bytes;
+};
+struct TokenStep {
+  const int8_t* values;
 };
 
-template <class Operation>
-static inline Vec each(Operation operation) {
-  Vec out;
-  for (size_t i = 0; i < kWidth; i++) out.lane[i] = operation(i);
-  return out;
+static inline Sums no_sums() { return {{0, 0, 0, 0}}; }
+static inline Weights load_weights(const uint8_t* from) { return {from}; }
+static inline TokenStep token_step(const char* values) { return {reinterpret_cast<const int8_t*>(values)}; }
+static inline Sums add_products(Sums sums, const Weights& w, const TokenStep& x) {
+  for (size_t i = 0; i < kWidth; i++)
+    for (size_t j = 0; j < kStepDimensions; j++) sums.lane[i] += w.bytes[i * kStepDimensions + j] * x.values[j];
+  return sums;
 }
-
-static inline Vec zero() { return {{0.0f, 0.0f, 0.0f, 0.0f}}; }
-static inline Vec load(const float* from) { return {{from[0], from[1], from[2], from[3]}}; }
-static inline void store(float* to, const Vec& a) {
-  for (size_t i = 0; i < kWidth; i++) to[i] = a.lane[i];
+static inline Vec to_floats(const Sums& sums, int32_t offset) {
+  return each([&](size_t i) { return static_cast<float>(sums.lane[i] + offset); });
 }
-static inline void store_unaligned(float* to, const Vec& a) { store(to, a); }
-static inline Vec broadcast(float value) { return {{value, value, value, value}}; }
-static inline Vec fma(const Vec& a, const Vec& b, const Vec& c) {
-  return each([&](size_t i) { return std::fma(a.lane[i], b.lane[i], c.lane[i]); });
-}
-static inline Vec add(const Vec& a, const Vec& b) {
-  return each([&](size_t i) { return a.lane[i] + b.lane[i]; });
-}
-static inline Vec mul(const Vec& a, const Vec& b) {
-  return each([&](size_t i) { return a.lane[i] * b.lane[i]; });
-}
-static inline Vec divide(const Vec& a, const Vec& b) {
-  return each([&](size_t i) { return a.lane[i] / b.lane[i]; });
-}
-static inline Vec square_root(const Vec& a) {
-  return each([&](size_t i) { return std::sqrt(a.lane[i]); });
-}
-static inline uint32_t greater(const Vec& a, const Vec& b) {
+static inline uint32_t not_at_most(const Vec& a, const Vec& b) {
   uint32_t mask = 0;
-  for (size_t i = 0; i < kWidth; i++) mask |= static_cast<uint32_t>(a.lane[i] > b.lane[i]) << i;
+  for (size_t i = 0; i < kWidth; i++) mask |= static_cast<uint32_t>(!(a.lane[i] <= b.lane[i])) << i;
   return mask;
 }
+static inline void keep_in_register(Sums&) {}
 
-static inline float tree_sum(const Vec* parts) {
-  float lane[kLanes];
-  for (size_t l = 0; l < kLanes; l++) lane[l] = parts[l / kWidth].lane[l % kWidth];
-  for (size_t half = kLanes / 2; half > 0; half /= 2)
-    for (size_t l = 0; l < half; l++) lane[l] = lane[l] + lane[l + half];
-  return lane[0];
-}
-
-static inline void transpose(const float* const* from, float* const* to) {
-  for (size_t r = 0; r < kWidth; r++)
-    for (size_t c = 0; c < kWidth; c++) to[c][r] = from[r][c];
-}
-
-#include "body.h"
+#include "screen_body.h"
 
 }  // namespace portable
 
-const Kernels kPortableKernels = {"portable", portable::kPanel, portable::kFlopsPerPeakIteration,
-                                  portable::pack, portable::score, portable::dot,
-                                  portable::gather, portable::adam, portable::peak};
+const Kernels kPortableKernels = portable::kernels_named("portable");
+const ScreenKernels kPortableScreen = portable::screen_named("portable");
 
 }  // namespace lapidary

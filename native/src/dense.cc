@@ -1,4 +1,4 @@
-#include "encode.h"
+#include "dense.h"
 
 #include <algorithm>
 #include <cstring>
@@ -14,7 +14,7 @@ constexpr size_t kLeastSegmentTokens = 64 * kTileTokens;
 
 }  // namespace
 
-Encoder::Encoder(const Kernels& kernels, ThreadPool& pool, size_t d_pad)
+DenseSearch::DenseSearch(const Kernels& kernels, ThreadPool& pool, size_t d_pad)
     : kernels_(kernels), pool_(pool), d_pad_(d_pad), workspaces_(static_cast<size_t>(pool.size())) {
   const size_t fitting = kSegmentBytes / (d_pad * sizeof(float)) / kTileTokens * kTileTokens;
   segment_tokens_ = std::max(fitting, kLeastSegmentTokens);
@@ -26,7 +26,7 @@ Encoder::Encoder(const Kernels& kernels, ThreadPool& pool, size_t d_pad)
   }
 }
 
-void Encoder::score(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+void DenseSearch::score(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
   for (size_t done = 0; done < tokens.n; done += segment_tokens_) {
     TokenRows segment = tokens;
     segment.first = tokens.first + done;
@@ -35,7 +35,7 @@ void Encoder::score(const TokenRows& tokens, const LatentRows& latents, HitSink&
   }
 }
 
-void Encoder::score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+void DenseSearch::score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
   const size_t n_tiles = (tokens.n + kTileTokens - 1) / kTileTokens;
   const size_t n_panels = (latents.n + kernels_.panel_latents - 1) / kernels_.panel_latents;
   const size_t workers = static_cast<size_t>(pool_.size());
@@ -70,7 +70,7 @@ void Encoder::score_segment(const TokenRows& tokens, const LatentRows& latents, 
   });
 }
 
-void Encoder::pack_tile(const TokenRows& tokens, size_t tile, Workspace& work) {
+void DenseSearch::pack_tile(const TokenRows& tokens, size_t tile, Workspace& work) {
   const float* rows[kTileTokens];
   for (size_t t = 0; t < kTileTokens; t++) {
     const size_t token = tile * kTileTokens + t;
@@ -87,7 +87,7 @@ void Encoder::pack_tile(const TokenRows& tokens, size_t tile, Workspace& work) {
   kernels_.pack(rows, kTileTokens, d_pad_, packed_tokens_.data() + tile * kTileTokens * d_pad_);
 }
 
-Panel Encoder::pack_panel(const LatentRows& latents, size_t panel, Workspace& work) const {
+Panel DenseSearch::pack_panel(const LatentRows& latents, size_t panel, Workspace& work) const {
   const size_t width = kernels_.panel_latents;
   const float* rows[kMaxPanel];
   float* bias = work.latent.data();

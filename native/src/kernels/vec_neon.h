@@ -1,11 +1,6 @@
-// Vectors of 4 floats in NEON, as body.h wants them: what neon.cc and neon_dotprod.cc have in common. Included by
-// each inside a namespace of its own, after <arm_neon.h> and kernels.h. No include guard: that is the point.
+// The primitives of the kernels on NEON: vectors of 4. Included inside a namespace; no guard.
 
 constexpr size_t kWidth = 4;
-// 6 tokens × 16 latents are 24 accumulators of the 32 registers.
-constexpr size_t kPanelVectors = 4;
-// Lanes of a dot product accumulated side by side.
-constexpr size_t kTogether = 1;
 
 using Vec = float32x4_t;
 
@@ -19,11 +14,23 @@ static inline Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 static inline Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 static inline Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
 static inline Vec square_root(Vec a) { return vsqrtq_f32(a); }
-
-static inline uint32_t greater(Vec a, Vec b) {
-  static constexpr uint32_t kBits[kWidth] = {1, 2, 4, 8};
-  return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), vld1q_u32(kBits)));
+static inline Vec absolute(Vec a) { return vabsq_f32(a); }
+static inline Vec maximum(Vec a, Vec b) { return vmaxq_f32(a, b); }
+static inline Vec round_to_even(Vec a) { return vrndnq_f32(a); }
+static inline void store_bytes(int8_t* to, Vec a) {
+  const int16x4_t words = vmovn_s32(vcvtq_s32_f32(a));
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+  const int32_t four = vget_lane_s32(vreinterpret_s32_s8(bytes), 0);
+  memcpy(to, &four, sizeof four);
 }
+
+// Four lanes, all ones or zeros, as four bits.
+static inline uint32_t bits_of(uint32x4_t mask) {
+  static constexpr uint32_t kBits[kWidth] = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(mask, vld1q_u32(kBits)));
+}
+static inline uint32_t greater(Vec a, Vec b) { return bits_of(vcgtq_f32(a, b)); }
+static inline uint32_t not_at_most(Vec a, Vec b) { return bits_of(vmvnq_u32(vcleq_f32(a, b))); }
 
 static inline float tree_sum(const Vec* parts) {
   const float32x4_t four = vaddq_f32(vaddq_f32(parts[0], parts[2]), vaddq_f32(parts[1], parts[3]));

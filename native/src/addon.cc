@@ -15,9 +15,12 @@ Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
   const CpuFeatures features = cpu_features();
   Napi::Object out = Napi::Object::New(info.Env());
   out["avx2"] = Napi::Boolean::New(info.Env(), features.avx2);
+  out["avxVnni"] = Napi::Boolean::New(info.Env(), features.avx_vnni);
   out["avx512"] = Napi::Boolean::New(info.Env(), features.avx512);
+  out["avx512Vnni"] = Napi::Boolean::New(info.Env(), features.avx512_vnni);
   out["neon"] = Napi::Boolean::New(info.Env(), features.neon);
-  out["kernels"] = Napi::String::New(info.Env(), kernels_for(Isa::best)->name);
+  out["neonDotprod"] = Napi::Boolean::New(info.Env(), features.neon_dotprod);
+  out["kernels"] = Napi::String::New(info.Env(), isa_name(Isa::best));
   return out;
 }
 

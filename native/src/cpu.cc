@@ -75,6 +75,7 @@ bool has_dotprod() {
 
 struct Path {
   Isa isa;
+  const char* name;
   const Kernels* kernels;
   const ScreenKernels* screen;
   bool CpuFeatures::*needs;
@@ -82,17 +83,17 @@ struct Path {
 
 // From the slowest to the fastest.
 const Path kPaths[] = {
-    {Isa::portable, &kPortableKernels, &kPortableScreen, nullptr},
+    {Isa::portable, "portable", &kPortableKernels, &kPortableScreen, nullptr},
 #if defined(LAPIDARY_X64)
-    {Isa::avx2, &kAvx2Kernels, &kAvx2Screen, &CpuFeatures::avx2},
+    {Isa::avx2, "AVX2", &kAvx2Kernels, &kAvx2Screen, &CpuFeatures::avx2},
 #if defined(LAPIDARY_AVX_VNNI)
-    {Isa::avx_vnni, &kAvx2Kernels, &kAvxVnniScreen, &CpuFeatures::avx_vnni},
+    {Isa::avx_vnni, "AVX-VNNI", &kAvx2Kernels, &kAvxVnniScreen, &CpuFeatures::avx_vnni},
 #endif
-    {Isa::avx512, &kAvx512Kernels, &kAvx2Screen, &CpuFeatures::avx512},
-    {Isa::avx512_vnni, &kAvx512Kernels, &kAvx512VnniScreen, &CpuFeatures::avx512_vnni},
+    {Isa::avx512, "AVX-512", &kAvx512Kernels, &kAvx2Screen, &CpuFeatures::avx512},
+    {Isa::avx512_vnni, "AVX-512 VNNI", &kAvx512Kernels, &kAvx512VnniScreen, &CpuFeatures::avx512_vnni},
 #elif defined(LAPIDARY_ARM64)
-    {Isa::neon, &kNeonKernels, &kNeonScreen, &CpuFeatures::neon},
-    {Isa::neon_dotprod, &kNeonKernels, &kNeonDotprodScreen, &CpuFeatures::neon_dotprod},
+    {Isa::neon, "NEON", &kNeonKernels, &kNeonScreen, &CpuFeatures::neon},
+    {Isa::neon_dotprod, "NEON dotprod", &kNeonKernels, &kNeonDotprodScreen, &CpuFeatures::neon_dotprod},
 #endif
 };
 
@@ -134,6 +135,11 @@ const Kernels* kernels_for(Isa isa) {
 const ScreenKernels* screen_for(Isa isa) {
   const Path* path = path_for(isa);
   return path == nullptr ? nullptr : path->screen;
+}
+
+const char* isa_name(Isa isa) {
+  const Path* path = path_for(isa);
+  return path == nullptr ? nullptr : path->name;
 }
 
 }  // namespace lapidary

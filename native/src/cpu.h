@@ -20,8 +20,9 @@ struct CpuFeatures {
 // What both the processor and the operating system support.
 CpuFeatures cpu_features();
 
-// The fp32 kernels and the screen of one instruction set. Null if this machine or this build lacks it.
+// The fp32 kernels and the screen of one instruction set, and its name. Null if this machine or this build lacks it.
 const Kernels* kernels_for(Isa isa);
 const ScreenKernels* screen_for(Isa isa);
+const char* isa_name(Isa isa);
 
 }  // namespace lapidary

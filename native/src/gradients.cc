@@ -23,19 +23,30 @@ size_t TrainStep::group_of(size_t latent) const {
   return static_cast<size_t>(std::upper_bound(widths.begin(), widths.end(), latent) - widths.begin());
 }
 
-// work.gradient = dwDec[i], dwEnc[i]
-void TrainStep::row_gradients(size_t latent, Workspace& work) const {
+// Dimensions for which the gathered rows, a signal and the inputs of all tokens, stay in the cache.
+size_t TrainStep::gradient_sweep() const {
+  constexpr size_t kCacheBytes = size_t{8} << 20;
+  const size_t fitting = kCacheBytes / (2 * n_tokens_ * sizeof(float)) / kBlock * kBlock;
+  return std::max(kBlock, fitting);
+}
+
+bool TrainStep::has_gradient(size_t latent) const {
+  return main_.entries.latent_begin[latent] != main_.entries.latent_begin[latent + 1] ||
+         (with_aux_ && place_among_dead_[latent] < dead_ids_.size());
+}
+
+// Dimensions [start, start + width) of dwDec[i] and dwEnc[i].
+void TrainStep::block_gradients(size_t latent, size_t start, size_t width, float* d_dec, float* d_enc) const {
   const Kernels& kernels = engine_.kernels_;
-  float* d_dec = work.gradient.data();
-  float* d_enc = d_dec + d_pad_;
-  std::memset(d_dec, 0, 2 * d_pad_ * sizeof(float));
+  std::memset(d_dec, 0, width * sizeof(float));
+  std::memset(d_enc, 0, width * sizeof(float));
   const auto add = [&](const Part& part, size_t place, size_t group) {
     const size_t begin = part.entries.latent_begin[place];
     const size_t n = part.entries.latent_begin[place + 1] - begin;
     const uint32_t* tokens = part.entries.token.data() + begin;
-    const float* seen = part.signal.data() + group * n_tokens_ * d_pad_;
-    kernels.gather(d_dec, seen, d_pad_, d_pad_, tokens, part.entries.h_by_latent.data() + begin, n);
-    kernels.gather(d_enc, c_, d_pad_, d_pad_, tokens, part.dh_by_latent.data() + begin, n);
+    const float* seen = part.signal.data() + group * n_tokens_ * d_pad_ + start;
+    kernels.gather(d_dec, seen, d_pad_, width, tokens, part.entries.h_by_latent.data() + begin, n);
+    kernels.gather(d_enc, c_ + start, d_pad_, width, tokens, part.dh_by_latent.data() + begin, n);
   };
   add(main_, latent, group_of(latent));
   if (with_aux_ && place_among_dead_[latent] < dead_ids_.size()) add(aux_, place_among_dead_[latent], 0);
@@ -54,25 +65,19 @@ float TrainStep::bias_gradient(size_t latent) const {
 
 void TrainStep::measure_gradients(StepResult& result) {
   const Kernels& kernels = engine_.kernels_;
-  // 1. per latent: dbEnc, squares of its rows; per block of latents: Σ dbEnc[i]·wEnc[i]
-  engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
-    Workspace& work = workspaces_[static_cast<size_t>(worker)];
-    const size_t first = block * kLatentBlock;
-    const size_t n = std::min(kLatentBlock, d_sae_ - first);
-    for (size_t i = first; i < first + n; i++) {
+  // 1. dbEnc; squares of the rows of dwDec and dwEnc; Σ dbEnc[i]·wEnc[i] over each block of latents
+  engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int) {
+    for (size_t i = block * kLatentBlock; i < std::min(d_sae_, (block + 1) * kLatentBlock); i++) {
       b_enc_gradient_[i] = bias_gradient(i);
-      row_gradients(i, work);
-      const float* d_dec = work.gradient.data();
-      const float* d_enc = d_dec + d_pad_;
-      squares_[i] = kernels.dot(d_dec, d_dec, d_pad_);
-      squares_[d_sae_ + i] = kernels.dot(d_enc, d_enc, d_pad_);
+      squares_[i] = squares_[d_sae_ + i] = 0.0f;
     }
-    if (!engine_.shape_.apply_b_dec_to_input) return;
-    uint32_t ids[kLatentBlock];
-    for (size_t i = 0; i < n; i++) ids[i] = static_cast<uint32_t>(first + i);
-    float* sum = pre_bias_.data() + block * d_pad_;
-    std::memset(sum, 0, d_pad_ * sizeof(float));
-    kernels.gather(sum, engine_.weights_.w_enc.data(), d_pad_, d_pad_, ids, b_enc_gradient_.data() + first, n);
+  });
+  sweep(gradient_sweep(), [&](size_t start, size_t width) {
+    engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
+      const size_t first = block * kLatentBlock;
+      measure_rows(first, std::min(kLatentBlock, d_sae_ - first), start, width,
+                   workspaces_[static_cast<size_t>(worker)]);
+    });
   });
   sum_b_dec_gradient();
 
@@ -82,6 +87,30 @@ void TrainStep::measure_gradients(StepResult& result) {
   sum += static_cast<double>(
       kernels.dot(b_enc_gradient_.data(), b_enc_gradient_.data(), b_enc_gradient_.size()));
   result.grad_norm = std::sqrt(sum);
+}
+
+void TrainStep::measure_rows(size_t first, size_t n, size_t start, size_t width, Workspace& work) {
+  const Kernels& kernels = engine_.kernels_;
+  float* d_dec = work.block.data();
+  float* d_enc = d_dec + kBlock;
+  uint32_t ids[kLatentBlock];
+  float coef[kLatentBlock];
+  size_t n_moving = 0;
+  for (size_t i = first; i < first + n; i++) {
+    if (!has_gradient(i)) continue;
+    ids[n_moving] = static_cast<uint32_t>(i);
+    coef[n_moving++] = b_enc_gradient_[i];
+    for (size_t at = start; at < start + width; at += kBlock) {
+      const size_t here = std::min(kBlock, start + width - at);
+      block_gradients(i, at, here, d_dec, d_enc);
+      squares_[i] += kernels.dot(d_dec, d_dec, here);
+      squares_[d_sae_ + i] += kernels.dot(d_enc, d_enc, here);
+    }
+  }
+  if (!engine_.shape_.apply_b_dec_to_input) return;
+  float* sum = pre_bias_.data() + first / kLatentBlock * d_pad_ + start;
+  std::memset(sum, 0, width * sizeof(float));
+  kernels.gather(sum, engine_.weights_.w_enc.data() + start, d_pad_, width, ids, coef, n_moving);
 }
 
 // dbDec: one worker owns a range of dimensions; tokens ascending, then blocks of latents ascending.
@@ -118,27 +147,50 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
   factors.inv_correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, options.adam_step)));
   factors.epsilon = static_cast<float>(options.epsilon);
 
+  sweep(gradient_sweep(), [&](size_t start, size_t width) {
+    engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
+      const size_t begin = block * kLatentBlock;
+      update_rows(begin, std::min(kLatentBlock, d_sae_ - begin), start, width, factors,
+                  workspaces_[static_cast<size_t>(worker)]);
+    });
+  });
+  engine_.screen_.forget(0, d_sae_);
   Parameters& weights = engine_.weights_;
   Parameters& first = engine_.first_moment_;
   Parameters& second = engine_.second_moment_;
-  engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
-    Workspace& work = workspaces_[static_cast<size_t>(worker)];
-    const size_t begin = block * kLatentBlock;
-    for (size_t i = begin; i < std::min(d_sae_, begin + kLatentBlock); i++) {
-      row_gradients(i, work);
-      const float* d_dec = work.gradient.data();
-      const float* d_enc = d_dec + d_pad_;
-      const size_t at = i * d_pad_;
-      kernels.adam(weights.w_dec.data() + at, first.w_dec.data() + at, second.w_dec.data() + at, d_dec, d_pad_, factors);
-      kernels.adam(weights.w_enc.data() + at, first.w_enc.data() + at, second.w_enc.data() + at, d_enc, d_pad_, factors);
-      const float* row = weights.w_dec.data() + at;
-      engine_.norms_[i] = std::sqrt(kernels.dot(row, row, d_pad_));
-    }
-    kernels.adam(weights.b_enc.data() + begin, first.b_enc.data() + begin, second.b_enc.data() + begin,
-                 b_enc_gradient_.data() + begin, kLatentBlock, factors);
-  });
-  engine_.screen_.forget(0, d_sae_);
+  kernels.adam(weights.b_enc.data(), first.b_enc.data(), second.b_enc.data(), b_enc_gradient_.data(),
+               weights.b_enc.size(), factors);
   kernels.adam(weights.b_dec.data(), first.b_dec.data(), second.b_dec.data(), b_dec_gradient_.data(), d_pad_, factors);
+}
+
+void TrainStep::update_rows(size_t first_row, size_t n, size_t start, size_t width, const AdamFactors& factors,
+                            Workspace& work) {
+  const Kernels& kernels = engine_.kernels_;
+  Parameters& weights = engine_.weights_;
+  Parameters& first = engine_.first_moment_;
+  Parameters& second = engine_.second_moment_;
+  float* d_dec = work.block.data();
+  float* d_enc = d_dec + kBlock;
+  float* const arrays[] = {weights.w_dec.data(), first.w_dec.data(), second.w_dec.data(),
+                           weights.w_enc.data(), first.w_enc.data(), second.w_enc.data()};
+  for (size_t i = first_row; i < first_row + n; i++) {
+    float norm_square = start == 0 ? 0.0f : squares_[i];
+    for (size_t at = start; at < start + width; at += kBlock) {
+      const size_t here = std::min(kBlock, start + width - at);
+      const size_t place = i * d_pad_ + at;
+      // The same block of the next row, unless the sweep goes straight on.
+      if (i + 1 < first_row + n && width < d_pad_)
+        for (const float* array : arrays)
+          for (size_t j = 0; j < here; j += kLanes) LAPIDARY_PREFETCH(array + place + d_pad_ + j);
+      block_gradients(i, at, here, d_dec, d_enc);
+      kernels.adam(arrays[0] + place, arrays[1] + place, arrays[2] + place, d_dec, here, factors);
+      kernels.adam(arrays[3] + place, arrays[4] + place, arrays[5] + place, d_enc, here, factors);
+      const float square = kernels.dot(arrays[0] + place, arrays[0] + place, here);
+      norm_square = at == 0 ? square : norm_square + square;
+    }
+    squares_[i] = norm_square;
+    if (start + width == d_pad_) engine_.norms_[i] = std::sqrt(norm_square);
+  }
 }
 
 }  // namespace lapidary

@@ -36,8 +36,7 @@ TrainStep::TrainStep(Engine& engine)
       workspaces_(static_cast<size_t>(engine.pool_.size())) {
   for (Workspace& work : workspaces_) {
     work.row = AlignedArray<float>(d_pad_);
-    work.gradient = AlignedArray<float>(2 * d_pad_);
-    work.levels = AlignedArray<float>(n_groups() * d_pad_);
+    work.block = AlignedArray<float>(2 * kBlock);
   }
 }
 
@@ -100,53 +99,83 @@ void TrainStep::load_batch(const float* x) {
 void TrainStep::reconstruct(const StepOptions& options) {
   with_aux_ = options.dead != nullptr;
   main_.signal.reserve(n_groups() * n_tokens_ * d_pad_);
-  main_.dh_by_latent.resize(main_.entries.size());
+  main_.dh.resize(main_.entries.size());
   token_sse_.resize(n_groups() * n_tokens_);
   if (with_aux_) residual_.reserve(n_tokens_ * d_pad_);
-  engine_.pool_.parallel_for(chunks_of(n_tokens_, kTokensPerChunk), [&](size_t chunk, int worker) {
-    Workspace& work = workspaces_[static_cast<size_t>(worker)];
-    for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++)
-      reconstruct_token(t, work);
+  bound_groups();
+  sweep(kBlock, [&](size_t start, size_t width) {
+    engine_.pool_.parallel_for(chunks_of(n_tokens_, kTokensPerChunk), [&](size_t chunk, int worker) {
+      Workspace& work = workspaces_[static_cast<size_t>(worker)];
+      for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++)
+        reconstruct_block(t, start, width, work);
+    });
   });
+  order_dh();
 }
 
-void TrainStep::reconstruct_token(size_t token, Workspace& work) {
+void TrainStep::bound_groups() {
+  const Entries& entries = main_.entries;
+  group_begin_.resize(n_tokens_ * (n_groups() + 1));
+  uint32_t* bound = group_begin_.data();
+  for (size_t t = 0; t < n_tokens_; t++) {
+    const uint32_t* latents = entries.latent.data();
+    const uint32_t end = entries.token_begin[t + 1];
+    uint32_t e = entries.token_begin[t];
+    *bound++ = e;
+    for (const uint32_t group_end : engine_.shape_.widths) {
+      e = static_cast<uint32_t>(std::lower_bound(latents + e, latents + end, group_end) - latents);
+      *bound++ = e;
+    }
+  }
+}
+
+// One block of dimensions of everything about a token: reconstructions, losses, signals, dh. The decoder rows it needs
+// come from memory once.
+void TrainStep::reconstruct_block(size_t token, size_t start, size_t width, Workspace& work) {
   const Kernels& kernels = engine_.kernels_;
   const Entries& entries = main_.entries;
-  const float* w_dec = engine_.weights_.w_dec.data();
-  const float* x = x_.data() + token * d_pad_;
+  const float* w_dec = engine_.weights_.w_dec.data() + start;
+  const float* x = x_.data() + token * d_pad_ + start;
   const float scale = 2.0f / static_cast<float>(n_tokens_);
-  const size_t begin = entries.token_begin[token];
-  const size_t end = entries.token_begin[token + 1];
+  const uint32_t* bound = group_begin_.data() + token * (n_groups() + 1);
 
   // 1. level by level: r_m = x̂_m − x, its square, G_m
-  float* recon = work.row.data();
-  std::memcpy(recon, engine_.weights_.b_dec.data(), d_pad_ * sizeof(float));
-  size_t e = begin;
+  float* recon = work.block.data();
+  std::memcpy(recon, engine_.weights_.b_dec.data() + start, width * sizeof(float));
   for (size_t group = 0; group < n_groups(); group++) {
-    const size_t from = e;
-    while (e < end && entries.latent[e] < engine_.shape_.widths[group]) e++;
-    kernels.gather(recon, w_dec, d_pad_, d_pad_, entries.latent.data() + from, entries.h.data() + from, e - from);
-    float* residual = signal(main_, group, token);
-    for (size_t j = 0; j < d_pad_; j++) residual[j] = recon[j] - x[j];
-    token_sse_[group * n_tokens_ + token] = kernels.dot(residual, residual, d_pad_);
+    const size_t from = bound[group];
+    kernels.gather(recon, w_dec, d_pad_, width, entries.latent.data() + from, entries.h.data() + from,
+                   bound[group + 1] - from);
+    float* residual = signal(main_, group, token) + start;
+    for (size_t j = 0; j < width; j++) residual[j] = recon[j] - x[j];
+    const float square = kernels.dot(residual, residual, width);
+    float& sse = token_sse_[group * n_tokens_ + token];
+    sse = start == 0 ? square : sse + square;
     if (with_aux_ && group + 1 == n_groups())
-      std::memcpy(residual_.data() + token * d_pad_, residual, d_pad_ * sizeof(float));
-    for (size_t j = 0; j < d_pad_; j++) residual[j] = residual[j] * scale;
+      std::memcpy(residual_.data() + token * d_pad_ + start, residual, width * sizeof(float));
+    for (size_t j = 0; j < width; j++) residual[j] = residual[j] * scale;
   }
   // 2. S_g = G_g + S_{g+1}, from the widest down
   for (size_t group = n_groups() - 1; group-- > 0;) {
-    float* own = signal(main_, group, token);
-    const float* wider = signal(main_, group + 1, token);
-    for (size_t j = 0; j < d_pad_; j++) own[j] = own[j] + wider[j];
+    float* own = signal(main_, group, token) + start;
+    const float* wider = signal(main_, group + 1, token) + start;
+    for (size_t j = 0; j < width; j++) own[j] = own[j] + wider[j];
   }
   // 3. dh
-  size_t group = 0;
-  for (e = begin; e < end; e++) {
-    const size_t latent = entries.latent[e];
-    while (latent >= engine_.shape_.widths[group]) group++;
-    main_.dh_by_latent[entries.place[e]] = kernels.dot(w_dec + latent * d_pad_, signal(main_, group, token), d_pad_);
+  for (size_t group = 0; group < n_groups(); group++) {
+    const size_t from = bound[group];
+    kernels.dot_rows(signal(main_, group, token) + start, w_dec, d_pad_, width, entries.latent.data() + from,
+                     bound[group + 1] - from, start == 0, main_.dh.data() + from);
   }
+}
+
+void TrainStep::order_dh() {
+  main_.dh_by_latent.resize(main_.dh.size());
+  constexpr size_t kEntriesPerChunk = 16384;
+  engine_.pool_.parallel_for(chunks_of(main_.dh.size(), kEntriesPerChunk), [&](size_t chunk, int) {
+    const size_t end = std::min(main_.dh.size(), (chunk + 1) * kEntriesPerChunk);
+    for (size_t e = chunk * kEntriesPerChunk; e < end; e++) main_.dh_by_latent[main_.entries.place[e]] = main_.dh[e];
+  });
 }
 
 // Sums over rows: ascending, in f64.

@@ -22,21 +22,23 @@ class TrainStep {
   // Entries with what reaches them: the selection, or the dead latents' reconstruction of the residual.
   struct Part {
     Entries entries;
-    std::vector<float> dh_by_latent;  // [n], in the entries' order by latent
+    std::vector<float> dh;            // [n], by token
+    std::vector<float> dh_by_latent;  // [n], by latent
     AlignedArray<float> signal;       // [groups][B][d_pad]
   };
 
   struct Workspace {
     AlignedArray<float> row;       // [d_pad]
-    AlignedArray<float> gradient;  // [2][d_pad]: dwDec[i], dwEnc[i]
-    AlignedArray<float> levels;    // [groups][d_pad]: S of one token
+    AlignedArray<float> block;     // [2][kBlock]: a block of dwDec[i] and of dwEnc[i], or of a reconstruction
     std::vector<uint32_t> ids;
   };
 
   // train_step.cc: the phases in their order
   void load_batch(const float* x);
   void reconstruct(const StepOptions& options);
-  void reconstruct_token(size_t token, Workspace& work);
+  void bound_groups();
+  void reconstruct_block(size_t token, size_t start, size_t width, Workspace& work);
+  void order_dh();
   void sum_losses(StepResult& result) const;
   void describe_selection(StepResult& result) const;
 
@@ -48,11 +50,22 @@ class TrainStep {
   void measure_gradients(StepResult& result);
   void sum_b_dec_gradient();
   void update(const StepOptions& options, double grad_norm);
-  void row_gradients(size_t latent, Workspace& work) const;
+  void measure_rows(size_t first, size_t n, size_t start, size_t width, Workspace& work);
+  void update_rows(size_t first, size_t n, size_t start, size_t width, const AdamFactors& factors, Workspace& work);
+  void block_gradients(size_t latent, size_t start, size_t width, float* d_dec, float* d_enc) const;
+  bool has_gradient(size_t latent) const;
   float bias_gradient(size_t latent) const;
   size_t group_of(size_t latent) const;
 
   size_t n_groups() const { return engine_.shape_.widths.size(); }
+  // Dimensions [start, start + width) of a sweep: all rows are visited for these before any is for the next ones, so
+  // that what is gathered from everywhere stays in the cache.
+  template <class Visit>
+  void sweep(size_t most, Visit visit) const {
+    for (size_t start = 0; start < d_pad_; start += most) visit(start, d_pad_ - start < most ? d_pad_ - start : most);
+  }
+  size_t gradient_sweep() const;
+
   float* signal(Part& part, size_t group, size_t token) const {
     return part.signal.data() + (group * n_tokens_ + token) * d_pad_;
   }
@@ -71,12 +84,13 @@ class TrainStep {
   Part aux_;
   std::vector<uint32_t> dead_ids_;        // [nDead], ascending
   std::vector<uint32_t> place_among_dead_;  // [dSae]; nDead: not dead
+  std::vector<uint32_t> group_begin_;       // [B][groups + 1]: entries of a token by group
   std::vector<float> token_sse_;          // [groups][B]
   std::vector<float> token_aux_sse_;      // [B]
 
   AlignedArray<float> b_enc_gradient_;  // [latents_pad]
   AlignedArray<float> b_dec_gradient_;  // [d_pad]
-  std::vector<float> squares_;          // [2][dSae]: ‖dwDec[i]‖², ‖dwEnc[i]‖²
+  std::vector<float> squares_;          // [2][dSae]: ‖dwDec[i]‖², ‖dwEnc[i]‖²; then ‖wDec[i]‖²
   AlignedArray<float> pre_bias_;        // [blocks of 64 latents][d_pad]: Σ dbEnc[i]·wEnc[i]
   std::vector<Workspace> workspaces_;
 };

@@ -208,7 +208,7 @@ static float dot(const float* a, const float* b, size_t d_pad) {
 constexpr size_t kAhead = 8;
 
 static inline void prefetch_row(const float* row, size_t width) {
-  for (size_t j = 0; j < width; j += kLanes) __builtin_prefetch(row + j);
+  for (size_t j = 0; j < width; j += kLanes) LAPIDARY_PREFETCH(row + j);
 }
 
 template <size_t kSteps>

@@ -23,8 +23,10 @@
 
 #if defined(_MSC_VER)
 #define LAPIDARY_NO_INLINE __declspec(noinline)
+#define LAPIDARY_PREFETCH(address) static_cast<void>(address)
 #else
 #define LAPIDARY_NO_INLINE __attribute__((noinline))
+#define LAPIDARY_PREFETCH(address) __builtin_prefetch(address)
 #endif
 
 namespace lapidary {

@@ -22,16 +22,25 @@ import type {
   Weights,
 } from "./kernels.ts";
 
-/** Instruction sets with kernels of their own. All compute the same bits; `scalar` exists everywhere. */
-export type Isa = "avx512" | "avx2" | "neon" | "scalar";
+/**
+ * Instruction sets with kernels or a screen of their own. All compute the same bits; `scalar` exists everywhere. The dot
+ * product instructions (`avx-vnni`, `avx512-vnni`, `neon-dotprod`) serve the screen alone.
+ */
+export type Isa = "scalar" | "avx2" | "avx-vnni" | "avx512" | "avx512-vnni" | "neon" | "neon-dotprod";
 
 export interface CpuFeatures {
   /** AVX2 with FMA */
   readonly avx2: boolean;
+  /** with AVX2 and FMA */
+  readonly avxVnni: boolean;
   /** AVX-512F, with AVX2 and FMA */
   readonly avx512: boolean;
+  /** with AVX-512F */
+  readonly avx512Vnni: boolean;
   /** arm64 always has it */
   readonly neon: boolean;
+  /** of ARMv8.2 */
+  readonly neonDotprod: boolean;
   /** the kernels chosen by default, for people */
   readonly kernels: string;
 }
@@ -111,8 +120,16 @@ interface EngineHandle {
 
 type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
-const ISA_CODE = { best: 0, scalar: 1, avx2: 2, avx512: 3, neon: 4 } as const;
-const ISA_NAME = { scalar: "portable", avx2: "AVX2", avx512: "AVX-512", neon: "NEON" } as const;
+const BEST_ISA = 0;
+const ISAS = {
+  scalar: { code: 1, name: "portable", feature: null },
+  avx2: { code: 2, name: "AVX2", feature: "avx2" },
+  "avx-vnni": { code: 5, name: "AVX-VNNI", feature: "avxVnni" },
+  avx512: { code: 3, name: "AVX-512", feature: "avx512" },
+  "avx512-vnni": { code: 6, name: "AVX-512 VNNI", feature: "avx512Vnni" },
+  neon: { code: 4, name: "NEON", feature: "neon" },
+  "neon-dotprod": { code: 7, name: "NEON dotprod", feature: "neonDotprod" },
+} as const satisfies Record<Isa, object>;
 const PEAK_CODE = { fp32: 0, int8: 1, memory: 2 } as const;
 const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
 const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
@@ -182,31 +199,37 @@ export function measurePeak(
 ): Promise<number> {
   const { kind = "fp32", threads = availableParallelism(), milliseconds = 100 } = options;
   const binding = loadBinding();
-  return binding.measurePeak(
-    PEAK_CODE[kind],
-    ISA_CODE[chooseIsa(options.isa, binding)],
-    threads,
-    milliseconds,
-  );
+  return binding.measurePeak(PEAK_CODE[kind], chooseIsa(options.isa, binding).code, threads, milliseconds);
 }
 
-/** The instruction set asked for, which this machine must have; without one, the best. */
-function chooseIsa(asked: Isa | undefined, binding: Binding): Isa | "best" {
-  const named = asked ?? process.env["LAPIDARY_ISA"];
-  if (named === undefined || named === "") return "best";
-  if (!isIsa(named))
-    throw new EngineError(`unknown instruction set ${named}`, {
-      hint: `LAPIDARY_ISA may be ${Object.keys(ISA_NAME).join(", ")}`,
+/** Every instruction set there are kernels for, and whether this machine has it. @throws {EngineError} no addon */
+export function instructionSets(): { isa: Isa; name: string; present: boolean }[] {
+  const features = cpuFeatures();
+  return (Object.keys(ISAS) as Isa[]).map((isa) => {
+    const { name, feature } = ISAS[isa];
+    return { isa, name, present: feature === null || features[feature] };
+  });
+}
+
+/** Code and name of the instruction set asked for, which this machine must have; without one, of the best. */
+function chooseIsa(asked: Isa | undefined, binding: Binding): { code: number; name: string } {
+  const wanted = asked ?? process.env["LAPIDARY_ISA"];
+  const features = binding.cpuFeatures();
+  if (wanted === undefined || wanted === "") return { code: BEST_ISA, name: features.kernels };
+  if (!isIsa(wanted))
+    throw new EngineError(`unknown instruction set ${wanted}`, {
+      hint: `LAPIDARY_ISA may be ${Object.keys(ISAS).join(", ")}`,
     });
-  if (named !== "scalar" && !binding.cpuFeatures()[named])
-    throw new EngineError(`this machine has no ${named}`, {
+  const { code, name, feature } = ISAS[wanted];
+  if (feature !== null && !features[feature])
+    throw new EngineError(`this machine has no ${wanted}`, {
       hint: "unset LAPIDARY_ISA to use what it has",
     });
-  return named;
+  return { code, name };
 }
 
 function isIsa(name: string): name is Isa {
-  return Object.hasOwn(ISA_NAME, name);
+  return Object.hasOwn(ISAS, name);
 }
 
 // ---- the engine ----
@@ -241,10 +264,9 @@ class AddonEngine implements NativeEngine {
   constructor(config: EngineConfig, { isa }: NativeOptions) {
     const binding = loadBinding();
     const threads = config.threads ?? availableParallelism();
-    const chosen = chooseIsa(isa, binding);
-    const kernels = chosen === "best" ? binding.cpuFeatures().kernels : ISA_NAME[chosen];
+    const { code, name } = chooseIsa(isa, binding);
     this.config = { ...config, widths: [...config.widths] };
-    this.description = `${kernels}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    this.description = `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
     try {
       this.#handle = new binding.Engine(
         config.dIn,
@@ -254,7 +276,7 @@ class AddonEngine implements NativeEngine {
         config.rescaleActsByDecoderNorm,
         config.training,
         threads,
-        ISA_CODE[chosen],
+        code,
       );
       const screening = config.screening ?? { margin: "rigorous" };
       this.#handle.setSearch(

@@ -42,9 +42,9 @@ describe.skipIf(!present)(`bits of the native engine${missing}`, () => {
       it(`${c.name}: ${isa} ends in the same bits as plain C++`, async () => {
         expect(await trained(at, isa, 2)).toBe(await trained(at, "scalar", 2));
       });
-    for (const isa of lacking) it.skip(`${c.name}: ${isa} (this machine has none)`, () => {});
   });
 
+  for (const isa of lacking) it.skip(`${isa} (this machine has none)`, () => {});
   for (const isa of isas)
     it(`${isa}: encode and decode, three selections`, async () => {
       const c = { ...cases[3], nTokens: 1500 };

@@ -22,6 +22,7 @@
 #endif
 
 #if defined(_MSC_VER)
+#pragma fp_contract(off)  // older versions contract by default
 #define LAPIDARY_NO_INLINE __declspec(noinline)
 #define LAPIDARY_PREFETCH(address) static_cast<void>(address)
 #else
@@ -139,6 +140,11 @@ struct Kernels {
   // acc[j] = fma(coef[e], rows[index[e]·stride + j], acc[j]) for e = 0 … n−1 in order; j < width, a multiple of 16.
   void (*gather)(float* acc, const float* rows, size_t stride, size_t width, const uint32_t* index, const float* coef,
                  size_t n);
+
+  // Six sums at once: acc[t·acc_stride + j] = fma(coef[6e + t], rows[index[e]·stride + j], ·) for e = 0 … n−1 in order;
+  // t < 6, j < width, a multiple of 16.
+  void (*gather_tile)(float* acc, size_t acc_stride, const float* rows, size_t stride, size_t width,
+                      const uint32_t* index, const float* coef, size_t n);
 
   // Adam on n values, n a multiple of 16.
   void (*adam)(float* param, float* m, float* v, const float* gradient, size_t n, const AdamFactors& factors);

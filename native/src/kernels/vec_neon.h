@@ -15,7 +15,7 @@ static inline Vec mul(Vec a, Vec b) { return vmulq_f32(a, b); }
 static inline Vec divide(Vec a, Vec b) { return vdivq_f32(a, b); }
 static inline Vec square_root(Vec a) { return vsqrtq_f32(a); }
 static inline Vec absolute(Vec a) { return vabsq_f32(a); }
-static inline Vec maximum(Vec a, Vec b) { return vmaxq_f32(a, b); }
+static inline Vec maximum(Vec a, Vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static inline Vec round_to_even(Vec a) { return vrndnq_f32(a); }
 static inline void store_bytes(int8_t* to, Vec a) {
   const int16x4_t words = vmovn_s32(vcvtq_s32_f32(a));

@@ -59,10 +59,11 @@ async function processor(): Promise<Finding> {
 /** As the addon finds them; what its kernels can use. */
 async function instructionSets(): Promise<string> {
   try {
-    const { cpuFeatures } = await import("../../kernels/native.ts");
-    const { avx2, avx512, neon } = cpuFeatures();
-    const found = [avx2 && "AVX2", avx512 && "AVX-512", neon && "NEON"].filter(Boolean);
-    return found.join(" and ") || "no AVX2, AVX-512 or NEON";
+    const native = await import("../../kernels/native.ts");
+    const found = native.instructionSets().filter(({ isa, present }) => present && isa !== "scalar");
+    return (
+      found.map(({ name }) => name).join(", ") || "none of the vector instructions that there are kernels for"
+    );
   } catch {
     return "instruction sets not known without the native engine";
   }

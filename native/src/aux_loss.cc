@@ -9,6 +9,12 @@
 #include "train_step.h"
 
 namespace lapidary {
+namespace {
+
+// Dense products are taken while at least one dead latent in so many is selected.
+constexpr size_t kDenseShare = 4;
+
+}  // namespace
 
 void TrainStep::auxiliary(const StepOptions& options, StepResult& result) {
   dead_ids_.clear();
@@ -22,33 +28,40 @@ void TrainStep::auxiliary(const StepOptions& options, StepResult& result) {
   aux_.entries = Entries();
   if (!with_aux_) return;
 
+  std::fill(place_among_dead_.begin(), place_among_dead_.end(), static_cast<uint32_t>(n_dead));
+  for (size_t place = 0; place < n_dead; place++) place_among_dead_[dead_ids_[place]] = static_cast<uint32_t>(place);
+  const double scale = half == 0 ? 1.0 : std::min(static_cast<double>(n_dead) / static_cast<double>(half), 1.0);
+  const double weight = options.aux_coefficient * scale / static_cast<double>(n_tokens_);
+  aux_.signal.reserve(round_up(n_tokens_, kTileTokens) * d_pad_);
+  token_aux_sse_.resize(n_tokens_);
+  aux_is_dense_ = n_dead <= kDenseShare * k_aux;
+  if (aux_is_dense_)
+    auxiliary_dense(k_aux, static_cast<float>(2.0 * weight));
+  else
+    auxiliary_sparse(k_aux, static_cast<float>(2.0 * weight));
+  double sum = 0;
+  for (size_t t = 0; t < n_tokens_; t++) sum += static_cast<double>(token_aux_sse_[t]);
+  result.aux = weight * sum;
+}
+
+void TrainStep::auxiliary_sparse(size_t k_aux, float signal_scale) {
   // 1. A(b) by the dense product over dead rows alone; hits name latents by their place among the dead
   LatentRows latents = engine_.latent_rows();
   latents.ids = dead_ids_.data();
-  latents.n = n_dead;
-  std::fill(place_among_dead_.begin(), place_among_dead_.end(), static_cast<uint32_t>(n_dead));
-  for (size_t place = 0; place < n_dead; place++) place_among_dead_[dead_ids_[place]] = static_cast<uint32_t>(place);
+  latents.n = dead_ids_.size();
   std::vector<Hit> hits;
   if (k_aux > 0)
     hits = engine_.select_topk({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, k_aux,
                                -std::numeric_limits<float>::infinity());
-  aux_.entries = order_entries(hits, n_tokens_, n_dead);
-
+  aux_.entries = order_entries(hits, n_tokens_, dead_ids_.size());
   // 2. r̂, its loss and its gradients, token by token
-  const double scale = half == 0 ? 1.0 : std::min(static_cast<double>(n_dead) / static_cast<double>(half), 1.0);
-  const double weight = options.aux_coefficient * scale / static_cast<double>(n_tokens_);
-  aux_.signal.reserve(n_tokens_ * d_pad_);
   aux_.dh_by_latent.resize(aux_.entries.size());
-  token_aux_sse_.resize(n_tokens_);
   constexpr size_t kTokensPerChunk = 16;
   engine_.pool_.parallel_for((n_tokens_ + kTokensPerChunk - 1) / kTokensPerChunk, [&](size_t chunk, int worker) {
     Workspace& work = workspaces_[static_cast<size_t>(worker)];
     for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++)
-      auxiliary_token(t, static_cast<float>(2.0 * weight), work);
+      auxiliary_token(t, signal_scale, work);
   });
-  double sum = 0;
-  for (size_t t = 0; t < n_tokens_; t++) sum += static_cast<double>(token_aux_sse_[t]);
-  result.aux = weight * sum;
 }
 
 void TrainStep::auxiliary_token(size_t token, float signal_scale, Workspace& work) {

@@ -35,32 +35,46 @@ bool TrainStep::has_gradient(size_t latent) const {
          (with_aux_ && place_among_dead_[latent] < dead_ids_.size());
 }
 
+// Adds a part's entries at `place` to dimensions [start, start + width) of dwDec[i] and dwEnc[i].
+void TrainStep::add_entries(const Part& part, size_t place, size_t group, size_t start, size_t width, float* d_dec,
+                            float* d_enc) const {
+  const Kernels& kernels = engine_.kernels_;
+  const size_t begin = part.entries.latent_begin[place];
+  const size_t n = part.entries.latent_begin[place + 1] - begin;
+  const uint32_t* tokens = part.entries.token.data() + begin;
+  const float* seen = part.signal.data() + group * n_tokens_ * d_pad_ + start;
+  kernels.gather(d_dec, seen, d_pad_, width, tokens, part.entries.h_by_latent.data() + begin, n);
+  kernels.gather(d_enc, c_ + start, d_pad_, width, tokens, part.dh_by_latent.data() + begin, n);
+}
+
 // Dimensions [start, start + width) of dwDec[i] and dwEnc[i].
 void TrainStep::block_gradients(size_t latent, size_t start, size_t width, float* d_dec, float* d_enc) const {
-  const Kernels& kernels = engine_.kernels_;
+  const size_t dead = with_aux_ ? place_among_dead_[latent] : 0;
+  const bool is_dead = with_aux_ && dead < dead_ids_.size();
+  if (is_dead && aux_is_dense_) {
+    const float* row = dead_gradient_.data() + dead * 2 * d_pad_ + start;
+    std::memcpy(d_dec, row, width * sizeof(float));
+    std::memcpy(d_enc, row + d_pad_, width * sizeof(float));
+    return;
+  }
   std::memset(d_dec, 0, width * sizeof(float));
   std::memset(d_enc, 0, width * sizeof(float));
-  const auto add = [&](const Part& part, size_t place, size_t group) {
-    const size_t begin = part.entries.latent_begin[place];
-    const size_t n = part.entries.latent_begin[place + 1] - begin;
-    const uint32_t* tokens = part.entries.token.data() + begin;
-    const float* seen = part.signal.data() + group * n_tokens_ * d_pad_ + start;
-    kernels.gather(d_dec, seen, d_pad_, width, tokens, part.entries.h_by_latent.data() + begin, n);
-    kernels.gather(d_enc, c_ + start, d_pad_, width, tokens, part.dh_by_latent.data() + begin, n);
-  };
-  add(main_, latent, group_of(latent));
-  if (with_aux_ && place_among_dead_[latent] < dead_ids_.size()) add(aux_, place_among_dead_[latent], 0);
+  add_entries(main_, latent, group_of(latent), start, width, d_dec, d_enc);
+  if (is_dead) add_entries(aux_, dead, 0, start, width, d_dec, d_enc);
+}
+
+float TrainStep::sum_dh(const Part& part, size_t place, float sum) const {
+  for (size_t e = part.entries.latent_begin[place]; e < part.entries.latent_begin[place + 1]; e++)
+    sum += part.dh_by_latent[e];
+  return sum;
 }
 
 float TrainStep::bias_gradient(size_t latent) const {
-  float sum = 0.0f;
-  const auto add = [&](const Part& part, size_t place) {
-    for (size_t e = part.entries.latent_begin[place]; e < part.entries.latent_begin[place + 1]; e++)
-      sum += part.dh_by_latent[e];
-  };
-  add(main_, latent);
-  if (with_aux_ && place_among_dead_[latent] < dead_ids_.size()) add(aux_, place_among_dead_[latent]);
-  return sum;
+  const size_t dead = with_aux_ ? place_among_dead_[latent] : 0;
+  const bool is_dead = with_aux_ && dead < dead_ids_.size();
+  if (is_dead && aux_is_dense_) return dead_bias_gradient_[dead];
+  const float sum = sum_dh(main_, latent);
+  return is_dead ? sum_dh(aux_, dead, sum) : sum;
 }
 
 void TrainStep::measure_gradients(StepResult& result) {

@@ -31,6 +31,8 @@ class TrainStep {
     AlignedArray<float> row;       // [d_pad]
     AlignedArray<float> block;     // [2][kBlock]: a block of dwDec[i] and of dwEnc[i], or of a reconstruction
     std::vector<uint32_t> ids;
+    std::vector<float> coef;
+    std::vector<Hit> hits;
   };
 
   // train_step.cc: the phases in their order
@@ -42,9 +44,16 @@ class TrainStep {
   void sum_losses(StepResult& result) const;
   void describe_selection(StepResult& result) const;
 
-  // aux_loss.cc
+  // aux_loss.cc: which latents, and the loss where the selected are few among the dead
   void auxiliary(const StepOptions& options, StepResult& result);
+  void auxiliary_sparse(size_t k_aux, float signal_scale);
   void auxiliary_token(size_t token, float signal_scale, Workspace& work);
+
+  // aux_dense.cc: the same where they are many
+  void auxiliary_dense(size_t k_aux, float signal_scale);
+  void select_dead(size_t token, size_t k_aux, Workspace& work);
+  void reconstruct_residuals(size_t first, size_t n, float signal_scale, Workspace& work);
+  void dead_gradients(size_t first, size_t n, Workspace& work);
 
   // gradients.cc
   void measure_gradients(StepResult& result);
@@ -52,8 +61,11 @@ class TrainStep {
   void update(const StepOptions& options, double grad_norm);
   void measure_rows(size_t first, size_t n, size_t start, size_t width, Workspace& work);
   void update_rows(size_t first, size_t n, size_t start, size_t width, const AdamFactors& factors, Workspace& work);
+  void add_entries(const Part& part, size_t place, size_t group, size_t start, size_t width, float* d_dec,
+                   float* d_enc) const;
   void block_gradients(size_t latent, size_t start, size_t width, float* d_dec, float* d_enc) const;
   bool has_gradient(size_t latent) const;
+  float sum_dh(const Part& part, size_t place, float sum = 0.0f) const;
   float bias_gradient(size_t latent) const;
   size_t group_of(size_t latent) const;
 
@@ -87,6 +99,13 @@ class TrainStep {
   std::vector<uint32_t> group_begin_;       // [B][groups + 1]: entries of a token by group
   std::vector<float> token_sse_;          // [groups][B]
   std::vector<float> token_aux_sse_;      // [B]
+  bool aux_is_dense_ = false;
+  AlignedArray<float> dead_h_;            // [B][nDead], 0 where not selected
+  AlignedArray<float> dead_dh_;           // [B][nDead], the same
+  AlignedArray<uint8_t> dead_selected_;   // [B][nDead]
+  AlignedArray<float> dead_gradient_;     // [nDead, rounded up to tiles][2][d_pad]: dwDec[i], dwEnc[i]
+  std::vector<float> dead_bias_gradient_;  // [nDead]
+  std::vector<uint32_t> every_token_;     // 0 … B−1
 
   AlignedArray<float> b_enc_gradient_;  // [latents_pad]
   AlignedArray<float> b_dec_gradient_;  // [d_pad]

@@ -258,6 +258,41 @@ static void gather(float* acc, const float* rows, size_t stride, size_t width, c
     gather_columns<kLanes / kWidth>(acc + at, rows + at, stride, index, coef, n);
 }
 
+template <size_t kVectors>
+static inline void gather_tile_columns(float* acc, size_t acc_stride, const float* rows, size_t stride,
+                                       const uint32_t* index, const float* coef, size_t n) {
+  Vec sum[kTileTokens][kVectors];
+#pragma GCC unroll 8
+  for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVectors; v++) sum[t][v] = load(acc + t * acc_stride + v * kWidth);
+  for (size_t e = 0; e < n; e++) {
+    const float* from = rows + index[e] * stride;
+    Vec row[kVectors];
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVectors; v++) row[v] = load(from + v * kWidth);
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kTileTokens; t++) {
+      const Vec c = broadcast(coef[e * kTileTokens + t]);
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kVectors; v++) sum[t][v] = fma(c, row[v], sum[t][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t t = 0; t < kTileTokens; t++)
+#pragma GCC unroll 8
+    for (size_t v = 0; v < kVectors; v++) store(acc + t * acc_stride + v * kWidth, sum[t][v]);
+}
+
+static void gather_tile(float* acc, size_t acc_stride, const float* rows, size_t stride, size_t width,
+                        const uint32_t* index, const float* coef, size_t n) {
+  constexpr size_t kVectors = kPanelVectors * kTogether;
+  size_t at = 0;
+  for (; at + kVectors * kWidth <= width; at += kVectors * kWidth)
+    gather_tile_columns<kVectors>(acc + at, acc_stride, rows + at, stride, index, coef, n);
+  for (; at < width; at += kWidth) gather_tile_columns<1>(acc + at, acc_stride, rows + at, stride, index, coef, n);
+}
+
 static void adam(float* param, float* m, float* v, const float* gradient, size_t n, const AdamFactors& f) {
   const Vec scale = broadcast(f.gradient_scale);
   const Vec beta1 = broadcast(f.beta1);
@@ -340,5 +375,5 @@ static float peak(size_t iterations, float seed) {
 constexpr size_t kFlopsPerPeakIteration = kPeakChains * kWidth * 2;
 
 static constexpr Kernels kernels_named(const char* name) {
-  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, adam, quantise, peak};
+  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, gather_tile, adam, quantise, peak};
 }

@@ -35,6 +35,7 @@
       "sources": [
         "src/addon.cc",
         "src/aligned_array.cc",
+        "src/audit.cc",
         "src/aux_dense.cc",
         "src/aux_loss.cc",
         "src/cpu.cc",

@@ -82,6 +82,8 @@ struct StepOptions {
   double clip_norm;  // +inf: none
   double aux_coefficient;
   const uint8_t* dead;  // [dSae]; null: no auxiliary loss
+  const uint32_t* audit_tokens;  // [n_audit] of the batch, in any order; null: no audit
+  size_t n_audit;
 };
 
 struct StepResult {
@@ -93,6 +95,8 @@ struct StepResult {
   double grad_norm = 0;
   float min_positive = 0;  // 0: nothing was positive
   std::vector<uint32_t> fired;
+  size_t audit_entries = 0;  // selected on the audited tokens
+  size_t audit_missed = 0;   // not found, though larger than the smallest that was selected
 };
 
 // Seconds that the phases of the last step took.

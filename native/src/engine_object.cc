@@ -171,7 +171,8 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
 }
 
 // (x, kind, count, numbers: Float64Array [lr, adamStep, beta1, beta2, epsilon, clipNorm, auxCoefficient],
-//  dead: Uint8Array | null) → { loss, mse, innerMse, aux, l0, gradNorm, minPositive, fired }
+//  dead: Uint8Array | null, auditTokens: Uint32Array | null)
+// → { loss, mse, innerMse, aux, l0, gradNorm, minPositive, fired, audit }
 Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Engine& engine = live(env);
@@ -196,12 +197,20 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
     expect_length(env, dead.ElementLength(), engine.shape().d_sae, "dead");
     options.dead = dead.Data();
   }
+  if (!info[5].IsNull() && !info[5].IsUndefined()) {
+    Napi::Uint32Array tokens = integers(info, 5, "audit tokens");
+    options.audit_tokens = tokens.Data();
+    options.n_audit = tokens.ElementLength();
+    for (size_t i = 0; i < options.n_audit; i++)
+      if (options.audit_tokens[i] >= n_tokens) refuse(env, "audit tokens: expected places in the batch");
+  }
+  const bool audited = options.audit_tokens != nullptr;
   auto result = std::make_shared<StepResult>();
   const float* data = x.Data();
   return start(
-      env, {x, info[4]},
+      env, {x, info[4], info[5]},
       [&engine, data, n_tokens, options, result] { *result = engine.train_step(data, n_tokens, options); },
-      [result](Napi::Env e) -> Napi::Value {
+      [result, audited](Napi::Env e) -> Napi::Value {
         Napi::Object out = Napi::Object::New(e);
         out["loss"] = Napi::Number::New(e, result->loss);
         out["mse"] = Napi::Number::New(e, result->mse);
@@ -213,6 +222,14 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
         out["gradNorm"] = Napi::Number::New(e, result->grad_norm);
         out["minPositive"] =
             result->min_positive > 0 ? Napi::Value(Napi::Number::New(e, result->min_positive)) : Napi::Value(e.Null());
+        Napi::Value audit = e.Null();
+        if (audited) {
+          Napi::Object counts = Napi::Object::New(e);
+          counts["entries"] = Napi::Number::New(e, static_cast<double>(result->audit_entries));
+          counts["missed"] = Napi::Number::New(e, static_cast<double>(result->audit_missed));
+          audit = counts;
+        }
+        out["audit"] = audit;
         out["fired"] = copied<Napi::Uint32Array>(e, result->fired.data(), result->fired.size());
         return out;
       });

@@ -54,6 +54,7 @@ StepResult TrainStep::run(const float* x, size_t n_tokens, const StepOptions& op
   load_batch(x);
   main_.entries = engine_.select({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, options.selection);
   lap(profile.encode);
+  if (options.audit_tokens != nullptr) audit(options, result);
   reconstruct(options);
   lap(profile.reconstruct);
   auxiliary(options, result);

@@ -37,6 +37,7 @@ class TrainStep {
 
   // train_step.cc: the phases in their order
   void load_batch(const float* x);
+  void audit(const StepOptions& options, StepResult& result);
   void reconstruct(const StepOptions& options);
   void bound_groups();
   void reconstruct_block(size_t token, size_t start, size_t width, Workspace& work);

@@ -3,10 +3,10 @@
  * behind can trust its input.
  */
 import { EngineError, ShapeError } from "../errors.ts";
-import type { EngineConfig, Selection, SparseActs, TrainStepOptions, Weights } from "./kernels.ts";
+import type { EngineConfig, Screening, Selection, SparseActs, TrainStepOptions, Weights } from "./kernels.ts";
 
 /** @throws {ShapeError} dimensions or widths that make no SAE */
-export function checkConfig({ dIn, dSae, widths, threads }: EngineConfig): void {
+export function checkConfig({ dIn, dSae, widths, threads, screening }: EngineConfig): void {
   for (const [what, d] of [
     ["dIn", dIn],
     ["dSae", dSae],
@@ -22,6 +22,17 @@ export function checkConfig({ dIn, dSae, widths, threads }: EngineConfig): void 
   if (last !== dSae) throw new ShapeError("the last of the widths", last, dSae);
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024))
     throw new ShapeError("threads", threads, "an integer from 1 to 1024");
+  if (screening !== undefined) checkScreening(screening);
+}
+
+/** @throws {EngineError} a margin that is not known, or a statistical one without a width */
+export function checkScreening(screening: Screening): void {
+  const { margin } = screening;
+  if (margin === "rigorous" || margin === "none") return;
+  if (margin !== "statistical")
+    throw new EngineError(`no margin called ${String(margin)}`, { hint: "rigorous, statistical or none" });
+  if (!(screening.sigmas > 0 && screening.sigmas < Number.POSITIVE_INFINITY))
+    throw new EngineError(`sigmas must be a positive number, got ${screening.sigmas}`);
 }
 
 /** @throws {ShapeError} a tensor's length does not fit the configuration */
@@ -62,9 +73,9 @@ export function checkActs({ nTokens, offsets, latents, values }: SparseActs): vo
 }
 
 /** @throws {ShapeError | EngineError} an option without a meaning */
-export function checkStep(options: TrainStepOptions, dSae: number): void {
+export function checkStep(options: TrainStepOptions, dSae: number, nTokens: number): void {
   checkSelection(options.selection, dSae);
-  const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux } = options;
+  const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
   if (!Number.isInteger(adamStep) || adamStep < 1)
     throw new EngineError(`adamStep counts from 1, got ${adamStep}`);
   if (!Number.isFinite(learningRate) || learningRate < 0)
@@ -78,4 +89,6 @@ export function checkStep(options: TrainStepOptions, dSae: number): void {
   if (aux !== null && aux.dead.length !== dSae) throw new ShapeError("dead mask", aux.dead.length, dSae);
   if (aux !== null && !Number.isFinite(aux.coefficient))
     throw new EngineError(`the auxiliary coefficient must be finite, got ${aux.coefficient}`);
+  const outside = audit?.tokens.find((token) => token >= nTokens);
+  if (outside !== undefined) throw new ShapeError("audited token", outside, `below nTokens = ${nTokens}`);
 }

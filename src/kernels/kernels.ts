@@ -85,6 +85,19 @@ export interface TrainStepOptions {
   readonly clipNorm: number | null;
   /** AuxK: coefficient, and dead[i] = 1 for dead latents [dSae]. Null: no auxiliary loss. */
   readonly aux: { readonly coefficient: number; readonly dead: Uint8Array } | null;
+  /**
+   * Tokens of the batch whose entries are also computed without a screen and compared with what the search found. For a
+   * statistical margin; changes nothing in the step. Default: none.
+   */
+  readonly audit?: { readonly tokens: Uint32Array };
+}
+
+/** What an audit of a step's selection saw. */
+export interface AuditResult {
+  /** entries selected on the audited tokens */
+  readonly entries: number;
+  /** entries on them that the search did not find, though they are larger than the smallest selected */
+  readonly missed: number;
 }
 
 /** What one step measured, all of the forward pass before the update. */
@@ -105,6 +118,8 @@ export interface TrainStepResult {
   readonly minPositive: number | null;
   /** [dSae] number of tokens of this batch on which each latent fired */
   readonly fired: Uint32Array;
+  /** null: none was asked for */
+  readonly audit: AuditResult | null;
 }
 
 /** The tensors an engine holds: parameters and Adam's first (`m.`) and second (`v.`) moments. */
@@ -145,6 +160,9 @@ export interface Engine {
   /** One forward, backward and Adam step on x [B, dIn]. */
   trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult>;
 
+  /** How entries are looked for from the next call on; `config.screening` says how at first. */
+  setScreening(screening: Screening): Promise<void>;
+
   /** ‖wDec[i]‖₂ for every latent, [dSae]. */
   decoderNorms(): Promise<Float32Array>;
 
@@ -158,5 +176,5 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
-/** Makes an engine and loads `weights` into it; moments start at zero. */
-export type EngineFactory = (config: EngineConfig, weights: Weights) => Promise<Engine>;
+/** Makes an engine with a copy of `weights` (null: zeros, to be written piece by piece); moments start at zero. */
+export type EngineFactory = (config: EngineConfig, weights: Weights | null) => Promise<Engine>;

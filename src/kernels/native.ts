@@ -10,11 +10,20 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { EngineError, ShapeError } from "../errors.ts";
-import { checkActs, checkConfig, checkSelection, checkStep, checkWeights, tokensIn } from "./arguments.ts";
+import {
+  checkActs,
+  checkConfig,
+  checkScreening,
+  checkSelection,
+  checkStep,
+  checkWeights,
+  tokensIn,
+} from "./arguments.ts";
 import type {
   Engine,
   EngineConfig,
   EngineTensor,
+  Screening,
   Selection,
   SparseActs,
   TrainStepOptions,
@@ -109,6 +118,7 @@ interface EngineHandle {
     count: number,
     numbers: Float64Array,
     dead: Uint8Array | null,
+    audited: Uint32Array | null,
   ): Promise<TrainStepResult>;
   norms(): Float32Array;
   read(owner: number, tensor: number, from: number, to: number): Promise<Float32Array>;
@@ -278,11 +288,7 @@ class AddonEngine implements NativeEngine {
         threads,
         code,
       );
-      const screening = config.screening ?? { margin: "rigorous" };
-      this.#handle.setSearch(
-        MARGIN_CODE[screening.margin],
-        screening.margin === "statistical" ? screening.sigmas : 0,
-      );
+      setSearch(this.#handle, config.screening ?? { margin: "rigorous" });
     } catch (cause) {
       const matrices = config.training ? 6 : 2;
       const gigabytes = (matrices * config.dIn * config.dSae * 4) / 1e9;
@@ -324,8 +330,8 @@ class AddonEngine implements NativeEngine {
         });
       const nTokens = tokensIn(x, this.config.dIn);
       if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
-      checkStep(options, this.config.dSae);
-      const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux } = options;
+      checkStep(options, this.config.dSae, nTokens);
+      const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
       return handle.trainStep(
         x,
         KIND_CODE[selection.kind],
@@ -340,7 +346,15 @@ class AddonEngine implements NativeEngine {
           aux?.coefficient ?? 0,
         ),
         aux?.dead ?? null,
+        audit?.tokens ?? null,
       );
+    });
+  }
+
+  setScreening(screening: Screening): Promise<void> {
+    return this.#turn(async (handle) => {
+      checkScreening(screening);
+      setSearch(handle, screening);
     });
   }
 
@@ -428,6 +442,11 @@ const TENSORS: Readonly<Record<EngineTensor, { owner: number; code: number }>> =
   "v.bEnc": { owner: 2, code: 2 },
   "v.bDec": { owner: 2, code: 3 },
 };
+
+function setSearch(handle: EngineHandle, screening: Screening): void {
+  const sigmas = screening.margin === "statistical" ? screening.sigmas : 0;
+  handle.setSearch(MARGIN_CODE[screening.margin], sigmas);
+}
 
 /** Entries of the whole batch (batch-topk: ⌊k·B⌋) or of a token (topk). */
 function selectionCount(selection: Selection, nTokens: number): number {

@@ -1,7 +1,7 @@
 /** The reference engine against dense, naive arithmetic and finite differences, and the promises of the interface. */
 import { describe, expect, it } from "vitest";
 import { Philox } from "../../random/philox.ts";
-import type { EngineConfig, Selection, TrainStepOptions, Weights } from "../kernels.ts";
+import type { EngineConfig, Screening, Selection, TrainStepOptions, Weights } from "../kernels.ts";
 import { createReferenceEngine } from "./engine.ts";
 
 const dIn = 7;
@@ -216,6 +216,35 @@ describe("trainStep", () => {
   });
 });
 
+describe("an audit", () => {
+  const audited = { ...step, audit: { tokens: Uint32Array.of(1, 4, 11) } };
+  const x = normals(12 * dIn, "batch");
+
+  it("counts the entries of its tokens, misses none, and changes nothing in the step", async () => {
+    const [plain, watched] = [
+      await createReferenceEngine(config, someWeights()),
+      await createReferenceEngine(config, someWeights()),
+    ];
+    const acts = await plain.encode(x, step.selection);
+    const entries = [1, 4, 11].reduce((sum, t) => sum + acts.offsets[t + 1] - acts.offsets[t], 0);
+    const without = await plain.trainStep(x, step);
+    const result = await watched.trainStep(x, audited);
+    expect(result.audit).toEqual({ entries, missed: 0 });
+    expect(entries).toBeGreaterThan(0);
+    expect(without.audit).toBeNull();
+    expect({ ...result, audit: null }).toEqual(without);
+    expect(await watched.read("wEnc", 0, dSae)).toEqual(await plain.read("wEnc", 0, dSae));
+  });
+
+  it("is refused on tokens that the batch has not, as is a margin that is none", async () => {
+    const engine = await createReferenceEngine(config, someWeights());
+    await expect(engine.trainStep(x.slice(0, 11 * dIn), audited)).rejects.toThrow("audited token: got 11");
+    await engine.setScreening({ margin: "statistical", sigmas: 6 });
+    await expect(engine.setScreening({ margin: "statistical", sigmas: 0 })).rejects.toThrow("sigmas");
+    await expect(engine.setScreening({ margin: "loose" } as unknown as Screening)).rejects.toThrow("loose");
+  });
+});
+
 /** The loss with e = x − x̂ of the auxiliary part held at the unmoved weights, as autograd holds it. */
 async function lossWithFrozenTarget(
   moved: Weights,
@@ -267,5 +296,17 @@ describe("the border", () => {
     await written;
     expect(await read).toEqual(rows);
     expect((await engine.read("bDec", 2, 6)).length).toBe(4);
+  });
+
+  it("made without weights, holds zeros to be written over", async () => {
+    const weights = someWeights();
+    const [empty, full] = [
+      await createReferenceEngine(config, null),
+      await createReferenceEngine(config, weights),
+    ];
+    expect(await empty.read("wDec", 0, dSae)).toEqual(new Float32Array(dSae * dIn));
+    for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await empty.write(name, 0, weights[name]);
+    const x = normals(12 * dIn, "batch");
+    expect(await empty.trainStep(x, step)).toEqual(await full.trainStep(x, step));
   });
 });

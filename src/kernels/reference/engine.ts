@@ -4,12 +4,21 @@
  * breath now and then.
  */
 import { EngineError, ShapeError } from "../../errors.ts";
-import { checkActs, checkConfig, checkSelection, checkStep, checkWeights, tokensIn } from "../arguments.ts";
+import {
+  checkActs,
+  checkConfig,
+  checkScreening,
+  checkSelection,
+  checkStep,
+  checkWeights,
+  tokensIn,
+} from "../arguments.ts";
 import type {
   Engine,
   EngineConfig,
   EngineFactory,
   EngineTensor,
+  Screening,
   Selection,
   SparseActs,
   TrainStepOptions,
@@ -26,7 +35,7 @@ import { Turns } from "./turns.ts";
 /** Copies `weights`; the caller's arrays stay the caller's. */
 export const createReferenceEngine: EngineFactory = async (config, weights) => {
   checkConfig(config);
-  checkWeights(config, weights);
+  if (weights !== null) checkWeights(config, weights);
   return new ReferenceEngine(config, weights);
 };
 
@@ -47,15 +56,16 @@ class ReferenceEngine implements Engine {
   /** n of every latent while the decoder stays as it is. */
   #norms: Float32Array | null = null;
 
-  constructor(config: EngineConfig, { dIn, dSae, wEnc, wDec, bEnc, bDec }: Weights) {
+  constructor(config: EngineConfig, weights: Weights | null) {
+    const { dIn, dSae } = config;
     this.config = { ...config, widths: [...config.widths] };
     this.#weights = {
       dIn,
       dSae,
-      wEnc: wEnc.slice(),
-      wDec: wDec.slice(),
-      bEnc: bEnc.slice(),
-      bDec: bDec.slice(),
+      wEnc: weights?.wEnc.slice() ?? new Float32Array(dSae * dIn),
+      wDec: weights?.wDec.slice() ?? new Float32Array(dSae * dIn),
+      bEnc: weights?.bEnc.slice() ?? new Float32Array(dSae),
+      bDec: weights?.bDec.slice() ?? new Float32Array(dIn),
     };
     this.#training = config.training
       ? {
@@ -104,10 +114,19 @@ class ReferenceEngine implements Engine {
         throw new EngineError("trainStep on an engine made for inference", {
           hint: "create the engine with `training: true`",
         });
-      if (tokensIn(x, this.config.dIn) === 0) throw new ShapeError("training batch", 0, "at least one token");
-      checkStep(options, this.config.dSae);
+      const nTokens = tokensIn(x, this.config.dIn);
+      if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
+      checkStep(options, this.config.dSae, nTokens);
       this.#norms = null;
       return trainStep({ config: this.config, weights, ...this.#training }, x, options);
+    });
+  }
+
+  /** There is nothing to set: every entry is computed. */
+  setScreening(screening: Screening): Promise<void> {
+    return this.#turns.take(async () => {
+      this.#live();
+      checkScreening(screening);
     });
   }
 

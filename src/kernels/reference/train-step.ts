@@ -2,7 +2,14 @@
  * One training step, from batch to moved weights: selection, reconstructions at every width, the matryoshka loss,
  * AuxK, gradients, clipping, Adam. Source: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8.
  */
-import type { EngineConfig, SparseActs, TrainStepOptions, TrainStepResult, Weights } from "../kernels.ts";
+import type {
+  AuditResult,
+  EngineConfig,
+  SparseActs,
+  TrainStepOptions,
+  TrainStepResult,
+  Weights,
+} from "../kernels.ts";
 import { adamStep } from "./adam.ts";
 import { coefficients, visitReconstructions } from "./decode.ts";
 import { centre, decoderNorms, visitPreActs } from "./encode.ts";
@@ -69,7 +76,7 @@ export async function trainStep(
     if (Number.isFinite(gradNorm)) update(state, gradNorm, options);
     else loss = Number.NaN; // so that the caller sees that nothing was updated
   }
-  return { loss, mse, innerMse, aux, gradNorm, ...measure(acts, dSae) };
+  return { loss, mse, innerMse, aux, gradNorm, ...measure(acts, dSae), audit: auditOf(acts, options) };
 }
 
 /**
@@ -138,6 +145,13 @@ function measure(acts: SparseActs, dSae: number): Pick<TrainStepResult, "l0" | "
   let minPositive: number | null = null;
   for (const value of acts.values) if (minPositive === null || value < minPositive) minPositive = value;
   return { l0: acts.latents.length / acts.nTokens, minPositive, fired };
+}
+
+/** All entries were computed, so none was missed. */
+function auditOf({ offsets }: SparseActs, { audit }: TrainStepOptions): AuditResult | null {
+  if (audit === undefined) return null;
+  const entries = audit.tokens.reduce((sum, token) => sum + offsets[token + 1] - offsets[token], 0);
+  return { entries, missed: 0 };
 }
 
 function indicesOf(mask: Uint8Array): Uint32Array {

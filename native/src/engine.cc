@@ -16,11 +16,11 @@ constexpr size_t kRowsPerChunk = 64;
 // Tokens whose exact pre-activations give the first guess of a cut, and the share of it that is taken.
 constexpr size_t kSampleTokens = 64;
 constexpr float kSampleShare = 0.9f;
-// The cut of the next batch is looked for this many times further down than cuts have lately moved, within limits.
-constexpr float kDropMoves = 4.0f;
+// The next batch's cut is looked for below the last one: by a little, and by so many times what cuts have lately moved.
 constexpr float kLeastDrop = 0.01f;
-constexpr float kMostDrop = 0.2f;
-constexpr float kMemory = 0.9f;
+constexpr float kMostDrop = 0.25f;
+constexpr float kDropMoves = 3.0f;
+constexpr float kMemory = 0.8f;
 // A screen has to be prepared: for less than this the dense product is faster.
 constexpr size_t kFewTokens = 2 * kSampleTokens;
 constexpr size_t kFewLatents = 256;
@@ -98,25 +98,26 @@ void Engine::search(const TokenRows& tokens, const LatentRows& latents, HitSink&
 // The search finds every entry above a guess. If that makes `count`, the largest of them are the answer; if not, the
 // guess was too high.
 std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count) {
-  float guess = last_cut_ * (1.0f - cut_drop_);
-  for (int attempt = 0;; attempt++) {
-    if (attempt > 0 || guess == 0.0f) guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / (1 << attempt);
+  const float drop = std::min(kMostDrop, kLeastDrop + kDropMoves * cut_moves_);
+  float guess = last_cut_ > 0.0f ? last_cut_ * (1.0f - drop) : guess_cut(tokens, count);
+  for (int attempt = 1;; attempt++) {
     BatchTopK sink(pool_.size(), count, guess);
     if (guess > 0.0f)
       search(tokens, latent_rows(), sink);
     else
       dense_.score(tokens, latent_rows(), sink);
     const bool enough = sink.complete();
-    if (!enough && guess > 0.0f) continue;
+    if (!enough && guess > 0.0f) {
+      guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / static_cast<float>(attempt);
+      continue;
+    }
 
     std::vector<Hit> hits = sink.finish();
     float cut = hits.empty() ? 0.0f : hits.front().p;
     for (const Hit& hit : hits) cut = std::min(cut, hit.p);
     if (!enough) cut = 0.0f;
-    if (last_cut_ > 0.0f && cut > 0.0f) {
-      const float wanted = kDropMoves * std::fabs(cut / last_cut_ - 1.0f);
-      cut_drop_ = std::clamp(std::max(wanted, kMemory * cut_drop_), kLeastDrop, kMostDrop);
-    }
+    if (last_cut_ > 0.0f && cut > 0.0f)
+      cut_moves_ = kMemory * cut_moves_ + (1.0f - kMemory) * std::fabs(cut / last_cut_ - 1.0f);
     last_cut_ = cut;
     return hits;
   }

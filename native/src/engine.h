@@ -167,7 +167,7 @@ class Engine {
   Parameters second_moment_;
   AlignedArray<float> norms_;  // ‖wDec[i]‖ [latents_pad]
   float last_cut_ = 0.0f;      // of batch top-k; 0: none yet
-  float cut_drop_ = 0.03f;     // how far below it the next one is looked for, as a share
+  float cut_moves_ = 0.01f;    // by what share it has lately moved from batch to batch, on average
   std::unique_ptr<TrainStep> train_step_;
   StepProfile profile_;
 };

@@ -1,6 +1,29 @@
 #include "thread_pool.h"
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
 namespace lapidary {
+namespace {
+
+// Some tens of microseconds.
+constexpr int kGlances = 1000;
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+  __asm__ volatile("isb");
+#endif
+}
+
+template <class Condition>
+void watch(Condition condition) {
+  for (int i = 0; i < kGlances && !condition(); i++) pause();
+}
+
+}  // namespace
 
 ThreadPool::ThreadPool(int n_threads) {
   try {
@@ -39,6 +62,7 @@ void ThreadPool::run(size_t n_chunks, void* context, Invoke invoke) {
   }
   if (n_chunks > 1) wake_.notify_all();
   take_chunks(0);
+  if (n_chunks > 1) watch([this] { return working_.load(std::memory_order_relaxed) == 0; });
   // A worker that wakes up only now finds the job closed and goes back to sleep.
   std::unique_lock lock(mutex_);
   open_ = false;
@@ -65,6 +89,9 @@ void ThreadPool::live(int worker) {
   uint64_t seen = 0;
   std::unique_lock lock(mutex_);
   for (;;) {
+    lock.unlock();
+    watch([&] { return job_.load(std::memory_order_relaxed) != seen; });
+    lock.lock();
     wake_.wait(lock, [&] { return stopping_ || (open_ && job_ != seen); });
     if (stopping_) return;
     seen = job_;

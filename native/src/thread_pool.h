@@ -1,4 +1,5 @@
-// A pool of threads that live as long as their engine. Work is cut into chunks that whoever is free takes next, so
+// A pool of threads that live as long as their engine. A thread that runs out of work watches for more for a moment
+// before it sleeps: many jobs are shorter than waking up takes. Work is cut into chunks that whoever is free takes next, so
 // nothing computed here may depend on which worker computes which chunk.
 #pragma once
 #include <atomic>
@@ -47,8 +48,8 @@ class ThreadPool {
   bool stopping_ = false;
   // The job: guarded by mutex_, except that chunks are handed out through next_chunk_.
   bool open_ = false;
-  uint64_t job_ = 0;
-  int working_ = 0;
+  std::atomic<uint64_t> job_{0};  // changed under mutex_
+  std::atomic<int> working_{0};  // changed under mutex_
   size_t n_chunks_ = 0;
   void* context_ = nullptr;
   Invoke invoke_ = nullptr;

@@ -16,6 +16,7 @@ import { fileURLToPath } from "node:url";
 export const LEVELS = [
   ["index", "node"],
   ["cli"],
+  ["bench"],
   ["pipeline"],
   ["publish", "explain", "report"],
   ["dashboard"],

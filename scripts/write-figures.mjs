@@ -1,11 +1,11 @@
 /**
  * Figures in documents come from result files: this writes them between `<!-- figures: NAME -->` and
- * `<!-- end of figures -->` in README.md and docs/performance.md.
+ * `<!-- end of figures -->` in README.md and docs/PERFORMANCE.md.
  *
  *   node scripts/write-figures.mjs [run folder, default runs/tiny-gemma]
  *
- * NAME quickstart: the before/after table and the time of that run. NAME bench: the newest file of each bench in
- * bench/results/. A block whose source is missing is left as it is, and that is said.
+ * NAME quickstart: the before/after table and the time of that run. The other names are benches: the newest results in
+ * bench/results/, one row a setting. A block whose source is missing is left as it is, and that is said.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -13,10 +13,30 @@ import { fileURLToPath } from "node:url";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const run = resolve(process.argv[2] ?? join(root, "runs/tiny-gemma"));
-const DOCUMENTS = ["README.md", "docs/performance.md"];
+const DOCUMENTS = ["README.md", "docs/PERFORMANCE.md"];
 const BLOCK = /(<!-- figures: (\w+) -->\n)[\s\S]*?(<!-- end of figures -->)/g;
 
-const writers = { quickstart, bench };
+const grouped = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+(?!\d))/g, " ");
+const figures3 = (n) => (n >= 100 ? grouped(n) : n.toPrecision(3));
+const percent = (share) => (share == null ? "" : `${Math.round(100 * share)} %`);
+const gigabytes = (bytes) => (bytes == null ? "" : `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`);
+const rate = ({ tokensPerSecond, bestTokensPerSecond }) =>
+  `${grouped(tokensPerSecond)} (${grouped(bestTokensPerSecond)})`;
+
+const about = {
+  size: ({ size: { name, dIn, dSae, k } }) =>
+    /^d\d/.test(name) ? `${dIn}/${dSae}/${k}` : `${name} ${dIn}/${dSae}/${k}`,
+  batch: ({ batchTokens }) => batchTokens,
+};
+const dense = {
+  "times an ideal dense computation": ({ denseEquivalent: { ofFp32Peak } }) =>
+    ofFp32Peak && figures3(ofFp32Peak),
+};
+const screen = { "screen, of int8 peak": ({ screen }) => percent(screen?.ofInt8Peak) };
+const memory = { "peak memory": ({ peakMemoryBytes }) => gigabytes(peakMemoryBytes) };
+const speed = { "tokens/s, median (best)": rate };
+
+const writers = { quickstart, peaks, train, encode, decode, adam, peers };
 for (const name of DOCUMENTS) {
   const path = join(root, name);
   const text = readFileSync(path, "utf8");
@@ -48,33 +68,90 @@ async function quickstart() {
   return `\`\`\`\n${formatBeforeAfterTable(rows, { model: context.modelName })}\n\`\`\`\n\nThat run took ${time}.`;
 }
 
-/** One row a size of each bench's newest saved result. */
-function bench() {
+/** The newest saved result of everything that was measured under one name and setting. */
+function results(bench) {
   const folder = join(root, "bench/results");
-  const files = existsSync(folder)
-    ? readdirSync(folder)
-        .filter((name) => name.endsWith(".json"))
-        .sort()
-    : [];
-  if (files.length === 0) return undefined;
-  const newest = new Map(files.map((name) => [name.replace(/-\d{4}-.*$/, ""), name]));
-  const tables = [...newest.values()].map((name) =>
-    benchTable(JSON.parse(readFileSync(join(folder, name), "utf8"))),
+  const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
+  const newest = new Map();
+  for (const name of files) {
+    const result = JSON.parse(readFileSync(join(folder, name), "utf8"));
+    if (result.bench !== bench) continue;
+    const { size, batchTokens, threads, deadPercent, selection, screening, engine, machine } = result;
+    const kind = [threads, deadPercent, selection, screening, engine?.name, machine.processor];
+    const setting = JSON.stringify([size, batchTokens, ...kind]);
+    if (!(newest.get(setting)?.date > result.date)) newest.set(setting, result);
+  }
+  return [...newest.values()].sort(
+    (a, b) =>
+      (a.size?.dIn ?? 0) * (a.size?.dSae ?? 0) - (b.size?.dIn ?? 0) * (b.size?.dSae ?? 0) ||
+      (a.batchTokens ?? 0) - (b.batchTokens ?? 0) ||
+      (a.deadPercent ?? 0) - (b.deadPercent ?? 0),
   );
-  return tables.join("\n\n");
 }
 
-function benchTable({ bench: name, machine, commit, date, results, baseline }) {
-  const percent = (share) => `${Math.round(100 * share)} %`;
-  const rows = results.map(
-    ({ d, F, k, B, tokensPerSecond, shareOfPeak }) =>
-      `| ${d} | ${F} | ${k} | ${B} | ${tokensPerSecond.median} (${tokensPerSecond.best}) | ${percent(shareOfPeak.encode)} | ${percent(shareOfPeak.wholeStep)} |`,
+/** A table and, below it, where and of what its rows were measured. Without rows: undefined. */
+function table(list, columns) {
+  if (list.length === 0) return undefined;
+  const names = Object.keys(columns);
+  const rows = list.map((result) => `| ${names.map((name) => columns[name](result)).join(" | ")} |`);
+  const sources = list.map(
+    ({ machine, date, commit }) =>
+      `${machine.processor}, ${machine.cores} cores, ${date.slice(0, 10)}, commit ${commit}`,
   );
-  return `\`${name}\`, ${machine.processor}, ${machine.cores} cores, ${date.slice(0, 10)}, commit ${commit}:
+  const heads = `| ${names.join(" | ")} |\n|${names.map(() => "---|").join("")}`;
+  return `${heads}\n${rows.join("\n")}\n\n${[...new Set(sources)].join("; ")}.`;
+}
 
-| d_in | d_sae | k | batch | tokens/s, median (best) | encode, share of fp32 peak | whole step, as if it were the encode alone |
-|---|---|---|---|---|---|---|
-${rows.join("\n")}
+function train() {
+  const dead = { dead: ({ deadPercent }) => `${deadPercent} %` };
+  return table(results("train"), { ...about, ...dead, ...speed, ...dense, ...screen, ...memory });
+}
 
-At d_in ${baseline.d}, d_sae ${baseline.F}, in the same run: ${baseline.ratio} times the ${baseline.name}.`;
+function encode() {
+  const by = { by: ({ selection }) => selection };
+  return table(results("encode"), { ...about, ...by, ...speed, ...dense, ...screen, ...memory });
+}
+
+function decode() {
+  return table(results("decode"), { ...about, ...speed, ...memory });
+}
+
+function adam() {
+  return table(results("adam"), {
+    ...about,
+    "update, ms": ({ updateSeconds }) => figures3(1e3 * updateSeconds),
+    "GB/s": ({ gbPerSecond }) => figures3(gbPerSecond),
+    "of what memory gives": ({ ofMemoryPeak }) => percent(ofMemoryPeak),
+  });
+}
+
+function peaks() {
+  return table(
+    results("peaks").filter((result) => result.peaks !== null),
+    {
+      threads: ({ threads }) => threads,
+      "fp32, GFLOP/s": ({ peaks }) => figures3(peaks.fp32),
+      "int8, Gop/s": ({ peaks }) => figures3(peaks.int8),
+      "memory, GB/s": ({ peaks }) => figures3(peaks.memory),
+    },
+  );
+}
+
+function peers() {
+  const side = (name) => (result) => `${rate(result[name])}, ${gigabytes(result[name].peakMemoryBytes)}`;
+  const columns = {
+    what: ({ bench, deadPercent }) =>
+      bench === "peers-train" ? `training step, ${deadPercent} % dead` : "JumpReLU encode",
+    ...about,
+    "SAELens, tokens/s, median (best), memory": side("theirs"),
+    "Lapidary, the same": side("ours"),
+    "ratio of medians": ({ ratio }) => figures3(ratio.ofMedians),
+    "in single rounds": ({ ratio }) =>
+      `${figures3(Math.min(...ratio.ofRounds))} to ${figures3(Math.max(...ratio.ofRounds))}`,
+    ...dense,
+  };
+  const list = [...results("peers-train"), ...results("peers-encode")];
+  const versions = list.map(({ theirs }) => `SAELens ${theirs.saeLens}, torch ${theirs.torch}`);
+  const written = table(list, columns);
+  return written && `${written} ${[...new Set(versions)].join("; ")}.`;
 }

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from "commander";
 import { LapidaryError } from "../errors.ts";
 import { softwareVersions } from "../pipeline/versions.ts";
+import { addBenchCommand } from "./commands/bench.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
@@ -45,6 +46,7 @@ async function createProgram(): Promise<Command> {
   addCardCommand(program);
   addInspectCommand(program);
   addDoctorCommand(program);
+  addBenchCommand(program);
   for (const command of program.commands)
     command.exitOverride().showHelpAfterError(`  try: lapidary ${command.name()} --help`);
   return program.addHelpText("after", EXIT_HELP);

@@ -1,0 +1,141 @@
+/** `lapidary bench`: how fast the engine is here, checked before it is timed, and what share of the machine that is. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { BenchReport } from "../../bench/bench.ts";
+import { BENCH_NAMES, BENCHES, type BenchName } from "../../bench/benches.ts";
+import { chooseSize, SIZES, type SizeName } from "../../bench/sizes.ts";
+import { RecipeError } from "../../errors.ts";
+import type { Screening } from "../../kernels/kernels.ts";
+import type { EnginePreference } from "../../kernels/select.ts";
+import { addCommonOptions, addThreadsOption, type CommonOptions, positiveInteger } from "../options.ts";
+import { createOutput } from "../output.ts";
+
+interface BenchCommandOptions extends CommonOptions {
+  readonly size: SizeName;
+  readonly d?: number;
+  readonly F?: number;
+  readonly k?: number;
+  readonly batch?: number;
+  readonly engine: EnginePreference;
+  readonly margin?: Screening;
+  readonly seconds: number;
+  readonly dead: number;
+  readonly selection: "batch-topk" | "topk" | "threshold";
+  readonly save?: string | true;
+}
+
+const DEFAULT_BENCHES: readonly BenchName[] = ["peaks", "train"];
+/** Where `--save` puts results unless told otherwise. */
+const RESULTS = "bench/results";
+
+export function addBenchCommand(program: Command): void {
+  addThreadsOption(addCommonOptions(program.command("bench")))
+    .description("how fast training steps and encodes are here, checked before they are timed")
+    .argument("[benches...]", `of ${BENCH_NAMES.join(", ")}`, [...DEFAULT_BENCHES])
+    .addOption(
+      new Option("--size <name>", "a size that figures are quoted at")
+        .choices(Object.keys(SIZES))
+        .default("tiny"),
+    )
+    .option("--d <n>", "input width, in place of the size's", positiveInteger)
+    .option("--F <n>", "number of latents, in place of the size's", positiveInteger)
+    .option("--k <n>", "latents a token, in place of the size's", positiveInteger)
+    .option("--batch <tokens>", "tokens of a batch (default: 1024; adam 64)", positiveInteger)
+    .option("--engine <name>", "auto, native, reference: who computes", "auto")
+    .option("--margin <kind>", "of the native engine's screen: rigorous, none, or a number of sigmas", margin)
+    .option("--seconds <n>", "time at least this long; three turns at least", positiveNumber, 5)
+    .option("--dead <percent>", "train: share of dead latents, which get AuxK", percent, 0)
+    .addOption(
+      new Option("--selection <kind>", "encode: what selects latents")
+        .choices(["threshold", "topk", "batch-topk"])
+        .default("threshold"),
+    )
+    .option("--save [folder]", `keep each result as a dated JSON file (default folder: ${RESULTS})`)
+    .addHelpText(
+      "after",
+      `
+Sizes: ${Object.values(SIZES)
+        .map(({ name, dIn, dSae, k }) => `${name} (d ${dIn}, F ${dSae}, k ${k})`)
+        .join(", ")}.
+Each result names the machine, the commit, the batch, and the most memory this process held, all its benches together:
+name one bench to learn what that one takes. With --json one line holds the last bench named, with tokensPerSecond (the
+median) among its fields, and the others under "also".
+
+Examples:
+  $ lapidary bench
+  $ lapidary bench train --size small
+  $ lapidary bench train --size reference --batch 4096 --seconds 20 --save
+  $ lapidary bench encode --size small --selection threshold --json`,
+    )
+    .action(bench);
+}
+
+async function bench(names: readonly string[], options: BenchCommandOptions): Promise<void> {
+  const output = createOutput(options);
+  const benches = names.map(nameOf);
+  const { provenance, saveFigures } = await import("../../bench/provenance.ts");
+  const size = chooseSize(options.size, { dIn: options.d, dSae: options.F, k: options.k });
+  const beside = await provenance();
+  const reports: BenchReport[] = [];
+  for (const name of benches) {
+    const run = await BENCHES[name]();
+    const { batch: batchTokens, threads, engine, margin: screening, seconds, dead, selection } = options;
+    const note = (message: string) => {
+      if (!output.json) output.event({ kind: "note", message });
+    };
+    const report = await run({
+      size,
+      batchTokens,
+      threads,
+      engine,
+      screening,
+      seconds,
+      dead,
+      selection,
+      note,
+    });
+    reports.push(report);
+    if (!output.json) output.result(report.lines.join("\n"), report.figures);
+    if (options.save !== undefined) {
+      const folder = options.save === true ? RESULTS : options.save;
+      note(`saved as ${await saveFigures(folder, report.variant, { ...beside, ...report.figures })}`);
+    }
+  }
+  if (output.json) {
+    const { headline, also } = arrange(reports);
+    process.stdout.write(`${JSON.stringify({ kind: "result", ...beside, ...headline.figures, also })}\n`);
+  }
+}
+
+/** The last report that counts tokens, or the last; and the figures of the others. */
+function arrange(reports: readonly BenchReport[]) {
+  const headline =
+    reports.findLast(({ figures }) => figures.tokensPerSecond !== null) ?? reports[reports.length - 1];
+  return { headline, also: reports.filter((report) => report !== headline).map(({ figures }) => figures) };
+}
+
+function nameOf(text: string): BenchName {
+  const name = BENCH_NAMES.find((known) => known === text);
+  if (name === undefined)
+    throw new RecipeError(`no bench called ${text}`, `there are ${BENCH_NAMES.join(", ")}`);
+  return name;
+}
+
+function margin(text: string): Screening {
+  if (text === "rigorous" || text === "none") return { margin: text };
+  const sigmas = Number(text);
+  if (!(sigmas > 0)) throw new InvalidArgumentError("rigorous, none, or a number of sigmas is wanted");
+  return { margin: "statistical", sigmas };
+}
+
+function positiveNumber(text: string): number {
+  const n = Number(text);
+  if (!(n > 0 && n < Number.POSITIVE_INFINITY)) throw new InvalidArgumentError("a positive number is wanted");
+  return n;
+}
+
+function percent(text: string): number {
+  const n = Number(text);
+  if (text.trim() === "" || !(n >= 0 && n < 100))
+    throw new InvalidArgumentError("a number from 0 to below 100 is wanted");
+  return n;
+}

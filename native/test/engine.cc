@@ -22,8 +22,8 @@ struct Case {
 
 const Case kCases[] = {
     {24, {40, 150}, 70, 5, true, true},          // too small to be screened, a last tile that is not full
-    {150, {64, 128, 385}, 200, 8, false, true},  // more than one block of dimensions
-    {40, {300, 610}, 301, 6, true, false},
+    {150, {64, 128, 260}, 130, 8, false, true},  // more than one block of dimensions
+    {40, {100, 290}, 151, 6, true, false},
     {16, {64}, 1, 3, true, true},  // a single token
 };
 

@@ -43,15 +43,12 @@ export { windowsFromText } from "./corpus/windows-from-text.ts";
 
 // ── Models: token windows → residual stream ──────────────────────────────────────────────────────────────────────────
 
-/** Windows through a model into activation stores, or into memory. */
-export {
-  type HarvestOptions,
-  type HarvestPlan,
-  type HarvestProgress,
-  harvest,
-  harvestWindows,
-  planHarvest,
-} from "./harvest/harvest.ts";
+/** Windows through a model into activation stores. */
+export { type HarvestOptions, type HarvestProgress, type HarvestTimes, harvest } from "./harvest/harvest.ts";
+/** Windows through a model into memory. */
+export { harvestWindows } from "./harvest/harvest-windows.ts";
+/** How windows are cut into batches and shards. */
+export { type HarvestPlan, planHarvest } from "./harvest/plan.ts";
 /** What a model folder holds: graphs, residual stream, sizes; nothing is run. */
 export { type GraphSummary, inspectModel, type ModelInspection } from "./models/inspect.ts";
 /** A model in ONNX Runtime, cut above the highest wanted layer and tapped at all of them. */

@@ -20,10 +20,17 @@ export function selectRows(rows: ActivationRows, dIn: number, indices: readonly 
   indices.forEach((row, i) => {
     activations.set(rows.activations.subarray(row * dIn, (row + 1) * dIn), i * dIn);
   });
+  return { ...selectLabels(rows, indices), activations };
+}
+
+/** What is said of the rows at `indices`, without their activations. */
+export function selectLabels(
+  rows: Omit<ActivationRows, "activations">,
+  indices: readonly number[],
+): Omit<ActivationRows, "activations"> {
   const pick = (labels: Uint32Array) => Uint32Array.from(indices, (row) => labels[row]);
   return {
     nRows: indices.length,
-    activations,
     tokenIds: pick(rows.tokenIds),
     window: pick(rows.window),
     position: pick(rows.position),

@@ -9,13 +9,9 @@ import { type TensorToWrite, writeSafetensors } from "../formats/safetensors.ts"
 import { sweep, writeJson } from "../storage/atomic.ts";
 import { describeDifferences, jsonDifferences } from "../storage/differences.ts";
 import { statIfPresent } from "../storage/file-error.ts";
-import { f32ToBf16 } from "../tensor/half.ts";
 import type { ActivationRows, StoreIdentity, StoreManifest } from "./activations.ts";
 import { identityOf, isStoreFile, MANIFEST_NAME, readManifest, shardName } from "./manifest.ts";
-import { selectRows } from "./rows.ts";
-
-/** Magnitudes from here on round to infinity in bfloat16: the middle between its largest number and 2^128. */
-const BF16_OVERFLOW = 2 ** 128 * (1 - 2 ** -9);
+import { PackedRows } from "./packed-rows.ts";
 
 /** What a writer puts up with. */
 export interface WriterOptions {
@@ -95,23 +91,24 @@ export class ActivationWriter {
   /**
    * Writes shard `index`, then names it in the manifest. Rows with a NaN or infinite entry (in a bf16 store also one
    * that would round to infinity) are left out and counted. A shard may be empty.
-   * @throws {StateError} `index` is not `nextShard`, or the store is complete
+   * @throws {StateError} `index` is not `nextShard`, the store is complete, or packed rows are of another kind
    * @throws {ShapeError} an array's length does not fit nRows
    */
-  async writeShard(index: number, rows: ActivationRows, windows?: ShardWindows): Promise<void> {
+  async writeShard(index: number, rows: ActivationRows | PackedRows, windows?: ShardWindows): Promise<void> {
     if (this.complete) throw new StateError(`${this.dir} is complete; shard ${index} cannot be added`);
     if (index !== this.nextShard)
       throw new StateError(`${this.dir}: shard ${index} was given, expected shard ${this.nextShard}`);
     const { dIn, dtype } = this.#manifest;
-    checkLengths(rows, dIn);
-    const kept = finiteRows(rows, dIn, dtype === "bf16" ? BF16_OVERFLOW : Number.POSITIVE_INFINITY);
+    if (rows instanceof PackedRows) checkPacked(rows, this.#manifest);
+    else checkLengths(rows, dIn);
+    const packed = rows instanceof PackedRows ? rows : await PackedRows.from(rows, dIn, dtype);
     const name = shardName(index);
-    const written = await writeSafetensors(join(this.dir, name), shardTensors(kept, dIn, dtype));
+    const written = await writeSafetensors(join(this.dir, name), shardTensors(packed));
     const shard = {
       name,
-      nRows: kept.nRows,
+      nRows: packed.nRows - packed.nUnfit,
       ...written,
-      nNonFinite: rows.nRows - kept.nRows,
+      nNonFinite: packed.nUnfit,
       ...(windows === undefined ? {} : { firstWindow: windows.firstWindow, nWindows: windows.nWindows }),
     };
     await this.#commit({
@@ -168,29 +165,28 @@ function checkLengths(rows: ActivationRows, dIn: number): void {
   }
 }
 
-/** `rows` without those that have an entry of magnitude `limit` or more, or NaN; the same object if there are none. */
-function finiteRows(rows: ActivationRows, dIn: number, limit: number): ActivationRows {
-  const kept: number[] = [];
-  for (let row = 0; row < rows.nRows; row++) {
-    let finite = true;
-    for (let i = row * dIn; i < (row + 1) * dIn; i++)
-      if (!(Math.abs(rows.activations[i]) < limit)) finite = false;
-    if (finite) kept.push(row);
-  }
-  return kept.length === rows.nRows ? rows : selectRows(rows, dIn, kept);
+function checkPacked(rows: PackedRows, { dIn, dtype }: StoreManifest): void {
+  if (rows.dIn !== dIn || rows.dtype !== dtype)
+    throw new StateError(`rows of ${rows.dIn} × ${rows.dtype} were given, the store holds ${dIn} × ${dtype}`);
 }
 
-function shardTensors(rows: ActivationRows, dIn: number, dtype: "bf16" | "f32"): TensorToWrite[] {
-  const { nRows } = rows;
+function shardTensors(rows: PackedRows): TensorToWrite[] {
+  const labels = rows.fitLabels();
+  const { nRows } = labels;
   return [
-    dtype === "bf16"
-      ? { name: "activations", dtype: "BF16", shape: [nRows, dIn], data: f32ToBf16(rows.activations) }
-      : { name: "activations", dtype: "F32", shape: [nRows, dIn], data: rows.activations },
-    { name: "token_ids", dtype: "U32", shape: [nRows], data: rows.tokenIds },
-    { name: "window", dtype: "U32", shape: [nRows], data: rows.window },
-    { name: "position", dtype: "U32", shape: [nRows], data: rows.position },
-    { name: "document", dtype: "U32", shape: [nRows], data: rows.document },
-    { name: "role", dtype: "U8", shape: [nRows], data: rows.role },
+    {
+      name: "activations",
+      dtype: rows.dtype === "bf16" ? "BF16" : "F32",
+      shape: [nRows, rows.dIn],
+      data: async function* () {
+        yield* rows.fitPieces();
+      },
+    },
+    { name: "token_ids", dtype: "U32", shape: [nRows], data: labels.tokenIds },
+    { name: "window", dtype: "U32", shape: [nRows], data: labels.window },
+    { name: "position", dtype: "U32", shape: [nRows], data: labels.position },
+    { name: "document", dtype: "U32", shape: [nRows], data: labels.document },
+    { name: "role", dtype: "U8", shape: [nRows], data: labels.role },
   ];
 }
 

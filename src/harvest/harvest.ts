@@ -1,39 +1,20 @@
 /**
  * Windows through the lower half of a model, activations of the kept tokens into stores, all wanted layers in one pass.
- * Batches and shards are functions of the window index alone, so a harvest stopped at any byte goes on with the first
- * window that is not yet in a whole shard, and ends with the same bytes.
+ * Batches and shards are functions of the windows alone, so a harvest stopped at any byte goes on with the first block of
+ * windows that is not yet a whole shard, and ends with the same bytes. While the model works on a batch, the one before
+ * is put in its place, the last shard is written, and the next batches are made ready.
  */
-import type { ActivationRows } from "../activations/activations.ts";
+import type { StoreIdentity } from "../activations/activations.ts";
+import { PackedRows } from "../activations/packed-rows.ts";
 import type { ActivationWriter } from "../activations/writer.ts";
-import type { WindowBatch, WindowSet } from "../corpus/windows.ts";
-import type { ResidualModel, TokenBatch } from "../models/residual-model.ts";
+import type { WindowSet } from "../corpus/windows.ts";
+import type { ResidualModel } from "../models/residual-model.ts";
+import { Block, type BlockBatch } from "./block.ts";
+import { ahead, Background } from "./overlap.ts";
+import { type HarvestPlan, planBatches } from "./plan.ts";
 
-/** How a harvest cuts its work; part of a store's identity, since a batch may influence last bits. */
-export interface HarvestPlan {
-  /** windows run together; 1 when the graph quantises activations by batch */
-  readonly batchWindows: number;
-  /** windows whose kept rows make one shard of each store; a multiple of batchWindows */
-  readonly windowsPerShard: number;
-}
-
-/** A shard's rows stay below this many bytes of f32, so that memory is bounded whatever the model's width. */
-const SHARD_BYTES = 128 * 1024 * 1024;
-/** Tokens a batch aims at: enough to keep two to sixteen cores busy, small enough for the attention of long contexts. */
-const BATCH_TOKENS = 2048;
-
-/** Windows a batch and a shard, from the sizes alone: about 2048 tokens a batch, 128 MiB of f32 a shard of all layers. */
-export function planHarvest(options: {
-  contextSize: number;
-  dIn: number;
-  nLayers: number;
-  oneByOne: boolean;
-}): HarvestPlan {
-  const { contextSize, dIn, nLayers, oneByOne } = options;
-  const batchWindows = oneByOne ? 1 : Math.max(1, Math.floor(BATCH_TOKENS / contextSize));
-  const rowsPerShard = SHARD_BYTES / (4 * dIn * nLayers);
-  const batches = Math.max(1, Math.floor(rowsPerShard / (batchWindows * contextSize)));
-  return { batchWindows, windowsPerShard: batches * batchWindows };
-}
+/** Batches that the model has while one is put in its place: one to work on, and one to go on with at once. */
+export const AHEAD = 2;
 
 /** How far a harvest is, in windows and in tokens (padding included). */
 export interface HarvestProgress {
@@ -49,111 +30,145 @@ export interface HarvestOptions {
   /** one open writer a layer, in the order of `model.layers` */
   readonly writers: readonly ActivationWriter[];
   readonly plan: HarvestPlan;
+  /** batches that the model is given ahead of time, default 2; decides speed and memory, never content */
+  readonly ahead?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: HarvestProgress) => void;
 }
 
+/** Where the time of a harvest went, in seconds. What goes on at the same time counts in each of its places. */
+export interface HarvestTimes {
+  readonly wall: number;
+  /** in ONNX Runtime */
+  readonly model: number;
+  /** reading windows */
+  readonly reading: number;
+  /** putting kept rows in their places, in the stores' element type */
+  readonly placing: number;
+  /** hashing shards, writing them, waiting for the disk */
+  readonly writing: number;
+}
+
 /**
- * Runs every window and finishes the stores. Kept rows only: `keep` of the window set decides.
+ * Runs every window and finishes the stores. Kept rows only: `keep` of the window set decides. Memory: two shards of all
+ * layers in the stores' element type, and the residuals of `ahead` + 1 batches in f32.
  * @throws {DataError} too many activations are not finite   @throws the signal's reason when aborted
  */
-export async function harvest(options: HarvestOptions): Promise<void> {
+export async function harvest(options: HarvestOptions): Promise<HarvestTimes> {
   const { model, windows, writers, plan, signal, onProgress } = options;
-  const { nWindows } = windows.manifest;
-  const nShards = Math.ceil(nWindows / plan.windowsPerShard);
-  for (let shard = Math.min(...writers.map((writer) => writer.nextShard)); shard < nShards; shard++) {
-    const from = shard * plan.windowsPerShard;
-    const to = Math.min(from + plan.windowsPerShard, nWindows);
-    const rows = await harvestWindows(model, await windows.read(from, to), plan.batchWindows, (done) => {
+  const { nWindows, contextSize } = windows.manifest;
+  const { dIn } = model.info;
+  const clock = new Clock(model);
+  const firstShard = Math.min(...writers.map((writer) => writer.nextShard));
+  let done = Math.min(nWindows, firstShard * plan.windowsPerShard);
+  const report = () => onProgress?.({ windows: done, totalWindows: nWindows, tokens: done * contextSize });
+  const writing = new Background();
+  let shard: Shard | null = null;
+  report();
+  try {
+    const batches = windowBatches(windows, plan, firstShard, clock);
+    const results = ahead(batches, options.ahead ?? AHEAD, ({ batch }) => model.run(batch.tokens));
+    for await (const { item, result } of results) {
       signal?.throwIfAborted();
-      onProgress?.({
-        windows: from + done,
-        totalWindows: nWindows,
-        tokens: (from + done) * windows.manifest.contextSize,
-      });
-    });
-    for (const [i, writer] of writers.entries()) {
-      if (writer.nextShard === shard)
-        await writer.writeShard(shard, rows[i], { firstWindow: from, nWindows: to - from });
+      writing.check();
+      const { block, batch } = item;
+      shard ??= newShard(item, dIn, writers);
+      const { rows } = shard;
+      await clock.time("placing", () => block.place(batch, result, rows, dIn));
+      done += batch.members.length;
+      report();
+      if (!item.isLast) continue;
+      const whole = shard;
+      shard = null;
+      await writing.start(() => clock.time("writing", () => writeShard(writers, whole)));
     }
+    await writing.done();
+  } finally {
+    await writing.settled(); // whoever gets the error may touch the folders
   }
   for (const writer of writers) await writer.finish();
+  return clock.times();
 }
 
-/** Rows of the kept positions of some windows, one set a layer, computed `batchWindows` windows at a time. */
-export async function harvestWindows(
-  model: ResidualModel,
-  windows: WindowBatch,
-  batchWindows: number,
-  onBatch: (windowsDone: number) => void = () => {},
-): Promise<ActivationRows[]> {
-  const nRows = windows.keep.reduce((sum, keep) => sum + keep, 0);
-  const index = keptIndex(windows, nRows);
-  const activations = model.layers.map(() => new Float32Array(nRows * model.info.dIn));
-  let row = 0;
-  for (let first = 0; first < windows.nWindows; first += batchWindows) {
-    onBatch(first);
-    const batch = tokenBatch(windows, first, Math.min(batchWindows, windows.nWindows - first));
-    const residuals = await model.run(batch);
-    row = copyKept(windows, first, batch, residuals, activations, row, model.info.dIn);
+/** A batch, and the block of windows it is of. */
+interface WindowsOfShard {
+  readonly index: number;
+  readonly block: Block;
+  readonly batch: BlockBatch;
+  /** the block's last batch */
+  readonly isLast: boolean;
+}
+
+/** All batches from shard `firstShard` on; a block of windows is read when its first batch is asked for. */
+async function* windowBatches(
+  windows: WindowSet,
+  plan: HarvestPlan,
+  firstShard: number,
+  clock: Clock,
+): AsyncGenerator<WindowsOfShard> {
+  const { nWindows, contextSize } = windows.manifest;
+  for (let index = firstShard; index * plan.windowsPerShard < nWindows; index++) {
+    const from = index * plan.windowsPerShard;
+    const to = Math.min(from + plan.windowsPerShard, nWindows);
+    const block = new Block(await clock.time("reading", () => windows.read(from, to)));
+    const groups = planBatches(block.windows.lengths, contextSize, plan);
+    for (const [i, members] of groups.entries())
+      yield { index, block, batch: block.batch(members), isLast: i === groups.length - 1 };
   }
-  onBatch(windows.nWindows);
-  return activations.map((layer) => ({ ...index, activations: layer }));
 }
 
-/** Windows [first, first + n) as a rectangle just long enough for the longest of them. */
-function tokenBatch(windows: WindowBatch, first: number, n: number): TokenBatch {
-  const lengths = windows.lengths.slice(first, first + n);
-  const seqLen = Math.max(2, ...lengths);
-  const tokenIds = new Uint32Array(n * seqLen);
-  for (let w = 0; w < n; w++) {
-    const start = (first + w) * windows.contextSize;
-    tokenIds.set(windows.tokenIds.subarray(start, start + Math.min(seqLen, windows.contextSize)), w * seqLen);
-  }
-  return { nWindows: n, seqLen, tokenIds, lengths };
+/** A shard of all layers while it fills. */
+interface Shard {
+  readonly index: number;
+  readonly firstWindow: number;
+  readonly nWindows: number;
+  /** one a layer */
+  readonly rows: readonly PackedRows[];
 }
 
-/** Copies kept positions of each layer's residual [n, seqLen, dIn] to `into` from row `row` on; returns the next row. */
-function copyKept(
-  windows: WindowBatch,
-  first: number,
-  batch: TokenBatch,
-  residuals: readonly Float32Array[],
-  into: readonly Float32Array[],
-  row: number,
+function newShard(
+  { index, block }: WindowsOfShard,
   dIn: number,
-): number {
-  for (let w = 0; w < batch.nWindows; w++) {
-    for (let p = 0; p < batch.lengths[w]; p++) {
-      if (windows.keep[(first + w) * windows.contextSize + p] === 0) continue;
-      const start = (w * batch.seqLen + p) * dIn;
-      for (const [i, residual] of residuals.entries())
-        into[i].set(residual.subarray(start, start + dIn), row * dIn);
-      row += 1;
-    }
-  }
-  return row;
+  writers: readonly { readonly manifest: StoreIdentity }[],
+): Shard {
+  return {
+    index,
+    firstWindow: block.windows.first,
+    nWindows: block.windows.nWindows,
+    rows: writers.map(({ manifest }) => new PackedRows(block.labels, dIn, manifest.dtype)),
+  };
 }
 
-/** Token id, window, position, document and role of every kept position, in window order. */
-function keptIndex(windows: WindowBatch, nRows: number): Omit<ActivationRows, "activations"> {
-  const index = {
-    nRows,
-    tokenIds: new Uint32Array(nRows),
-    window: new Uint32Array(nRows),
-    position: new Uint32Array(nRows),
-    document: new Uint32Array(nRows),
-    role: new Uint8Array(nRows),
-  };
-  let row = 0;
-  for (let at = 0; at < windows.keep.length; at++) {
-    if (windows.keep[at] === 0) continue;
-    index.tokenIds[row] = windows.tokenIds[at];
-    index.window[row] = windows.first + Math.floor(at / windows.contextSize);
-    index.position[row] = at % windows.contextSize;
-    index.document[row] = windows.document[at];
-    index.role[row] = windows.role[at];
-    row += 1;
+/** Layers whose store has the shard already, from before an interruption, are left as they are. */
+async function writeShard(writers: readonly ActivationWriter[], shard: Shard): Promise<void> {
+  const { index, rows, firstWindow, nWindows } = shard;
+  for (const [layer, writer] of writers.entries())
+    if (writer.nextShard === index) await writer.writeShard(index, rows[layer], { firstWindow, nWindows });
+}
+
+class Clock {
+  readonly #model: ResidualModel;
+  readonly #start = performance.now();
+  readonly #modelBefore: number;
+  readonly #seconds = { reading: 0, placing: 0, writing: 0 };
+
+  constructor(model: ResidualModel) {
+    this.#model = model;
+    this.#modelBefore = model.runSeconds;
   }
-  return index;
+
+  async time<T>(phase: "reading" | "placing" | "writing", work: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    const result = await work();
+    this.#seconds[phase] += (performance.now() - start) / 1000;
+    return result;
+  }
+
+  times(): HarvestTimes {
+    return {
+      wall: (performance.now() - this.#start) / 1000,
+      model: this.#model.runSeconds - this.#modelBefore,
+      ...this.#seconds,
+    };
+  }
 }

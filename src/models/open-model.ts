@@ -120,6 +120,10 @@ class TappedModel implements ResidualModel {
     this.#engine = engine;
   }
 
+  get runSeconds(): number {
+    return this.#engine.sessions.runSeconds;
+  }
+
   async run(batch: TokenBatch): Promise<Float32Array[]> {
     checkBatch(batch, this.info);
     const { sessions, loaded, feeds, taps } = this.#engine;

@@ -39,7 +39,12 @@ export interface ResidualModel {
   readonly info: ModelInfo;
   /** tapped layers, ascending */
   readonly layers: readonly number[];
-  /** Residual stream after each tapped layer: one [nWindows · seqLen, dIn] f32 array a layer, in the order of `layers`. */
+  /** seconds that ONNX Runtime has spent in `run` so far; what a wait in its queue took is not in it */
+  readonly runSeconds: number;
+  /**
+   * Residual stream after each tapped layer: one [nWindows · seqLen, dIn] f32 array a layer, in the order of `layers`.
+   * Calls may overlap; they are worked on in turn.
+   */
   run(batch: TokenBatch): Promise<Float32Array[]>;
   close(): Promise<void>;
 }

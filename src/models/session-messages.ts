@@ -41,5 +41,10 @@ export interface LoadedSession {
 
 export type SessionAnswer =
   | { readonly id: number; readonly loaded: LoadedSession }
-  | { readonly id: number; readonly values: Readonly<Record<string, TensorData>> }
+  | {
+      readonly id: number;
+      readonly values: Readonly<Record<string, TensorData>>;
+      /** spent inside ONNX Runtime */
+      readonly seconds: number;
+    }
   | { readonly id: number; readonly failure: string };

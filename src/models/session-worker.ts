@@ -13,24 +13,28 @@ import type {
 const port = parentPort;
 const sessions: InferenceSession[] = [];
 let ort: Ort | undefined;
+/** Requests are answered one after the other, in the order they came. */
+let before: Promise<void> = Promise.resolve();
 
 port?.on("message", (message: { id: number; request: SessionRequest }) => {
   const { id, request } = message;
-  answer(request).then(
-    ({ body, transfer }) => port.postMessage({ id, ...body } satisfies SessionAnswer, transfer),
-    (error: unknown) =>
-      port.postMessage({ id, failure: error instanceof Error ? error.message : String(error) }),
-  );
+  before = before
+    .then(() => answer(request))
+    .then(
+      ({ body, transfer }) => port.postMessage({ id, ...body } satisfies SessionAnswer, transfer),
+      (error: unknown) =>
+        port.postMessage({ id, failure: error instanceof Error ? error.message : String(error) }),
+    );
 });
 
-type Body = { loaded: LoadedSession } | { values: Record<string, TensorData> };
+type Body = { loaded: LoadedSession } | { values: Record<string, TensorData>; seconds: number };
 
 async function answer(request: SessionRequest): Promise<{ body: Body; transfer: ArrayBuffer[] }> {
   ort ??= await loadRuntime();
   if (request.kind === "load") return { body: { loaded: await load(ort, request) }, transfer: [] };
-  const values = await run(ort, request);
-  const transfer = [...new Set(Object.values(values).map(({ data }) => data.buffer))];
-  return { body: { values }, transfer };
+  const body = await run(ort, request);
+  const transfer = [...new Set(Object.values(body.values).map(({ data }) => data.buffer))];
+  return { body, transfer };
 }
 
 async function load(
@@ -60,10 +64,11 @@ async function load(
 async function run(
   runtime: Ort,
   request: Extract<SessionRequest, { kind: "run" }>,
-): Promise<Record<string, TensorData>> {
+): Promise<{ values: Record<string, TensorData>; seconds: number }> {
   const table = new Map<string, Tensor>();
   for (const [name, { type, data, dims }] of Object.entries(request.values))
     table.set(name, new runtime.Tensor(type as "float32", data as Float32Array, dims));
+  let seconds = 0;
   for (const index of request.sessions) {
     const session = sessions[index];
     const feeds: Record<string, Tensor> = {};
@@ -72,7 +77,9 @@ async function run(
       if (tensor === undefined) throw new Error(`nothing to feed the input "${name}" with`);
       feeds[name] = tensor;
     }
+    const start = performance.now();
     const outputs = await session.run(feeds);
+    seconds += (performance.now() - start) / 1000;
     for (const name of session.outputNames) table.set(name, outputs[name]);
   }
   const values: Record<string, TensorData> = {};
@@ -82,5 +89,5 @@ async function run(
     const data = (await tensor.getData()) as unknown as ArrayBufferView<ArrayBuffer>;
     values[name] = { type: tensor.type, dims: tensor.dims, data };
   }
-  return values;
+  return { values, seconds };
 }

@@ -19,6 +19,7 @@ export class Sessions {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 0;
+  #runSeconds = 0;
   #ended: Error | null = null;
 
   private constructor(device: Device, threads: number) {
@@ -40,6 +41,11 @@ export class Sessions {
     return new Sessions(device, threads);
   }
 
+  /** Seconds that ONNX Runtime has spent running, over all answered runs. */
+  get runSeconds(): number {
+    return this.#runSeconds;
+  }
+
   /**
    * Creates a session; `graph` is handed over and must not be used afterwards.
    * @throws {ModelError} ONNX Runtime refuses the graph or the device
@@ -59,7 +65,8 @@ export class Sessions {
 
   /**
    * Runs sessions one after the other over one table of named tensors: `values` first, then every session's outputs.
-   * Returns the `wanted` ones. The buffers of `values` stay the caller's.
+   * Returns the `wanted` ones. The buffers of `values` stay the caller's. Runs may be asked for before earlier ones are
+   * answered: they wait in the thread, so that it need not wait for the asker, and are answered in order.
    * @throws {ModelError} a run failed
    */
   async run(
@@ -69,7 +76,10 @@ export class Sessions {
   ): Promise<Readonly<Record<string, TensorData>>> {
     const order = sessions.map(({ session }) => session);
     const answer = await this.#ask({ kind: "run", sessions: order, values, wanted }, []);
-    if ("values" in answer) return answer.values;
+    if ("values" in answer) {
+      this.#runSeconds += answer.seconds;
+      return answer.values;
+    }
     throw new ModelError(`the model failed: ${"failure" in answer ? answer.failure : "no answer"}`);
   }
 

@@ -126,6 +126,25 @@ describe("running", () => {
     });
   });
 
+  it("takes several batches at once, answers each with its own, and counts the seconds it ran", async () => {
+    const batches = [[5], [3, 4], [2], [7, 1, 6]].map((lengths) => seededBatch(lengths, MINI.vocab));
+    const alone = [];
+    for (const batch of batches) alone.push(await model.run(batch));
+    const before = model.runSeconds;
+    const start = performance.now();
+    const wrong = { nWindows: 1, seqLen: 2, tokenIds: Uint32Array.of(1, 5000), lengths: Uint32Array.of(2) };
+    const asked = [...batches.slice(0, 2), wrong, ...batches.slice(2)].map((batch) => model.run(batch));
+    const answers = await Promise.allSettled(asked);
+    const wall = (performance.now() - start) / 1000;
+    expect(answers.map(({ status }) => status)).toEqual(
+      asked.map((_, i) => (i === 2 ? "rejected" : "fulfilled")),
+    );
+    const given = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    expect(given).toEqual(alone);
+    expect(model.runSeconds).toBeGreaterThan(before);
+    expect(model.runSeconds - before).toBeLessThan(wall);
+  });
+
   it("takes a window of a single token", async () => {
     const batch = { nWindows: 2, seqLen: 1, tokenIds: Uint32Array.of(7, 9), lengths: Uint32Array.of(1, 1) };
     const single = await model.run(batch);

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { openWriter } from "../../activations/writer.ts";
 import { differentToken } from "../../corpus/same-tokens.ts";
 import { RecipeError } from "../../errors.ts";
-import { harvest, planHarvest } from "../../harvest/harvest.ts";
+import { harvest } from "../../harvest/harvest.ts";
+import { planHarvest } from "../../harvest/plan.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
@@ -60,6 +61,7 @@ export function harvestUnits(context: RunContext): Unit[] {
         dIn: opened.info.dIn,
         nLayers: layers.length,
         oneByOne: opened.info.dynamicQuantization,
+        mixedLengths: windows.manifest.nTokens < windows.manifest.nWindows * windows.manifest.contextSize,
       });
       const writers = await Promise.all(
         layers.map(async (layer) =>

@@ -117,6 +117,22 @@ void gather(const Kernels& kernels, Random& random, Hash& hash) {
       }
 }
 
+void gather_tile(const Kernels& kernels, Random& random, Hash& hash) {
+  constexpr size_t kRows = 21;
+  for (const Kind kind : kKinds)
+    for (const size_t width : kWidths)
+      for (const size_t n : {0, 1, 5, 40}) {
+        const size_t stride = width + kLanes * random.below(3);
+        const size_t acc_stride = width + kLanes * random.below(3);
+        const AlignedArray<float> rows = values(random, kRows * stride, kind);
+        const AlignedArray<float> coef = values(random, kTileTokens * n, Kind::mixed);
+        const std::vector<uint32_t> index = some_rows(random, n, kRows);
+        AlignedArray<float> sums = values(random, kTileTokens * acc_stride, kind);
+        kernels.gather_tile(sums.data(), acc_stride, rows.data(), stride, width, index.data(), coef.data(), n);
+        hash.numbers(sums.data(), sums.size());
+      }
+}
+
 void adam(const Kernels& kernels, Random& random, Hash& hash) {
   for (const Kind kind : kKinds)
     for (const size_t n : kWidths) {
@@ -260,8 +276,13 @@ struct Test {
   const char* name;
   void (*run)(const Kernels& kernels, Random& random, Hash& hash);
 };
-constexpr Test kTests[] = {{"score", score},   {"dot", dot},   {"dot_rows", dot_rows},
-                           {"gather", gather}, {"adam", adam}, {"quantise", quantise}};
+constexpr Test kTests[] = {{"score", score},
+                           {"dot", dot},
+                           {"dot_rows", dot_rows},
+                           {"gather", gather},
+                           {"gather_tile", gather_tile},
+                           {"adam", adam},
+                           {"quantise", quantise}};
 
 // One line of output for each set of kernels and each screen: its name, then kernel=hash.
 class Report {

@@ -27,6 +27,22 @@ constexpr size_t kFewLatents = 256;
 
 size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
+void widen(const uint16_t* bf16, size_t n, float* out) {
+  for (size_t j = 0; j < n; j++) {
+    const uint32_t bits = static_cast<uint32_t>(bf16[j]) << 16;
+    std::memcpy(out + j, &bits, sizeof bits);
+  }
+}
+
+// To the nearest, ties to even; exact for what `widen` gave.
+void narrow(const float* values, size_t n, uint16_t* out) {
+  for (size_t j = 0; j < n; j++) {
+    uint32_t bits;
+    std::memcpy(&bits, values + j, sizeof bits);
+    out[j] = static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+}
+
 }  // namespace
 
 Engine::Engine(EngineShape shape, const Kernels& kernels, const ScreenKernels& screen, int n_threads)
@@ -38,8 +54,8 @@ Engine::Engine(EngineShape shape, const Kernels& kernels, const ScreenKernels& s
       weights_(shape_),
       norms_(shape_.latents_pad()) {
   if (!shape_.training) return;
-  first_moment_ = Parameters(shape_);
-  second_moment_ = Parameters(shape_);
+  first_moment_ = Moment(shape_);
+  second_moment_ = Moment(shape_);
   train_step_ = std::make_unique<TrainStep>(*this);
 }
 
@@ -157,19 +173,17 @@ std::vector<Hit> Engine::select_topk(const TokenRows& tokens, const LatentRows& 
 // ---- tensors ----
 
 Engine::TensorView Engine::tensor(TensorOwner owner, TensorName name) {
-  Parameters& parameters = owner == TensorOwner::weights        ? weights_
-                           : owner == TensorOwner::first_moment ? first_moment_
-                                                                : second_moment_;
-  switch (name) {
-    case TensorName::w_enc:
-      return {parameters.w_enc.data(), shape_.d_pad(), shape_.d_in};
-    case TensorName::w_dec:
-      return {parameters.w_dec.data(), shape_.d_pad(), shape_.d_in};
-    case TensorName::b_enc:
-      return {parameters.b_enc.data(), 1, 1};
-    default:
-      return {parameters.b_dec.data(), 1, 1};
+  const bool is_matrix = name == TensorName::w_enc || name == TensorName::w_dec;
+  const size_t stride = is_matrix ? shape_.d_pad() : 1;
+  const size_t width = is_matrix ? shape_.d_in : 1;
+  if (owner == TensorOwner::weights) {
+    float* const data[] = {weights_.w_enc.data(), weights_.w_dec.data(), weights_.b_enc.data(), weights_.b_dec.data()};
+    return {data[static_cast<size_t>(name)], nullptr, stride, width};
   }
+  Moment& moment = owner == TensorOwner::first_moment ? first_moment_ : second_moment_;
+  float* const wide[] = {moment.wide_enc.data(), moment.wide_dec.data(), moment.b_enc.data(), moment.b_dec.data()};
+  uint16_t* const narrow[] = {moment.narrow_enc.data(), moment.narrow_dec.data(), nullptr, nullptr};
+  return {wide[static_cast<size_t>(name)], narrow[static_cast<size_t>(name)], stride, width};
 }
 
 size_t Engine::row_width(TensorName name) const {
@@ -182,7 +196,10 @@ void Engine::read(TensorOwner owner, TensorName name, size_t first, size_t n, fl
   const TensorView view = tensor(owner, name);
   pool_.parallel_for(chunks_of(n, kRowsPerChunk), [&](size_t chunk, int) {
     for (size_t row = chunk * kRowsPerChunk; row < std::min(n, (chunk + 1) * kRowsPerChunk); row++)
-      std::memcpy(out + row * view.width, view.data + (first + row) * view.stride, view.width * sizeof(float));
+      if (view.data != nullptr)
+        std::memcpy(out + row * view.width, view.data + (first + row) * view.stride, view.width * sizeof(float));
+      else
+        widen(view.narrow + (first + row) * view.stride, view.width, out + row * view.width);
   });
 }
 
@@ -190,7 +207,10 @@ void Engine::write(TensorOwner owner, TensorName name, size_t first, size_t n, c
   const TensorView view = tensor(owner, name);
   pool_.parallel_for(chunks_of(n, kRowsPerChunk), [&](size_t chunk, int) {
     for (size_t row = chunk * kRowsPerChunk; row < std::min(n, (chunk + 1) * kRowsPerChunk); row++)
-      std::memcpy(view.data + (first + row) * view.stride, rows + row * view.width, view.width * sizeof(float));
+      if (view.data != nullptr)
+        std::memcpy(view.data + (first + row) * view.stride, rows + row * view.width, view.width * sizeof(float));
+      else
+        narrow(rows + row * view.width, view.width, view.narrow + (first + row) * view.stride);
   });
   if (owner == TensorOwner::weights && name == TensorName::w_dec) refresh_norms(first, n);
   if (owner == TensorOwner::weights && name == TensorName::w_enc) screen_.forget(first, n);

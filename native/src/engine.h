@@ -24,12 +24,13 @@ struct EngineShape {
   bool apply_b_dec_to_input;
   bool rescale_by_decoder_norm;
   bool training;
+  bool bf16_moments = false;
 
   size_t d_pad() const { return round_up(d_in, kLanes); }
   size_t latents_pad() const { return round_up(d_sae, kMaxPanel); }
 };
 
-// The four tensors, as parameters or as one of Adam's moments.
+// The four tensors.
 struct Parameters {
   Parameters() = default;
   explicit Parameters(const EngineShape& shape)
@@ -42,6 +43,25 @@ struct Parameters {
   AlignedArray<float> w_dec;  // [dSae][d_pad]
   AlignedArray<float> b_enc;  // [latents_pad]
   AlignedArray<float> b_dec;  // [d_pad]
+};
+
+// One of Adam's moments. Those of the matrices are fp32, or bf16 in half the memory.
+struct Moment {
+  Moment() = default;
+  explicit Moment(const EngineShape& shape)
+      : wide_enc(shape.bf16_moments ? 0 : shape.d_sae * shape.d_pad()),
+        wide_dec(wide_enc.size()),
+        narrow_enc(shape.bf16_moments ? shape.d_sae * shape.d_pad() : 0),
+        narrow_dec(narrow_enc.size()),
+        b_enc(shape.latents_pad()),
+        b_dec(shape.d_pad()) {}
+
+  AlignedArray<float> wide_enc;       // [dSae][d_pad], or nothing
+  AlignedArray<float> wide_dec;       // the same
+  AlignedArray<uint16_t> narrow_enc;  // [dSae][d_pad], or nothing
+  AlignedArray<uint16_t> narrow_dec;  // the same
+  AlignedArray<float> b_enc;          // [latents_pad]
+  AlignedArray<float> b_dec;          // [d_pad]
 };
 
 // How entries are searched for. The screen with all of its margin finds what the dense product finds; with a margin of
@@ -143,7 +163,8 @@ class Engine {
   friend class TrainStep;
 
   struct TensorView {
-    float* data;
+    float* data;       // null: the values are in `narrow`
+    uint16_t* narrow;  // bf16
     size_t stride;
     size_t width;
   };
@@ -163,8 +184,8 @@ class Engine {
   Screen screen_;
   Search search_;
   Parameters weights_;
-  Parameters first_moment_;
-  Parameters second_moment_;
+  Moment first_moment_;
+  Moment second_moment_;
   AlignedArray<float> norms_;  // ‖wDec[i]‖ [latents_pad]
   float last_cut_ = 0.0f;      // of batch top-k; 0: none yet
   float cut_moves_ = 0.01f;    // by what share it has lately moved from batch to batch, on average

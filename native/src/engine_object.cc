@@ -92,6 +92,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   shape.training = info[5].ToBoolean();
   const size_t n_threads = size_argument(info, 6, "threads");
   const size_t isa = size_argument(info, 7, "isa");
+  shape.bf16_moments = info[8].ToBoolean();
 
   constexpr size_t kMost = size_t{1} << 31;
   constexpr size_t kMostDimensions = 60000;  // or the sums of the screen overflow

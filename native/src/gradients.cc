@@ -161,6 +161,7 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
   factors.inv_correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, options.adam_step)));
   factors.epsilon = static_cast<float>(options.epsilon);
 
+  rounding_seed_ = static_cast<uint32_t>(options.adam_step) * 0x85ebca6bu;
   sweep(gradient_sweep(), [&](size_t start, size_t width) {
     engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
       const size_t begin = block * kLatentBlock;
@@ -170,8 +171,8 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
   });
   engine_.screen_.forget(0, d_sae_);
   Parameters& weights = engine_.weights_;
-  Parameters& first = engine_.first_moment_;
-  Parameters& second = engine_.second_moment_;
+  Moment& first = engine_.first_moment_;
+  Moment& second = engine_.second_moment_;
   kernels.adam(weights.b_enc.data(), first.b_enc.data(), second.b_enc.data(), b_enc_gradient_.data(),
                weights.b_enc.size(), factors);
   kernels.adam(weights.b_dec.data(), first.b_dec.data(), second.b_dec.data(), b_dec_gradient_.data(), d_pad_, factors);
@@ -180,13 +181,23 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
 void TrainStep::update_rows(size_t first_row, size_t n, size_t start, size_t width, const AdamFactors& factors,
                             Workspace& work) {
   const Kernels& kernels = engine_.kernels_;
-  Parameters& weights = engine_.weights_;
-  Parameters& first = engine_.first_moment_;
-  Parameters& second = engine_.second_moment_;
-  float* d_dec = work.block.data();
-  float* d_enc = d_dec + kBlock;
-  float* const arrays[] = {weights.w_dec.data(), first.w_dec.data(), second.w_dec.data(),
-                           weights.w_enc.data(), first.w_enc.data(), second.w_enc.data()};
+  const bool narrow = engine_.shape_.bf16_moments;
+  Moment& first = engine_.first_moment_;
+  Moment& second = engine_.second_moment_;
+  struct Matrix {
+    float* weights;
+    float* wide[2];
+    uint16_t* narrow[2];
+    const float* gradient;
+  };
+  const Matrix matrices[] = {{engine_.weights_.w_dec.data(),
+                              {first.wide_dec.data(), second.wide_dec.data()},
+                              {first.narrow_dec.data(), second.narrow_dec.data()},
+                              work.block.data()},
+                             {engine_.weights_.w_enc.data(),
+                              {first.wide_enc.data(), second.wide_enc.data()},
+                              {first.narrow_enc.data(), second.narrow_enc.data()},
+                              work.block.data() + kBlock}};
   for (size_t i = first_row; i < first_row + n; i++) {
     float norm_square = start == 0 ? 0.0f : squares_[i];
     for (size_t at = start; at < start + width; at += kBlock) {
@@ -194,12 +205,26 @@ void TrainStep::update_rows(size_t first_row, size_t n, size_t start, size_t wid
       const size_t place = i * d_pad_ + at;
       // The same block of the next row, unless the sweep goes straight on.
       if (i + 1 < first_row + n && width < d_pad_)
-        for (const float* array : arrays)
-          for (size_t j = 0; j < here; j += kLanes) LAPIDARY_PREFETCH(array + place + d_pad_ + j);
-      block_gradients(i, at, here, d_dec, d_enc);
-      kernels.adam(arrays[0] + place, arrays[1] + place, arrays[2] + place, d_dec, here, factors);
-      kernels.adam(arrays[3] + place, arrays[4] + place, arrays[5] + place, d_enc, here, factors);
-      const float square = kernels.dot(arrays[0] + place, arrays[0] + place, here);
+        for (const Matrix& matrix : matrices)
+          for (size_t j = place + d_pad_; j < place + d_pad_ + here; j += kLanes) {
+            LAPIDARY_PREFETCH(matrix.weights + j);
+            for (const float* moment : matrix.wide)
+              if (!narrow) LAPIDARY_PREFETCH(moment + j);
+            for (const uint16_t* moment : matrix.narrow)
+              if (narrow) LAPIDARY_PREFETCH(moment + j);
+          }
+      block_gradients(i, at, here, work.block.data(), work.block.data() + kBlock);
+      for (size_t m = 0; m < 2; m++) {
+        const Matrix& matrix = matrices[m];
+        if (narrow)
+          kernels.adam_bf16(matrix.weights + place, matrix.narrow[0] + place, matrix.narrow[1] + place,
+                            matrix.gradient, here, factors, rounding_seed_ + static_cast<uint32_t>(2 * place + m));
+        else
+          kernels.adam(matrix.weights + place, matrix.wide[0] + place, matrix.wide[1] + place, matrix.gradient, here,
+                       factors);
+      }
+      const float* row = matrices[0].weights + place;
+      const float square = kernels.dot(row, row, here);
       norm_square = at == 0 ? square : norm_square + square;
     }
     squares_[i] = norm_square;

@@ -112,6 +112,7 @@ class TrainStep {
   AlignedArray<float> b_dec_gradient_;  // [d_pad]
   std::vector<float> squares_;          // [2][dSae]: ‖dwDec[i]‖², ‖dwEnc[i]‖²; then ‖wDec[i]‖²
   AlignedArray<float> pre_bias_;        // [blocks of 64 latents][d_pad]: Σ dbEnc[i]·wEnc[i]
+  uint32_t rounding_seed_ = 0;  // of the step, for moments kept as bf16
   std::vector<Workspace> workspaces_;
 };
 

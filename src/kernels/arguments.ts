@@ -6,7 +6,7 @@ import { EngineError, ShapeError } from "../errors.ts";
 import type { EngineConfig, Screening, Selection, SparseActs, TrainStepOptions, Weights } from "./kernels.ts";
 
 /** @throws {ShapeError} dimensions or widths that make no SAE */
-export function checkConfig({ dIn, dSae, widths, threads, screening }: EngineConfig): void {
+export function checkConfig({ dIn, dSae, widths, threads, screening, moments }: EngineConfig): void {
   for (const [what, d] of [
     ["dIn", dIn],
     ["dSae", dSae],
@@ -23,6 +23,8 @@ export function checkConfig({ dIn, dSae, widths, threads, screening }: EngineCon
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 1024))
     throw new ShapeError("threads", threads, "an integer from 1 to 1024");
   if (screening !== undefined) checkScreening(screening);
+  if (moments !== undefined && moments !== "f32" && moments !== "bf16")
+    throw new EngineError(`no moments called ${String(moments)}`, { hint: "f32 or bf16" });
 }
 
 /** @throws {EngineError} a margin that is not known, or a statistical one without a width */

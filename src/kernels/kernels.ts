@@ -70,6 +70,11 @@ export interface EngineConfig {
   readonly threads?: number;
   /** Default: rigorous. */
   readonly screening?: Screening;
+  /**
+   * How Adam's moments of the two matrices are kept. "bf16": half the memory, rounded up or down by chance (seeded by
+   * the step), the parameters move by the moments before rounding. Default: f32. The reference engine has f32 alone.
+   */
+  readonly moments?: "f32" | "bf16";
 }
 
 /** One optimizer step. Equations: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8. */

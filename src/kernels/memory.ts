@@ -41,7 +41,7 @@ export function memoryPlan(config: EngineConfig, work: EngineWork): MemoryPlan {
   const parameters = 2 * floats(F * d) + floats(F) + floats(d);
   const training = config.training
     ? [
-        { name: "moments", bytes: 2 * parameters },
+        { name: "moments", bytes: (config.moments === "bf16" ? 1 : 2) * parameters },
         { name: "signals", bytes: floats(config.widths.length * B * d) },
         { name: "gradients", bytes: floats(ceil(F, PANEL) * d) + floats(3 * F) },
         { name: "AuxK", bytes: auxBytes(sizes) },

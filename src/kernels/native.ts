@@ -101,6 +101,7 @@ interface Binding {
     training: boolean,
     threads: number,
     isa: number,
+    bf16Moments: boolean,
   ) => EngineHandle;
 }
 
@@ -244,6 +245,9 @@ function isIsa(name: string): name is Isa {
 
 // ---- the engine ----
 
+/** Beyond this the integer sums of the screen could overflow. */
+const MOST_DIMENSIONS = 60_000;
+
 /**
  * An engine with a copy of `weights` (null: zeros, to be written piece by piece); an `EngineFactory`, with an
  * instruction set to force as a third argument.
@@ -256,6 +260,8 @@ export async function createNativeEngine(
   options: NativeOptions = {},
 ): Promise<NativeEngine> {
   checkConfig(config);
+  if (config.dIn > MOST_DIMENSIONS)
+    throw new ShapeError("dIn", config.dIn, `at most ${MOST_DIMENSIONS} in the native engine`);
   if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
   if (weights === null) return engine;
@@ -287,6 +293,7 @@ class AddonEngine implements NativeEngine {
         config.training,
         threads,
         code,
+        config.moments === "bf16",
       );
       setSearch(this.#handle, config.screening ?? { margin: "rigorous" });
     } catch (cause) {

@@ -1,5 +1,6 @@
 /** Design invariant 1: the same bits for any number of threads and every instruction set, whatever was guessed before. */
 import { describe, expect, it } from "vitest";
+import type { Engine } from "../../src/kernels/kernels.ts";
 import { createNativeEngine, type Isa } from "../../src/kernels/native.ts";
 import {
   addon,
@@ -91,6 +92,41 @@ describe.skipIf(!present)(`bits of the native engine${missing}`, () => {
       await engine.dispose();
     }
     await fresh.dispose();
+  });
+
+  it("moments kept as bf16: the same bits on every instruction set, weights near those of f32, second moments that grow", async () => {
+    const c = cases[2];
+    const run = async (moments: "f32" | "bf16", isa?: Isa, threads = 2): Promise<Engine> => {
+      const engine = await createNativeEngine({ ...c.config, moments, threads }, weightsFor(c.config), {
+        isa,
+      });
+      for (let step = 0; step < 30; step++)
+        await engine.trainStep(batchFor(c, step % 4), stepOptions(c.k, step));
+      return engine;
+    };
+    const [wide, narrow] = [await run("f32"), await run("bf16")];
+    const hash = await hashOf(narrow);
+    for (const isa of isas) {
+      const other = await run("bf16", isa, 3);
+      expect(await hashOf(other)).toBe(hash);
+      await other.dispose();
+    }
+    const start = weightsFor(c.config).wDec;
+    const [a, b] = [await wide.read("wDec", 0, c.config.dSae), await narrow.read("wDec", 0, c.config.dSae)];
+    const distance = (x: Float32Array, y: Float32Array) =>
+      Math.sqrt(x.reduce((sum, value, i) => sum + (value - y[i]) ** 2, 0));
+    expect(distance(a, b) / distance(a, start)).toBeLessThan(0.02);
+    const sum = (values: Float32Array) => values.reduce((total, value) => total + value, 0);
+    const [v, vNarrow] = [
+      await wide.read("v.wDec", 0, c.config.dSae),
+      await narrow.read("v.wDec", 0, c.config.dSae),
+    ];
+    expect(Math.abs(sum(vNarrow) / sum(v) - 1)).toBeLessThan(0.01);
+    // What is read can be written back: a checkpoint holds the moments exactly.
+    await narrow.write("v.wDec", 0, vNarrow);
+    expect(await hashOf(narrow)).toBe(hash);
+    await wide.dispose();
+    await narrow.dispose();
   });
 
   it("ties go to the lowest (token, latent)", async () => {

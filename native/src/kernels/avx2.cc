@@ -1,5 +1,6 @@
 // The kernels on AVX2 and FMA: vectors of 8.
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels.h"
 

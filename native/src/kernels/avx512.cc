@@ -1,5 +1,6 @@
 // The kernels on AVX-512F: vectors of 16.
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels.h"
 

@@ -313,6 +313,46 @@ static void adam(float* param, float* m, float* v, const float* gradient, size_t
   }
 }
 
+static inline float float_of_bits(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static inline uint32_t bits_of_float(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+// Any two inputs give bits that look unrelated.
+static inline uint32_t mixed(uint32_t x) {
+  x ^= x >> 16;
+  x *= 0x7feb352du;
+  x ^= x >> 15;
+  x *= 0x846ca68bu;
+  return x ^ x >> 16;
+}
+
+static void adam_bf16(float* param, uint16_t* m, uint16_t* v, const float* gradient, size_t n, const AdamFactors& f,
+                      uint32_t seed) {
+  alignas(64) float wide_m[kBlock];
+  alignas(64) float wide_v[kBlock];
+  for (size_t start = 0; start < n; start += kBlock) {
+    const size_t here = n - start < kBlock ? n - start : kBlock;
+    for (size_t j = 0; j < here; j++) {
+      wide_m[j] = float_of_bits(uint32_t{m[start + j]} << 16);
+      wide_v[j] = float_of_bits(uint32_t{v[start + j]} << 16);
+    }
+    adam(param + start, wide_m, wide_v, gradient + start, here, f);
+    for (size_t j = 0; j < here; j++) {
+      const uint32_t chance = mixed(seed + static_cast<uint32_t>(start + j) * 0x9e3779b9u);
+      m[start + j] = static_cast<uint16_t>((bits_of_float(wide_m[j]) + (chance & 0xffff)) >> 16);
+      v[start + j] = static_cast<uint16_t>((bits_of_float(wide_v[j]) + (chance >> 16)) >> 16);
+    }
+  }
+}
+
 static Quantised quantise(const float* row, size_t n, int8_t* q) {
   constexpr float kSmallest = 7.88860905e-31f;  // 2⁻¹⁰⁰
   constexpr float kLargest = 3.40282347e+38f;
@@ -375,5 +415,5 @@ static float peak(size_t iterations, float seed) {
 constexpr size_t kFlopsPerPeakIteration = kPeakChains * kWidth * 2;
 
 static constexpr Kernels kernels_named(const char* name) {
-  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, gather_tile, adam, quantise, peak};
+  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, gather_tile, adam, adam_bf16, quantise, peak};
 }

@@ -149,6 +149,12 @@ struct Kernels {
   // Adam on n values, n a multiple of 16.
   void (*adam)(float* param, float* m, float* v, const float* gradient, size_t n, const AdamFactors& factors);
 
+  // The same with moments kept as bf16. They are rounded up or down by chance, up as often as the part cut off is large:
+  // a second moment grows by less than bf16 resolves, and would stand still if it were rounded to nearest. The chance is
+  // a function of (seed, j). The parameter moves by the moments before rounding.
+  void (*adam_bf16)(float* param, uint16_t* m, uint16_t* v, const float* gradient, size_t n, const AdamFactors& factors,
+                    uint32_t seed);
+
   // q[j] = round(row[j]·127/max|row|), n a multiple of 16. A row below 2⁻¹⁰⁰ or with a value that is no finite number
   // becomes zeros.
   Quantised (*quantise)(const float* row, size_t n, int8_t* q);

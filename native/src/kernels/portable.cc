@@ -1,4 +1,6 @@
 // The kernels in plain C++ with std::fma: every machine has these, and they define what the others must equal.
+#include <string.h>
+
 #include <cmath>
 
 #include "kernels.h"

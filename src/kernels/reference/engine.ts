@@ -36,6 +36,10 @@ import { Turns } from "./turns.ts";
 export const createReferenceEngine: EngineFactory = async (config, weights) => {
   checkConfig(config);
   if (weights !== null) checkWeights(config, weights);
+  if (config.moments === "bf16")
+    throw new EngineError("the reference engine keeps moments in f32 only", {
+      hint: "take the native engine, or leave out moments: bf16",
+    });
   return new ReferenceEngine(config, weights);
 };
 

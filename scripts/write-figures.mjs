@@ -24,8 +24,12 @@ const rate = ({ tokensPerSecond, bestTokensPerSecond }) =>
   `${grouped(tokensPerSecond)} (${grouped(bestTokensPerSecond)})`;
 
 const about = {
-  size: ({ size: { name, dIn, dSae, k } }) =>
-    /^d\d/.test(name) ? `${dIn}/${dSae}/${k}` : `${name} ${dIn}/${dSae}/${k}`,
+  size: ({ size: { name, dIn, dSae, k }, engine, screening }) =>
+    [
+      /^d\d/.test(name) ? `${dIn}/${dSae}/${k}` : `${name} ${dIn}/${dSae}/${k}`,
+      ...(engine === undefined || engine.name === "native" ? [] : [`${engine.name} engine`]),
+      ...(screening === undefined ? [] : [`margin ${screening.sigmas ?? screening.margin}`]),
+    ].join(", "),
   batch: ({ batchTokens }) => batchTokens,
 };
 const dense = {

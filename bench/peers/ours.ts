@@ -38,7 +38,7 @@ say({ ready: true, name: engine.name, description: engine.description, numericCl
 for await (const line of createInterface({ input: process.stdin })) {
   const request = JSON.parse(line) as { count?: number; write?: string; peaks?: boolean };
   if (request.write !== undefined) say(await writeData(request.write));
-  else if (request.peaks) say({ peaks: await peaksIfKnown(threads) });
+  else if (request.peaks) say({ peaks: await peaksIfKnown(threads, 5) });
   else say(await turns(request.count ?? 1));
 }
 await workload.dispose();

@@ -11,7 +11,7 @@ import { sayNumber, sayShare, sayTime } from "./words.ts";
 
 const DENSE_PRODUCTS_OF_A_STEP = 6;
 
-/** Phases that are seconds; those of PARTS are within encode. */
+/** Phases that are seconds; the parts are those of the search, within encode. */
 const PHASES = ["encode", "reconstruct", "aux", "gradients", "update"] as const;
 const PARTS = ["quantise", "screen", "refine"] as const;
 
@@ -50,7 +50,7 @@ export function phasesOf(
   const spent = (names: readonly (keyof StepProfile)[]) =>
     names.map((name) => [name, medianOf(profiles, name)] as const).filter(([, seconds]) => seconds > 0);
   const [whole, parts] = [spent(PHASES), spent(PARTS)];
-  if (whole.length === 0) return { figures: {}, lines: [] };
+  if (whole.length + parts.length === 0) return { figures: {}, lines: [] };
   const say = (list: typeof whole) =>
     list.map(([name, seconds]) => `${name} ${sayTime(seconds)}`).join(" · ");
   const screen = screenOf(profiles, size, batchTokens, peaks);
@@ -60,8 +60,8 @@ export function phasesOf(
       ...screen.figures,
     },
     lines: [
-      `  phases    ${say(whole)}`,
-      ...(parts.length === 0 ? [] : [`            of encode: ${say(parts)}`]),
+      ...(whole.length === 0 ? [] : [`  phases    ${say(whole)}`]),
+      ...(parts.length === 0 ? [] : [`  search    ${say(parts)}`]),
       ...screen.lines,
     ],
   };

@@ -21,6 +21,12 @@ export interface BenchOptions {
   readonly dead: number;
   /** What `encode` selects by. */
   readonly selection: "batch-topk" | "topk" | "threshold";
+  /** `harvest`: folder of the model; undefined: the embedded one. */
+  readonly model?: string;
+  /** `harvest`: layers it taps; undefined: at a quarter, half and three quarters of the model's height. */
+  readonly layers?: readonly number[];
+  /** `harvest`: tokens of one harvest; undefined: what takes about `seconds`. */
+  readonly tokens?: number;
   /** Called with a line for people now and then. */
   readonly note: (line: string) => void;
 }

@@ -7,6 +7,7 @@ export const BENCHES = {
   encode: async () => (await import("./encode.ts")).benchEncode,
   decode: async () => (await import("./decode.ts")).benchDecode,
   adam: async () => (await import("./adam.ts")).benchAdam,
+  harvest: async () => (await import("./harvest.ts")).benchHarvest,
 } as const satisfies Readonly<Record<string, () => Promise<Bench>>>;
 
 export type BenchName = keyof typeof BENCHES;

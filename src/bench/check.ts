@@ -17,8 +17,9 @@ export interface Check {
   readonly relativeError: number;
 }
 
+/** Few enough for a second or two, and enough for an engine to work as it does at full size. */
 const SLICE_LATENTS = 512;
-const SLICE_TOKENS = 32;
+const SLICE_TOKENS = 128;
 const SLICE_STEPS = 2;
 /** Between fp32 sums and f64 sums of one slice. */
 const TOLERANCE = 1e-4;

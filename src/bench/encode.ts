@@ -37,6 +37,9 @@ export async function benchEncode(options: BenchOptions): Promise<BenchReport> {
   };
 }
 
+/** Keeps a threshold clear of the value it comes from, which engines round differently. */
+const JUST_BELOW = 0.9999;
+
 /** The selection of a kind that keeps about k latents a token of `x`. */
 export async function chooseSelection(
   engine: Engine,
@@ -46,6 +49,6 @@ export async function chooseSelection(
 ): Promise<Selection> {
   if (kind !== "threshold") return { kind, k };
   const { values } = await engine.encode(x, { kind: "batch-topk", k });
-  const threshold = values.reduce((least, value) => Math.min(least, value), values[0] ?? 0);
-  return { kind, thresholds: new Float32Array(engine.config.dSae).fill(threshold) };
+  const smallest = values.reduce((least, value) => Math.min(least, value), values[0] ?? 0);
+  return { kind, thresholds: new Float32Array(engine.config.dSae).fill(JUST_BELOW * smallest) };
 }

@@ -18,9 +18,11 @@ export interface Peaks {
 /** Runs of each kind, in rotation; the best counts. */
 const RUNS = 3;
 
-export async function benchPeaks({ threads = availableParallelism() }: BenchOptions): Promise<BenchReport> {
-  let peaks = await peaksIfKnown(threads);
-  for (let run = 1; peaks !== null && run < RUNS; run++) peaks = bestOf(peaks, await measurePeaks(threads));
+export async function benchPeaks(options: BenchOptions): Promise<BenchReport> {
+  const { threads = availableParallelism(), seconds } = options;
+  let peaks = await peaksIfKnown(threads, seconds);
+  for (let run = 1; peaks !== null && run < RUNS; run++)
+    peaks = bestOf(peaks, await measurePeaks(threads, seconds));
   return {
     figures: { bench: "peaks", tokensPerSecond: null, threads, peaks: peaks && roundedPeaks(peaks) },
     lines: [
@@ -37,16 +39,17 @@ export async function benchPeaks({ threads = availableParallelism() }: BenchOpti
   };
 }
 
-/** One run of each kind, of about 100 ms. @throws {EngineError} no native engine */
-export async function measurePeaks(threads: number | undefined): Promise<Peaks> {
-  const measure = (kind: keyof Peaks) => measurePeak({ kind, threads });
+/** One run of each kind: 100 ms, less beside a bench of less than two seconds. @throws {EngineError} no native engine */
+export async function measurePeaks(threads: number | undefined, seconds: number): Promise<Peaks> {
+  const milliseconds = Math.min(100, Math.max(5, 50 * seconds));
+  const measure = (kind: keyof Peaks) => measurePeak({ kind, threads, milliseconds });
   return { fp32: await measure("fp32"), int8: await measure("int8"), memory: await measure("memory") };
 }
 
 /** The same beside another bench, which does without where there is no native engine. */
-export async function peaksIfKnown(threads: number | undefined): Promise<Peaks | null> {
+export async function peaksIfKnown(threads: number | undefined, seconds: number): Promise<Peaks | null> {
   try {
-    return await measurePeaks(threads);
+    return await measurePeaks(threads, seconds);
   } catch (error) {
     if (error instanceof EngineError) return null;
     throw error;

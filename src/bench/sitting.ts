@@ -42,10 +42,10 @@ export interface Sitting {
 const WARM_UP = 2;
 
 export async function sit(options: BenchOptions, plan: SittingPlan): Promise<Sitting> {
-  const { size, threads, screening, note } = options;
+  const { size, threads, screening, seconds, note } = options;
   const { bench, batchTokens, training, rescale } = plan;
   const slice = await plan.checkSlice();
-  const before = await peaksIfKnown(threads);
+  const before = await peaksIfKnown(threads, seconds);
   const workload = await openWorkload(options, { batchTokens, training, rescale });
   try {
     const { engine } = workload;
@@ -54,8 +54,8 @@ export async function sit(options: BenchOptions, plan: SittingPlan): Promise<Sit
     note("checked; timing");
     const profiles: StepProfile[] = [];
     const after = () => profiles.push(...[workload.profile()].filter((profile) => profile !== null));
-    const timing = await timeTurns(turn, { warmUp: WARM_UP, seconds: options.seconds, after });
-    const peaks = before && bestOf(before, (await peaksIfKnown(threads)) ?? before);
+    const timing = await timeTurns(turn, { warmUp: WARM_UP, seconds, after });
+    const peaks = before && bestOf(before, (await peaksIfKnown(threads, seconds)) ?? before);
     const memory = peakMemoryBytes();
     const [rate, best] = [batchTokens / timing.medianSeconds, batchTokens / timing.bestSeconds];
     const nTurns = timing.turns.length;

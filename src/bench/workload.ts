@@ -1,10 +1,9 @@
 /** What an engine bench works on: an engine that holds a planted SAE, and several batches to take in turn. */
-import type { Engine, EngineConfig, EngineFactory, EngineTensor, Weights } from "../kernels/kernels.ts";
+import type { Engine, EngineConfig, EngineFactory, EngineTensor } from "../kernels/kernels.ts";
 import type { NativeEngine, StepProfile } from "../kernels/native.ts";
 import { selectEngine } from "../kernels/select.ts";
 import type { BenchOptions } from "./bench.ts";
 import { PlantedSae } from "./planted.ts";
-import type { BenchSize } from "./sizes.ts";
 import { sayNumber, saySize } from "./words.ts";
 
 export interface Workload {
@@ -65,16 +64,10 @@ export async function openEngine(
       rescaleActsByDecoderNorm: rescale,
       ...rest,
     },
-    emptyWeights(planted.size),
+    null,
   );
   await plant(engine, planted);
   return engine;
-}
-
-/** Zeros; memory that is never written to is not resident. */
-function emptyWeights({ dIn, dSae }: BenchSize): Weights {
-  const zeros = new Float32Array(dIn * dSae);
-  return { dIn, dSae, wEnc: zeros, wDec: zeros, bEnc: new Float32Array(dSae), bDec: new Float32Array(dIn) };
 }
 
 /** Writes the planted SAE into an engine of its size, piece by piece. */

@@ -77,6 +77,8 @@ describe("lapidary bench", () => {
     [["polish"], /no bench called polish/],
     [["train", "--size", "huge"], /tiny, small, reference/],
     [["train", "--dead", "100"], /0 to below 100/],
+    [["encode", "--dead", "1"], /--dead belongs to bench train/],
+    [["train", "--selection", "topk"], /--selection belongs to bench encode/],
     [["train", "--margin", "wide"], /rigorous, none, or a number/],
     [["encode", "--selection", "relu"], /threshold, topk, batch-topk/],
   ])("refuses %j", async (args, what) => {

@@ -6,7 +6,13 @@ import { chooseSize, SIZES, type SizeName } from "../../bench/sizes.ts";
 import { RecipeError } from "../../errors.ts";
 import type { Screening } from "../../kernels/kernels.ts";
 import type { EnginePreference } from "../../kernels/select.ts";
-import { addCommonOptions, addThreadsOption, type CommonOptions, positiveInteger } from "../options.ts";
+import {
+  addCommonOptions,
+  addThreadsOption,
+  type CommonOptions,
+  layerList,
+  positiveInteger,
+} from "../options.ts";
 import { createOutput } from "../output.ts";
 
 interface BenchCommandOptions extends CommonOptions {
@@ -20,6 +26,9 @@ interface BenchCommandOptions extends CommonOptions {
   readonly seconds: number;
   readonly dead: number;
   readonly selection: "batch-topk" | "topk" | "threshold";
+  readonly model?: string;
+  readonly layers?: number[];
+  readonly tokens?: number;
   readonly save?: string | true;
 }
 
@@ -29,7 +38,7 @@ const RESULTS = "bench/results";
 
 export function addBenchCommand(program: Command): void {
   addThreadsOption(addCommonOptions(program.command("bench")))
-    .description("how fast training steps and encodes are here, checked before they are timed")
+    .description("how fast training steps, encodes and harvests are here, checked before they are timed")
     .argument("[benches...]", `of ${BENCH_NAMES.join(", ")}`, [...DEFAULT_BENCHES])
     .addOption(
       new Option("--size <name>", "a size that figures are quoted at")
@@ -49,6 +58,9 @@ export function addBenchCommand(program: Command): void {
         .choices(["threshold", "topk", "batch-topk"])
         .default("threshold"),
     )
+    .option("--model <folder>", "harvest: the model (default: the embedded tiny-gemma)")
+    .option("--layers <list>", "harvest: layers to tap, e.g. 2,4 (default: at 1/4, 1/2 and 3/4)", layerList)
+    .option("--tokens <n>", "harvest: tokens of one harvest (default: for about --seconds)", positiveInteger)
     .option("--save [folder]", `keep each result as a dated JSON file (default folder: ${RESULTS})`)
     .addHelpText(
       "after",
@@ -64,14 +76,29 @@ Examples:
   $ lapidary bench
   $ lapidary bench train --size small
   $ lapidary bench train --size reference --batch 4096 --seconds 20 --save
-  $ lapidary bench encode --size small --selection threshold --json`,
+  $ lapidary bench encode --size small --selection threshold --json
+  $ lapidary bench harvest --model <model folder> --layers 10,21 --tokens 8192`,
     )
-    .action(bench);
+    .action(async (names: readonly string[], options: BenchCommandOptions, command: Command) => {
+      const benches = names.map(nameOf);
+      for (const [option, owner] of OWNED)
+        if (command.getOptionValueSource(option) === "cli" && !benches.includes(owner))
+          throw new RecipeError(
+            `--${option} belongs to bench ${owner}`,
+            `lapidary bench ${owner} --${option} …`,
+          );
+      await bench(benches, options);
+    });
 }
 
-async function bench(names: readonly string[], options: BenchCommandOptions): Promise<void> {
+/** Options that mean something to one bench only. */
+const OWNED = [
+  ["dead", "train"],
+  ["selection", "encode"],
+] as const;
+
+async function bench(benches: readonly BenchName[], options: BenchCommandOptions): Promise<void> {
   const output = createOutput(options);
-  const benches = names.map(nameOf);
   const { provenance, saveFigures } = await import("../../bench/provenance.ts");
   const size = chooseSize(options.size, { dIn: options.d, dSae: options.F, k: options.k });
   const beside = await provenance();
@@ -79,6 +106,7 @@ async function bench(names: readonly string[], options: BenchCommandOptions): Pr
   for (const name of benches) {
     const run = await BENCHES[name]();
     const { batch: batchTokens, threads, engine, margin: screening, seconds, dead, selection } = options;
+    const { model, layers, tokens } = options;
     const note = (message: string) => {
       if (!output.json) output.event({ kind: "note", message });
     };
@@ -89,8 +117,11 @@ async function bench(names: readonly string[], options: BenchCommandOptions): Pr
       engine,
       screening,
       seconds,
-      dead,
+      dead: name === "train" ? dead : 0,
       selection,
+      model,
+      layers,
+      tokens,
       note,
     });
     reports.push(report);

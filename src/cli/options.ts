@@ -92,7 +92,7 @@ export function wholeNumber(text: string): number {
   return n;
 }
 
-function layerList(text: string): number[] {
+export function layerList(text: string): number[] {
   return text.split(",").map(wholeNumber);
 }
 

@@ -95,6 +95,9 @@ Examples:
 const OWNED = [
   ["dead", "train"],
   ["selection", "encode"],
+  ["model", "harvest"],
+  ["layers", "harvest"],
+  ["tokens", "harvest"],
 ] as const;
 
 async function bench(benches: readonly BenchName[], options: BenchCommandOptions): Promise<void> {

@@ -98,7 +98,7 @@ Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
     }
   }
   profile_.cost = screen_.cost();
-  return order_entries(hits, tokens.n, shape_.d_sae);
+  return order_entries(pool_, hits, tokens.n, shape_.d_sae);
 }
 
 // Every hit above the sink's floors.
@@ -128,7 +128,7 @@ std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count
       continue;
     }
 
-    std::vector<Hit> hits = sink.finish();
+    std::vector<Hit> hits = sink.finish(pool_);
     float cut = hits.empty() ? 0.0f : hits.front().p;
     for (const Hit& hit : hits) cut = std::min(cut, hit.p);
     if (!enough) cut = 0.0f;
@@ -150,7 +150,7 @@ float Engine::guess_cut(const TokenRows& tokens, size_t count) {
   BatchTopK sink(pool_.size(), std::max<size_t>(1, count * kSampleTokens / tokens.n), 0.0f);
   dense_.score(sample, latent_rows(), sink);
   if (!sink.complete()) return 0.0f;
-  const std::vector<Hit> hits = sink.finish();
+  const std::vector<Hit> hits = sink.finish(pool_);
   float cut = hits.front().p;
   for (const Hit& hit : hits) cut = std::min(cut, hit.p);
   return cut * kSampleShare;

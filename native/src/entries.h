@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "thread_pool.h"
 
 namespace lapidary {
 
@@ -25,6 +26,6 @@ struct Entries {
 };
 
 // Orders hits that come in any order.
-Entries order_entries(const std::vector<Hit>& hits, size_t n_tokens, size_t n_latents);
+Entries order_entries(ThreadPool& pool, const std::vector<Hit>& hits, size_t n_tokens, size_t n_latents);
 
 }  // namespace lapidary

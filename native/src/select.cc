@@ -18,8 +18,8 @@ bool better(const Hit& a, const Hit& b) {
 // Entries equal to the last one kept may still win their tie: the floor lies just below.
 float just_below(float p) { return std::nextafter(p, -std::numeric_limits<float>::infinity()); }
 
-// Positive floats order as their bits do: 4096 buckets by exponent and leading mantissa bits.
-constexpr unsigned kBucketShift = 19;
+// Positive floats order as their bits do: buckets by exponent and the leading six bits of the mantissa.
+constexpr unsigned kBucketShift = 17;
 constexpr size_t kBuckets = size_t{1} << (31 - kBucketShift);
 
 size_t bucket_of(float p) {
@@ -68,27 +68,44 @@ bool BatchTopK::complete() const {
   return n >= count_;
 }
 
-std::vector<Hit> BatchTopK::finish() {
+std::vector<Hit> BatchTopK::finish(ThreadPool& pool) {
   // 1. the bucket in which the last choice falls
-  std::vector<uint32_t> histogram(kBuckets, 0);
-  for (const WorkerHits& worker : hits_)
-    for (const Hit& hit : worker.list) histogram[bucket_of(hit.p)]++;
+  const size_t n_lists = hits_.size();
+  std::vector<uint32_t> histograms(n_lists * kBuckets, 0);
+  pool.parallel_for(n_lists, [&](size_t list, int) {
+    uint32_t* histogram = histograms.data() + list * kBuckets;
+    for (const Hit& hit : hits_[list].list) histogram[bucket_of(hit.p)]++;
+  });
+  const auto in_bucket = [&](size_t bucket) {
+    size_t n = 0;
+    for (size_t list = 0; list < n_lists; list++) n += histograms[list * kBuckets + bucket];
+    return n;
+  };
   size_t edge = kBuckets;
   size_t above = 0;
-  while (edge > 0 && above + histogram[edge - 1] <= count_) above += histogram[--edge];
-  // 2. everything above it (written down first and counted afterwards: a branch would be a coin toss), and from it the
-  // best
-  std::vector<Hit> chosen(above + 1);
-  std::vector<Hit> at_edge;
-  size_t n = 0;
-  for (const WorkerHits& worker : hits_)
-    for (const Hit& hit : worker.list) {
+  for (size_t n; edge > 0 && above + (n = in_bucket(edge - 1)) <= count_; edge--) above += n;
+  // 2. everything above it, list after list (written down first and counted afterwards: a branch would be a coin toss)
+  std::vector<size_t> begin(n_lists + 1, 0);
+  for (size_t list = 0; list < n_lists; list++) {
+    begin[list + 1] = begin[list];
+    for (size_t bucket = edge; bucket < kBuckets; bucket++) begin[list + 1] += histograms[list * kBuckets + bucket];
+  }
+  std::vector<Hit> chosen(above);
+  std::vector<std::vector<Hit>> at_edges(n_lists);
+  pool.parallel_for(n_lists, [&](size_t list, int) {
+    size_t n = begin[list];
+    Hit last;
+    for (const Hit& hit : hits_[list].list) {
       const size_t bucket = bucket_of(hit.p);
-      chosen[n] = hit;
+      Hit& to = n < begin[list + 1] ? chosen[n] : last;
+      to = hit;
       n += static_cast<size_t>(bucket >= edge);
-      if (bucket + 1 == edge) at_edge.push_back(hit);
+      if (bucket + 1 == edge) at_edges[list].push_back(hit);
     }
-  chosen.resize(above);
+  });
+  // 3. from it the best
+  std::vector<Hit> at_edge;
+  for (const auto& hits : at_edges) at_edge.insert(at_edge.end(), hits.begin(), hits.end());
   const size_t missing = std::min(count_ - chosen.size(), at_edge.size());
   const auto end = at_edge.begin() + static_cast<std::ptrdiff_t>(missing);
   std::nth_element(at_edge.begin(), end, at_edge.end(), better);

@@ -38,7 +38,7 @@ class BatchTopK : public HitSink {
   // False: fewer than `count` entries lie above the starting floor.
   bool complete() const;
   // What was chosen, in no particular order.
-  std::vector<Hit> finish();
+  std::vector<Hit> finish(ThreadPool& pool);
 
  private:
   void prune(std::vector<Hit>& hits);

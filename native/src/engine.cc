@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 #include <cstring>
@@ -73,8 +74,12 @@ LatentRows Engine::latent_rows() const {
 }
 
 Entries Engine::encode(const float* x, size_t n_tokens, const Selection& selection) {
+  const auto start = std::chrono::steady_clock::now();
   const float* centre = shape_.apply_b_dec_to_input ? weights_.b_dec.data() : nullptr;
-  return select({x, shape_.d_in, shape_.d_in, centre, 0, n_tokens}, selection);
+  Entries entries = select({x, shape_.d_in, shape_.d_in, centre, 0, n_tokens}, selection);
+  profile_.reconstruct = profile_.aux = profile_.gradients = profile_.update = 0;
+  profile_.encode = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return entries;
 }
 
 Entries Engine::select(const TokenRows& tokens, const Selection& selection) {

@@ -10,7 +10,7 @@ namespace {
 // A dimension is kept in fp32 if its mean square is this many times the average of all.
 constexpr double kOutlierShare = 20.0;
 // Each costs an fma a pair beside d/4 integer instructions: this many dimensions to one of them.
-constexpr size_t kDimensionsPerOutlier = 96;
+constexpr size_t kDimensionsPerOutlier = 64;
 
 size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 

@@ -18,13 +18,14 @@ struct Case {
   size_t k;
   bool apply_b_dec_to_input;
   bool rescale;
+  bool bf16_moments;
 };
 
 const Case kCases[] = {
-    {24, {40, 150}, 70, 5, true, true},          // too small to be screened, a last tile that is not full
-    {150, {64, 128, 260}, 130, 8, false, true},  // more than one block of dimensions
-    {40, {100, 290}, 151, 6, true, false},
-    {16, {64}, 1, 3, true, true},  // a single token
+    {24, {40, 150}, 70, 5, true, true, false},          // too small to be screened, a last tile that is not full
+    {150, {64, 128, 260}, 130, 8, false, true, false},  // more than one block of dimensions
+    {40, {100, 290}, 151, 6, true, false, true},
+    {16, {64}, 1, 3, true, true, false},  // a single token
 };
 
 void fill(Engine& engine, Random& random) {
@@ -80,8 +81,8 @@ struct Setting {
 uint64_t run(const Case& c, const Setting& setting, Hash& hash) {
   Random random(c.d_in);
   const size_t d_sae = c.widths.back();
-  Engine engine({c.d_in, d_sae, c.widths, c.apply_b_dec_to_input, c.rescale, true}, *setting.kernels, *setting.screen,
-                setting.n_threads);
+  Engine engine({c.d_in, d_sae, c.widths, c.apply_b_dec_to_input, c.rescale, true, c.bf16_moments}, *setting.kernels,
+                *setting.screen, setting.n_threads);
   engine.set_search({setting.search, 0});
   fill(engine, random);
 

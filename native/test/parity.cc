@@ -133,18 +133,44 @@ void gather_tile(const Kernels& kernels, Random& random, Hash& hash) {
       }
 }
 
+AdamFactors factors_of(int step) {
+  const float t = static_cast<float>(step);
+  return {0.37f, 0.9f, 0.1f, 0.999f, 0.001f, 3e-4f / t, 31.6f / t, 1e-8f};
+}
+
+// Second moments: not negative.
+AlignedArray<float> squares(Random& random, size_t n, Kind kind) {
+  AlignedArray<float> out = values(random, n, kind);
+  for (size_t i = 0; i < n; i++) out[i] = out[i] * out[i];
+  return out;
+}
+
 void adam(const Kernels& kernels, Random& random, Hash& hash) {
   for (const Kind kind : kKinds)
     for (const size_t n : kWidths) {
       AlignedArray<float> param = values(random, n);
       AlignedArray<float> m = values(random, n, kind);
-      AlignedArray<float> v = values(random, n, kind);
-      for (size_t i = 0; i < n; i++) v[i] = v[i] * v[i];
+      AlignedArray<float> v = squares(random, n, kind);
       for (int step = 1; step <= 3; step++) {
         const AlignedArray<float> gradient = values(random, n, kind);
-        const AdamFactors factors{0.37f, 0.9f, 0.1f, 0.999f, 0.001f, 3e-4f / static_cast<float>(step),
-                                  31.6f / static_cast<float>(step), 1e-8f};
-        kernels.adam(param.data(), m.data(), v.data(), gradient.data(), n, factors);
+        kernels.adam(param.data(), m.data(), v.data(), gradient.data(), n, factors_of(step));
+      }
+      hash.numbers(param.data(), n);
+      hash.numbers(m.data(), n);
+      hash.numbers(v.data(), n);
+    }
+}
+
+void adam_bf16(const Kernels& kernels, Random& random, Hash& hash) {
+  for (const Kind kind : {Kind::plain, Kind::mixed, Kind::ties, Kind::small})  // no NaNs: their bits may differ
+    for (const size_t n : kWidths) {
+      AlignedArray<float> param = values(random, n);
+      AlignedArray<uint16_t> m(n);
+      AlignedArray<uint16_t> v(n);
+      for (int step = 1; step <= 5; step++) {
+        const AlignedArray<float> gradient = values(random, n, kind);
+        kernels.adam_bf16(param.data(), m.data(), v.data(), gradient.data(), n, factors_of(step),
+                          static_cast<uint32_t>(step));
       }
       hash.numbers(param.data(), n);
       hash.numbers(m.data(), n);
@@ -282,6 +308,7 @@ constexpr Test kTests[] = {{"score", score},
                            {"gather", gather},
                            {"gather_tile", gather_tile},
                            {"adam", adam},
+                           {"adam_bf16", adam_bf16},
                            {"quantise", quantise}};
 
 // One line of output for each set of kernels and each screen: its name, then kernel=hash.

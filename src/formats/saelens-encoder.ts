@@ -16,23 +16,20 @@ function rowsPerBlock(dIn: number, dSae: number): number {
   return Math.min(dIn, Math.max(16, Math.floor(BLOCK_VALUES / dSae)));
 }
 
-/** The tensor `name` [dIn, dSae] of `file`, as [dSae, dIn] in f32. */
-export async function readTransposed(
+/** Columns [from, to) of the tensor `name` [dIn, dSae] of `file`, as rows of [dSae, dIn]: [to − from, dIn] in f32. */
+export async function readEncoderRows(
   file: SafetensorsFile,
   name: string,
-  dIn: number,
-  dSae: number,
+  from: number,
+  to: number,
 ): Promise<Float32Array> {
-  const out = new Float32Array(dSae * dIn);
-  const step = rowsPerBlock(dIn, dSae);
-  for (let from = 0; from < dIn; from += step) {
-    const to = Math.min(from + step, dIn);
-    const block = widened(file, name, await file.readRows(name, from, to));
-    for (let c0 = 0; c0 < dSae; c0 += TILE) {
-      const c1 = Math.min(c0 + TILE, dSae);
-      for (let r = 0; r < to - from; r++)
-        for (let c = c0; c < c1; c++) out[c * dIn + from + r] = block[r * dSae + c];
-    }
+  const n = to - from;
+  const columns = widened(file, name, await file.readColumns(name, from, to));
+  const dIn = columns.length / Math.max(1, n);
+  const out = new Float32Array(columns.length);
+  for (let c0 = 0; c0 < n; c0 += TILE) {
+    const c1 = Math.min(c0 + TILE, n);
+    for (let r = 0; r < dIn; r++) for (let c = c0; c < c1; c++) out[c * dIn + r] = columns[r * n + c];
   }
   return out;
 }
@@ -52,7 +49,8 @@ export function* encoderRowBlocks(wEnc: Float32Array, dIn: number, dSae: number)
   }
 }
 
-function widened(file: SafetensorsFile, name: string, values: TypedArray): Float32Array {
+/** Values of a tensor in f32. */
+export function widened(file: SafetensorsFile, name: string, values: TypedArray): Float32Array {
   const dtype = file.tensors.get(name)?.dtype;
   switch (dtype) {
     case "F32":

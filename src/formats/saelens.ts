@@ -16,7 +16,7 @@ import {
   type SaelensConfig,
   serializeConfig,
 } from "./saelens-config.ts";
-import { encoderRowBlocks, readTransposed } from "./saelens-encoder.ts";
+import { encoderRowBlocks, readEncoderRows, widened } from "./saelens-encoder.ts";
 import {
   openSafetensors,
   type SafetensorsFile,
@@ -32,6 +32,8 @@ const ACTIVATION_SCALER = "activation_scaler.json";
 /** Files that may lie in a directory which a new save replaces. */
 const OURS = [CONFIG, WEIGHTS, SPARSITY, RUNNER_CONFIG, "README.md", "contract.json", "contract.safetensors"];
 const MAX_JSON_BYTES = 16 * 1024 * 1024;
+/** Values of a matrix read at a time: 32 MB of f32. */
+const PIECE_VALUES = 1 << 23;
 
 /** What a SAELens directory holds. All arrays f32, row-major. */
 export interface SaelensDirectory {
@@ -67,12 +69,20 @@ export async function readSaelensConfig(dir: string): Promise<SaelensConfig> {
   return parseConfig(file, await readJson(file, { maxBytes: MAX_JSON_BYTES, absent }));
 }
 
+/** A directory whose two matrices stay in their file until they are wanted. */
+export interface OpenSaelens extends Omit<SaelensDirectory, "wEnc" | "wDec"> {
+  /** Rows [from, to) of wEnc or wDec [dSae, dIn], a fresh array. @throws {FormatError} they hold what is no finite number */
+  rows(matrix: "wEnc" | "wDec", from: number, to: number): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
 /**
- * Reads a whole directory. Tensors stored as bf16, f16 or f64 become f32.
+ * Opens a directory: everything but the matrices is read, and their names and shapes checked. Tensors stored as bf16, f16
+ * or f64 become f32.
  * @throws {FormatError} files or tensors that are not as the architecture requires
  * @throws {UnsupportedError} an architecture that is not run
  */
-export async function readSaelens(dir: string): Promise<SaelensDirectory> {
+export async function openSaelens(dir: string): Promise<OpenSaelens> {
   const config = await readSaelensConfig(dir);
   const { dIn, dSae } = config;
   const file = await openSafetensors(join(dir, WEIGHTS));
@@ -80,18 +90,45 @@ export async function readSaelens(dir: string): Promise<SaelensDirectory> {
     await checkTensorNames(file, config);
     const has = (name: string) => EXTRA_TENSORS[config.architecture].includes(name);
     expectShape(file, "W_enc", [dIn, dSae]);
+    expectShape(file, "W_dec", [dSae, dIn]);
     return {
       config,
-      wEnc: finite(file, "W_enc", await readTransposed(file, "W_enc", dIn, dSae)),
-      wDec: await readTensor(file, "W_dec", [dSae, dIn]),
       bEnc: await readTensor(file, "b_enc", [dSae]),
       bDec: await readTensor(file, "b_dec", [dIn]),
       threshold: has("threshold") ? await readTensor(file, "threshold", [dSae]) : null,
       topkThreshold: has("topk_threshold") ? await readScalar(file, "topk_threshold") : null,
       runnerConfig: await readRunnerConfig(dir),
+      async rows(matrix, from, to) {
+        const name = matrix === "wEnc" ? "W_enc" : "W_dec";
+        const values =
+          matrix === "wEnc"
+            ? await readEncoderRows(file, name, from, to)
+            : widened(file, name, await file.readRows(name, from, to));
+        return finite(file, name, values, from * dIn);
+      },
+      close: () => file.close(),
     };
-  } finally {
+  } catch (error) {
     await file.close();
+    throw error;
+  }
+}
+
+/** Reads a whole directory. @throws as `openSaelens` */
+export async function readSaelens(dir: string): Promise<SaelensDirectory> {
+  const { rows, close, ...rest } = await openSaelens(dir);
+  try {
+    const whole = async (matrix: "wEnc" | "wDec") => {
+      const { dIn, dSae } = rest.config;
+      const out = new Float32Array(dSae * dIn);
+      const step = Math.max(64, Math.floor(PIECE_VALUES / dIn));
+      for (let from = 0; from < dSae; from += step)
+        out.set(await rows(matrix, from, Math.min(dSae, from + step)), from * dIn);
+      return out;
+    };
+    return { ...rest, wEnc: await whole("wEnc"), wDec: await whole("wDec") };
+  } finally {
+    await close();
   }
 }
 
@@ -235,10 +272,11 @@ function expectShape(file: SafetensorsFile, name: string, shape: readonly number
     );
 }
 
-function finite(file: SafetensorsFile, name: string, values: Float32Array): Float32Array {
+/** `first`: place of the first value in the whole tensor, as it is in memory. */
+function finite(file: SafetensorsFile, name: string, values: Float32Array, first = 0): Float32Array {
   for (let i = 0; i < values.length; i++)
     if (!Number.isFinite(values[i]))
-      throw new FormatError(file.path, `tensor "${name}" holds ${values[i]} (value ${i} in memory)`, {
+      throw new FormatError(file.path, `tensor "${name}" holds ${values[i]} (value ${first + i} in memory)`, {
         hint: "the weights are damaged, or too large for float32",
       });
   return values;

@@ -16,6 +16,8 @@ import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
 const MAX_HEADER_BYTES = 100_000_000;
 /** One read or write call moves at most this much. */
 const CHUNK_BYTES = 1 << 26;
+/** Reads under way together, where a tensor is read in many short pieces. */
+const READS_AT_ONCE = 64;
 
 /** Where a tensor lies in its file. */
 export interface TensorInfo {
@@ -38,6 +40,8 @@ export interface SafetensorsFile {
   readF32(name: string): Promise<Float32Array>;
   /** Rows [from, to) along the first axis. */
   readRows(name: string, from: number, to: number): Promise<TypedArray>;
+  /** Columns [from, to) of a matrix [n, m], as [n, to − from]. */
+  readColumns(name: string, from: number, to: number): Promise<TypedArray>;
   close(): Promise<void>;
 }
 
@@ -114,6 +118,35 @@ class OpenFile implements SafetensorsFile {
       bytesOf(data),
       info.begin + from * rowLength * bytesPerElement(info.dtype),
     );
+    return data;
+  }
+
+  async readColumns(name: string, from: number, to: number): Promise<TypedArray> {
+    const { dtype, shape, begin } = this.#info(name);
+    const [nRows, nColumns = 0] = shape;
+    if (shape.length !== 2 || !(from >= 0 && from <= to && to <= nColumns))
+      throw new ShapeError(
+        `columns of "${name}" in ${this.path}`,
+        [from, to],
+        `a range within a matrix's columns, of [${shape.join(", ")}]`,
+      );
+    const data = allocate(dtype, nRows * (to - from));
+    const size = bytesPerElement(dtype);
+    const length = (to - from) * size;
+    const bytes = bytesOf(data);
+    for (let first = 0; first < nRows; first += READS_AT_ONCE) {
+      const reads: Promise<void>[] = [];
+      for (let row = first; row < Math.min(nRows, first + READS_AT_ONCE); row++)
+        reads.push(
+          readExactly(
+            this.path,
+            this.#file,
+            bytes.subarray(row * length, (row + 1) * length),
+            begin + (row * nColumns + from) * size,
+          ),
+        );
+      await Promise.all(reads);
+    }
     return data;
   }
 

@@ -9,7 +9,7 @@ import { selectEngine } from "../kernels/select.ts";
 import { inspectModel, type ModelInspection } from "../models/inspect.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
 import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
-import { loadSae, loadSaeFacts, type SaeFacts } from "../sae/load.ts";
+import { loadSae, loadSaeFacts, type OpenSae, openSae, type SaeFacts } from "../sae/load.ts";
 import type { Sae } from "../sae/sae.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { fileIdentity } from "../storage/hash.ts";
@@ -168,6 +168,18 @@ export class RunContext {
     const sae = await loadSae(await this.saeFolder(layer));
     refuseOtherHook(sae, layer);
     return sae;
+  }
+
+  /** The same with its weights left in their file; the caller closes its rows. */
+  async openSourceSae(layer: number): Promise<OpenSae> {
+    const sae = await openSae(await this.saeFolder(layer));
+    try {
+      refuseOtherHook(sae, layer);
+      return sae;
+    } catch (error) {
+      await sae.rows.close();
+      throw error;
+    }
   }
 
   /** The same without its weights. */

@@ -4,7 +4,7 @@
  */
 import { decoderNorms } from "../kernels/reference/encode.ts";
 import { foldDecoderNorms, foldInputScale } from "./fold.ts";
-import type { Sae, TrainingSae } from "./sae.ts";
+import type { Sae, TrainingForm, TrainingSae } from "./sae.ts";
 
 /** What an inference SAE records that training does not know. */
 export interface InferenceFacts {
@@ -23,7 +23,19 @@ export interface InferenceFacts {
  * zero keeps the threshold T and can never fire.
  */
 export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts: InferenceFacts): Sae {
-  const { dIn, dSae } = weights;
+  return {
+    ...inferenceForm(form, threshold, weights, facts),
+    weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderNorms(weights)) : weights,
+  };
+}
+
+/** The same without its weights. */
+export function inferenceForm(
+  form: TrainingForm,
+  threshold: number,
+  { dIn, dSae }: { readonly dIn: number; readonly dSae: number },
+  facts: InferenceFacts,
+): Omit<Sae, "weights"> {
   const isTopk = form.selection === "topk";
   return {
     config: {
@@ -42,7 +54,6 @@ export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts
       prependBos: facts.prependBos,
       metadata: facts.metadata,
     },
-    weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderNorms(weights)) : weights,
     threshold: isTopk ? null : new Float32Array(dSae).fill(threshold),
     runnerConfig: facts.runnerConfig,
   };
@@ -53,9 +64,9 @@ export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts
  * it. (SAELens 6.18 keeps T, which for s < 1 lets too few latents be silent, and for s > 1 too many.)
  */
 export function withoutInputScale({ form, weights, threshold }: TrainingSae, s: number): TrainingSae {
-  return {
-    form,
-    weights: foldInputScale(weights, s),
-    threshold: form.rescaleActsByDecoderNorm ? threshold / s : threshold,
-  };
+  return { form, weights: foldInputScale(weights, s), threshold: thresholdWithoutScale(form, threshold, s) };
+}
+
+export function thresholdWithoutScale(form: TrainingForm, threshold: number, s: number): number {
+  return form.rescaleActsByDecoderNorm ? threshold / s : threshold;
 }

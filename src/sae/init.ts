@@ -3,7 +3,7 @@
  * U(−√(6/dIn), √(6/dIn)), every row then scaled to `decoderInitNorm`, the encoder its copy, biases zero.
  */
 import { ShapeError } from "../errors.ts";
-import type { Weights } from "../kernels/kernels.ts";
+import type { WeightRows } from "../kernels/weight-rows.ts";
 import { Philox } from "../random/philox.ts";
 import type { TrainingForm, TrainingSae } from "./sae.ts";
 
@@ -19,7 +19,36 @@ export interface InitOptions {
 
 /** Fresh weights and a threshold of 0. @throws {ShapeError} a width or k that does not fit dSae */
 export function initTrainingSae(options: InitOptions): TrainingSae {
-  const { dIn, dSae, seed, form } = options;
+  checkSizes(options);
+  const { dIn, dSae, form } = options;
+  const wDec = decoderRows(options, 0, dSae);
+  const weights = {
+    dIn,
+    dSae,
+    wEnc: wDec.slice(),
+    wDec,
+    bEnc: new Float32Array(dSae),
+    bDec: new Float32Array(dIn),
+  };
+  return { form, weights, threshold: 0 };
+}
+
+/** The weights of `initTrainingSae`, drawn when they are wanted. @throws as there */
+export function initRows(options: InitOptions): WeightRows {
+  checkSizes(options);
+  const { dIn, dSae } = options;
+  return {
+    dIn,
+    dSae,
+    async read(tensor, from, to) {
+      const isBias = tensor === "bEnc" || tensor === "bDec";
+      return isBias ? new Float32Array(to - from) : decoderRows(options, from, to);
+    },
+    async close() {},
+  };
+}
+
+function checkSizes({ dIn, dSae, form }: InitOptions): void {
   for (const [what, d] of [
     ["dIn", dIn],
     ["dSae", dSae],
@@ -27,24 +56,26 @@ export function initTrainingSae(options: InitOptions): TrainingSae {
     if (!Number.isInteger(d) || d < 1) throw new ShapeError(what, d, "a positive integer");
   if (form.widths[form.widths.length - 1] !== dSae) throw new ShapeError("widths", form.widths, `… ${dSae}`);
   if (!(form.k > 0 && form.k <= dSae)) throw new ShapeError("k", form.k, `more than 0, at most ${dSae}`);
-  const norm = options.decoderInitNorm === undefined ? 0.1 : options.decoderInitNorm;
-  return { form, weights: initWeights(dIn, dSae, seed, norm), threshold: 0 };
 }
 
-function initWeights(dIn: number, dSae: number, seed: number, norm: number | null): Weights {
+/** Rows [from, to) of wDec. */
+function decoderRows(
+  { dIn, seed, decoderInitNorm = 0.1 }: InitOptions,
+  from: number,
+  to: number,
+): Float32Array {
   const stream = new Philox(seed, "sae/init/wDec");
   const bound = Math.sqrt(6 / dIn);
-  const wDec = new Float32Array(dSae * dIn);
-  for (let i = 0; i < dSae; i++) {
-    const at = i * dIn;
+  const rows = new Float32Array((to - from) * dIn);
+  for (let at = 0; at < rows.length; at += dIn) {
     let squares = 0;
     for (let j = at; j < at + dIn; j++) {
-      wDec[j] = bound * (2 * stream.uniform(j) - 1);
-      squares += wDec[j] * wDec[j];
+      rows[j] = bound * (2 * stream.uniform(from * dIn + j) - 1);
+      squares += rows[j] * rows[j];
     }
-    if (norm === null) continue;
-    const scale = norm / Math.sqrt(squares);
-    for (let j = at; j < at + dIn; j++) wDec[j] *= scale;
+    if (decoderInitNorm === null) continue;
+    const scale = decoderInitNorm / Math.sqrt(squares);
+    for (let j = at; j < at + dIn; j++) rows[j] *= scale;
   }
-  return { dIn, dSae, wEnc: wDec.slice(), wDec, bEnc: new Float32Array(dSae), bDec: new Float32Array(dIn) };
+  return rows;
 }

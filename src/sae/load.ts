@@ -1,41 +1,69 @@
 /** SAEs from SAELens directories: the neutral record of `formats/saelens.ts`, made into what the rest of Lapidary runs. */
 import { UnsupportedError } from "../errors.ts";
 import {
+  type OpenSaelens,
+  openSaelens,
   readActivationScale,
   readRunnerConfig,
-  readSaelens,
   readSaelensConfig,
   readSparsity,
   type SaelensDirectory,
 } from "../formats/saelens.ts";
-import { type InferenceFacts, toInferenceForm, withoutInputScale } from "./convert.ts";
-import type { Architecture, Sae, SaeConfig, TrainingSae } from "./sae.ts";
+import { type WeightRows, wholeWeights } from "../kernels/weight-rows.ts";
+import { type InferenceFacts, inferenceForm, thresholdWithoutScale } from "./convert.ts";
+import { decoderNormsOf, foldDecoderNormsOfRows, foldInputScaleOfRows } from "./fold.ts";
+import type { Architecture, Sae, SaeConfig, TrainingForm, TrainingSae } from "./sae.ts";
+
+/** An SAE whose weights stay in its file until they are wanted. */
+export interface OpenSae extends Omit<Sae, "weights"> {
+  readonly rows: WeightRows;
+}
 
 /**
- * Loads an SAE for inference. A training checkpoint of batch-topk or matryoshka batch-topk, which SAELens itself cannot
- * load so, comes in the inference form that saving would have given it.
- * @throws {FormatError} the directory is not what its cfg.json says
+ * Opens an SAE for inference; the caller closes its rows. A training checkpoint of batch-topk or matryoshka batch-topk,
+ * which SAELens itself cannot load so, comes in the inference form that saving would have given it.
+ * @throws {FormatError} the directory is not what its cfg.json says; of the weights only when they are read
  * @throws {UnsupportedError} an architecture that is not run
  */
-export async function loadSae(dir: string): Promise<Sae> {
-  const directory = await readSaelens(dir);
-  const architecture = inferenceArchitecture(directory);
-  if (architecture === null) {
-    const { training, ...cfg } = directory.config;
-    const record = {
-      k: cfg.k,
-      rescale_acts_by_decoder_norm: cfg.rescaleActsByDecoderNorm,
-      ...recordOf(training),
-    };
-    return toInferenceForm(await trainingSaeOf(dir, directory), {
-      ...factsOf(directory),
-      runnerConfig: directory.runnerConfig ?? { sae: { architecture: cfg.architecture, ...record } },
-    });
+export async function openSae(dir: string): Promise<OpenSae> {
+  const directory = await openSaelens(dir);
+  try {
+    const architecture = inferenceArchitecture(directory);
+    if (architecture === null) return await openCheckpoint(dir, directory);
+    const { threshold, runnerConfig } = directory;
+    return { config: configOf(directory, architecture), threshold, runnerConfig, rows: rowsOf(directory) };
+  } catch (error) {
+    await directory.close();
+    throw error;
   }
-  const { wEnc, wDec, bEnc, bDec, threshold, runnerConfig } = directory;
-  const config = configOf(directory, architecture);
-  const { dIn, dSae } = config;
-  return { config, weights: { dIn, dSae, wEnc, wDec, bEnc, bDec }, threshold, runnerConfig };
+}
+
+/** The same with its weights in memory. @throws as `openSae` */
+export async function loadSae(dir: string): Promise<Sae> {
+  const { rows, ...sae } = await openSae(dir);
+  try {
+    return { ...sae, weights: await wholeWeights(rows) };
+  } finally {
+    await rows.close();
+  }
+}
+
+async function openCheckpoint(dir: string, directory: OpenSaelens): Promise<OpenSae> {
+  const { training, ...cfg } = directory.config;
+  const record = {
+    k: cfg.k,
+    rescale_acts_by_decoder_norm: cfg.rescaleActsByDecoderNorm,
+    ...recordOf(training),
+  };
+  const { form, threshold, rows } = await openTrainingSae(dir, directory);
+  const facts = {
+    ...factsOf(directory),
+    runnerConfig: directory.runnerConfig ?? { sae: { architecture: cfg.architecture, ...record } },
+  };
+  return {
+    ...inferenceForm(form, threshold, rows, facts),
+    rows: form.rescaleActsByDecoderNorm ? foldDecoderNormsOfRows(rows, await decoderNormsOf(rows)) : rows,
+  };
 }
 
 /** An SAE without its tensors. */
@@ -60,7 +88,13 @@ export async function loadSaeFacts(dir: string): Promise<SaeFacts> {
  * @throws {UnsupportedError} no training checkpoint, or one that was trained on normalised inputs
  */
 export async function loadTrainingSae(dir: string): Promise<TrainingSae> {
-  return trainingSaeOf(dir, await readSaelens(dir));
+  const directory = await openSaelens(dir);
+  try {
+    const { form, threshold, rows } = await openTrainingSae(dir, directory);
+    return { form, threshold, weights: await wholeWeights(rows) };
+  } finally {
+    await directory.close();
+  }
 }
 
 /** Whether `dir` is a SAELens training checkpoint that `loadTrainingSae` reads. Looks at cfg.json alone. */
@@ -73,9 +107,13 @@ export async function loadSparsity(dir: string): Promise<Float32Array | null> {
   return readSparsity(dir, (await readSaelensConfig(dir)).dSae);
 }
 
-async function trainingSaeOf(dir: string, directory: SaelensDirectory): Promise<TrainingSae> {
-  const { config, wEnc, wDec, bEnc, bDec, topkThreshold } = directory;
-  const { dIn, dSae, training, normalization, k } = config;
+interface OpenTrainingSae extends Omit<TrainingSae, "weights"> {
+  readonly rows: WeightRows;
+}
+
+async function openTrainingSae(dir: string, directory: OpenSaelens): Promise<OpenTrainingSae> {
+  const { config, topkThreshold } = directory;
+  const { dSae, training, normalization, k } = config;
   if (training === null || k === null)
     throw new UnsupportedError(
       `${dir}: architecture "${config.architecture}" is no checkpoint of a training that Lapidary continues`,
@@ -87,27 +125,42 @@ async function trainingSaeOf(dir: string, directory: SaelensDirectory): Promise<
       "Lapidary trains on activations as they are",
     );
   const widths = training.matryoshkaWidths.filter((width) => width < dSae);
-  const trained: TrainingSae = {
-    form: {
-      selection: config.architecture === "topk" ? "topk" : "batch-topk",
-      k,
-      widths: [...widths, dSae],
-      applyBDecToInput: config.applyBDecToInput,
-      rescaleActsByDecoderNorm: config.rescaleActsByDecoderNorm,
-      auxCoefficient: training.auxLossCoefficient,
-      thresholdLr: training.topkThresholdLr,
-    },
-    weights: { dIn, dSae, wEnc, wDec, bEnc, bDec },
-    threshold: topkThreshold ?? 0,
+  const form: TrainingForm = {
+    selection: config.architecture === "topk" ? "topk" : "batch-topk",
+    k,
+    widths: [...widths, dSae],
+    applyBDecToInput: config.applyBDecToInput,
+    rescaleActsByDecoderNorm: config.rescaleActsByDecoderNorm,
+    auxCoefficient: training.auxLossCoefficient,
+    thresholdLr: training.topkThresholdLr,
   };
-  if (normalization === "none") return trained;
+  const threshold = topkThreshold ?? 0;
+  const rows = rowsOf(directory);
+  if (normalization === "none") return { form, threshold, rows };
   const scale = await readActivationScale(dir);
   if (scale === null)
     throw new UnsupportedError(
       `${dir}: trained on scaled activations, and no activation_scaler.json says by how much`,
       "copy activation_scaler.json of the same checkpoint beside its weights",
     );
-  return withoutInputScale(trained, scale);
+  return {
+    form,
+    threshold: thresholdWithoutScale(form, threshold, scale),
+    rows: foldInputScaleOfRows(rows, scale),
+  };
+}
+
+function rowsOf({ config, bEnc, bDec, rows, close }: OpenSaelens): WeightRows {
+  const { dIn, dSae } = config;
+  return {
+    dIn,
+    dSae,
+    async read(tensor, from, to) {
+      if (tensor === "bEnc") return bEnc.slice(from, to);
+      return tensor === "bDec" ? bDec.slice(from, to) : rows(tensor, from, to);
+    },
+    close,
+  };
 }
 
 /** What a directory's JSON files say. */

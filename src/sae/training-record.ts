@@ -21,7 +21,10 @@ export interface TrainingRecord {
 }
 
 /** Reads each fact from the first place that has it with the right type. */
-export function trainingRecord({ config, runnerConfig }: Sae): TrainingRecord {
+export function trainingRecord({
+  config,
+  runnerConfig,
+}: Pick<Sae, "config" | "runnerConfig">): TrainingRecord {
   const places = [
     { source: "runner_cfg.json", json: inner(runnerConfig, "sae") },
     { source: "runner_cfg.json", json: runnerConfig },

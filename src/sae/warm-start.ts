@@ -7,10 +7,12 @@
 import { RecipeError, UnsupportedError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
 import { decoderNorms } from "../kernels/reference/encode.ts";
-import { foldDecoderNorms } from "./fold.ts";
+import type { WeightRows } from "../kernels/weight-rows.ts";
+import { decoderNormsOf, foldDecoderNorms, foldDecoderNormsOfRows } from "./fold.ts";
+import type { OpenSae } from "./load.ts";
 import type { Sae, TrainingForm } from "./sae.ts";
 import { type TrainingRecord, trainingRecord } from "./training-record.ts";
-import { reinitialiseRows } from "./zero-rows.ts";
+import { reinitialiseRows, reinitialiseRowsOf } from "./zero-rows.ts";
 
 /** Thresholds closer together than this, relatively, count as one. */
 const THRESHOLD_AGREEMENT = 1e-5;
@@ -51,11 +53,50 @@ export interface WarmStart {
   readonly recordedIn: { readonly k: string; readonly widths: string };
 }
 
+/** The same for weights that stay in their file until they are wanted. */
+export interface OpenWarmStart extends Omit<WarmStart, "weights"> {
+  readonly rows: WeightRows;
+}
+
 /**
  * @throws {UnsupportedError} an SAE that normalises or reshapes its inputs
  * @throws {RecipeError} k or widths are nowhere to be found, or said twice and differently; zero decoder rows
  */
 export function warmStart(sae: Sae, options: WarmStartOptions = {}): WarmStart {
+  const norms = decoderNorms(sae.weights);
+  const { start, zeroRows } = decide(sae, norms, options);
+  const weights = start.form.rescaleActsByDecoderNorm ? foldDecoderNorms(sae.weights, norms) : sae.weights;
+  return {
+    ...start,
+    weights: zeroRows.length === 0 ? weights : reinitialiseRows(weights, zeroRows, options.seed ?? 0),
+  };
+}
+
+/**
+ * The same in little memory: the decoder is read once for its norms, and again, with the encoder, by whoever wants the
+ * rows. It takes `sae.rows` over: the caller closes the rows it gets, nobody those that were given. @throws as `warmStart`
+ */
+export async function openWarmStart(sae: OpenSae, options: WarmStartOptions = {}): Promise<OpenWarmStart> {
+  try {
+    const norms = await decoderNormsOf(sae.rows);
+    const { start, zeroRows } = decide(sae, norms, options);
+    const rows = start.form.rescaleActsByDecoderNorm ? foldDecoderNormsOfRows(sae.rows, norms) : sae.rows;
+    return {
+      ...start,
+      rows: zeroRows.length === 0 ? rows : await reinitialiseRowsOf(rows, zeroRows, options.seed ?? 0),
+    };
+  } catch (error) {
+    await sae.rows.close();
+    throw error;
+  }
+}
+
+/** All of a warm start but the weights, and which latents have no direction. `norms`: of the decoder's rows, [dSae]. */
+function decide(
+  sae: Omit<Sae, "weights">,
+  norms: Float32Array,
+  options: WarmStartOptions,
+): { start: Omit<WarmStart, "weights">; zeroRows: number[] } {
   const { normalization, reshape, architecture, applyBDecToInput, dSae } = sae.config;
   if (normalization !== "none" || reshape !== "none")
     throw new UnsupportedError(
@@ -75,30 +116,27 @@ export function warmStart(sae: Sae, options: WarmStartOptions = {}): WarmStart {
     auxCoefficient: options.auxCoefficient ?? record.auxCoefficient ?? 0,
     thresholdLr: options.thresholdLr ?? record.thresholdLr ?? 0.01,
   };
-
-  const norms = decoderNorms(sae.weights);
   const zeroRows = [...norms.keys()].filter((i) => norms[i] === 0);
-  let weights = rescale ? foldDecoderNorms(sae.weights, norms) : sae.weights;
-  if (zeroRows.length > 0) {
-    if (options.zeroDecoderRows !== "reinitialise")
-      throw new RecipeError(
-        `${zeroRows.length} latents have a decoder row of zeros (the first: ${zeroRows[0]}) and cannot be trained on`,
-        "set zeroDecoderRows to reinitialise to give them new random rows",
-      );
-    weights = reinitialiseRows(weights, zeroRows, options.seed ?? 0);
-  }
+  if (zeroRows.length > 0 && options.zeroDecoderRows !== "reinitialise")
+    throw new RecipeError(
+      `${zeroRows.length} latents have a decoder row of zeros (the first: ${zeroRows[0]}) and cannot be trained on`,
+      "set zeroDecoderRows to reinitialise to give them new random rows",
+    );
   const spread = sae.threshold === null ? null : spreadOf(sae.threshold, norms, rescale);
-  return {
+  const start = {
     form,
-    weights,
     threshold: startingThreshold(sae, spread),
     thresholdSpread: spread,
     recordedIn: { k: k.source, widths: widths.source },
   };
+  return { start, zeroRows };
 }
 
 /** One value all agree on starts the EMA. Plain ReLU has no threshold to start from; topk needs none. */
-function startingThreshold({ config }: Sae, spread: ThresholdSpread | null): number | "first-batch-cut" {
+function startingThreshold(
+  { config }: Pick<Sae, "config">,
+  spread: ThresholdSpread | null,
+): number | "first-batch-cut" {
   if (config.architecture === "topk") return 0;
   if (spread === null || spread.relative > THRESHOLD_AGREEMENT) return "first-batch-cut";
   return spread.median;
@@ -144,7 +182,7 @@ function agreed<T>(
 /** Only matryoshka SAEs have nested widths; a record that names another architecture settles it. */
 function widthsOf(
   record: TrainingRecord,
-  { config }: Sae,
+  { config }: Pick<Sae, "config">,
 ): { value: readonly number[]; source: string } | null {
   if (record.widths !== null) {
     const { value, source } = record.widths;
@@ -159,7 +197,7 @@ function widthsOf(
 }
 
 /** A topk SAE says it in cfg.json. Others: the record, the recipe, else SAELens' default, true. */
-function rescaling(sae: Sae, record: TrainingRecord, options: WarmStartOptions): boolean {
+function rescaling(sae: Pick<Sae, "config">, record: TrainingRecord, options: WarmStartOptions): boolean {
   const asked = options.rescaleActsByDecoderNorm;
   const known = sae.config.architecture === "topk" ? sae.config.rescaleActsByDecoderNorm : record.rescale;
   if (known !== null && asked !== undefined && asked !== known)

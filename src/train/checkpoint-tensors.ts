@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { FormatError, ShapeError } from "../errors.ts";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
 import type { Engine, EngineTensor, Weights } from "../kernels/kernels.ts";
+import { type WeightRows, wholeWeights } from "../kernels/weight-rows.ts";
 
 const CHUNK_FLOATS = 1 << 20;
 
@@ -67,9 +68,10 @@ export async function restoreTensors(dir: string, engine: Engine, which: "all" |
   }
 }
 
-/** The parameters in `dir`, whole. */
-export async function readWeights(dir: string): Promise<Weights> {
-  return withFile(join(dir, "weights.safetensors"), async (file) => {
+/** The parameters in `dir`, read when they are wanted; the caller closes them. */
+export async function openWeights(dir: string): Promise<WeightRows> {
+  const file = await openSafetensors(join(dir, "weights.safetensors"));
+  try {
     const [dSae = 0, dIn = 0] = file.tensors.get("wEnc")?.shape ?? [];
     checkShape(file, "wEnc", [dSae, dIn]);
     checkShape(file, "wDec", [dSae, dIn]);
@@ -78,12 +80,23 @@ export async function readWeights(dir: string): Promise<Weights> {
     return {
       dIn,
       dSae,
-      wEnc: await file.readF32("wEnc"),
-      wDec: await file.readF32("wDec"),
-      bEnc: await file.readF32("bEnc"),
-      bDec: await file.readF32("bDec"),
+      read: async (tensor, from, to) => (await file.readRows(tensor, from, to)) as Float32Array,
+      close: () => file.close(),
     };
-  });
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** The parameters in `dir`, whole. */
+export async function readWeights(dir: string): Promise<Weights> {
+  const rows = await openWeights(dir);
+  try {
+    return await wholeWeights(rows);
+  } finally {
+    await rows.close();
+  }
 }
 
 /** The counters in `dir`, [dSae]. */

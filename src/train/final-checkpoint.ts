@@ -1,9 +1,10 @@
 /** What a finished training run leaves: its SAE, ready to be exported or polished, and who was dead. */
 import { StateError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
+import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { TrainingForm, TrainingSae } from "../sae/sae.ts";
 import { type Checkpoint, listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
-import { readCounters, readWeights } from "./checkpoint-tensors.ts";
+import { openWeights, readCounters, readWeights } from "./checkpoint-tensors.ts";
 import type { TrainConfig } from "./config.ts";
 import type { TrainOutcome } from "./progress.ts";
 
@@ -37,14 +38,7 @@ export async function readFinishedTraining(dir: string): Promise<FinishedTrainin
  * @throws {StateError} training there has not finished, or a file is damaged
  */
 export async function loadFinalCheckpoint(dir: string): Promise<FinalCheckpoint> {
-  const checkpoint = await finalOf(dir);
-  if (checkpoint === null) {
-    throw new StateError(
-      `training in ${dir} has not finished, or its last checkpoint.json is damaged`,
-      `run the train stage to its end; if it was, delete ${dir} to train again`,
-    );
-  }
-  await verifyCheckpoint(checkpoint);
+  const checkpoint = await verifiedFinal(dir);
   const facts = factsOf(checkpoint);
   const tokensSinceFired = await readCounters(checkpoint.dir);
   return {
@@ -53,6 +47,11 @@ export async function loadFinalCheckpoint(dir: string): Promise<FinalCheckpoint>
     tokensSinceFired,
     dead: Uint8Array.from(tokensSinceFired, (since) => (since > facts.config.deadAfterTokens ? 1 : 0)),
   };
+}
+
+/** The weights that training in `dir` ended with, read when they are wanted. @throws {StateError} as `loadFinalCheckpoint` */
+export async function openTrainedWeights(dir: string): Promise<WeightRows> {
+  return openWeights((await verifiedFinal(dir)).dir);
 }
 
 /** The SAE that training in `dir` ended with, in its training form. @throws {StateError} as `loadFinalCheckpoint` */
@@ -78,6 +77,18 @@ export function outcomeOf({ dir, record }: Checkpoint): TrainOutcome {
     engineDescription: record.engine,
     seconds: state.seconds,
   };
+}
+
+async function verifiedFinal(dir: string): Promise<Checkpoint> {
+  const checkpoint = await finalOf(dir);
+  if (checkpoint === null) {
+    throw new StateError(
+      `training in ${dir} has not finished, or its last checkpoint.json is damaged`,
+      `run the train stage to its end; if it was, delete ${dir} to train again`,
+    );
+  }
+  await verifyCheckpoint(checkpoint);
+  return checkpoint;
 }
 
 async function finalOf(dir: string): Promise<Checkpoint | null> {

@@ -2,6 +2,7 @@
 import type { ActivationStore } from "../activations/activations.ts";
 import { RecipeError, ShapeError } from "../errors.ts";
 import type { EngineFactory, Weights } from "../kernels/kernels.ts";
+import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { TrainingForm } from "../sae/sae.ts";
 import type { ThresholdSpread } from "../sae/warm-start.ts";
 import type { TrainConfig } from "./config.ts";
@@ -10,8 +11,8 @@ import type { TrainProgress } from "./progress.ts";
 /** What training starts from. */
 export interface TrainStart {
   readonly form: TrainingForm;
-  /** called only when no checkpoint is there */
-  readonly weights: () => Promise<Weights>;
+  /** called only when no checkpoint is there; rows, so that the engine's copy is the only whole one, and are closed */
+  readonly weights: () => Promise<Weights | WeightRows>;
   /** the EMA's first value, in units of p; "first-batch-cut": the batch-topk cut of the first seeded batch */
   readonly threshold: number | "first-batch-cut";
   /** how far the source's thresholds lie apart; told in the start event */

@@ -6,11 +6,12 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ShapeError, StateError } from "../errors.ts";
 import type { Engine } from "../kernels/kernels.ts";
+import { loadWeights, type WeightRows, weightRows } from "../kernels/weight-rows.ts";
 import { type Checkpoint, findDamage, removeCheckpoint } from "./checkpoint.ts";
-import { readCounters, readWeights, restoreTensors } from "./checkpoint-tensors.ts";
+import { openWeights, readCounters, restoreTensors } from "./checkpoint-tensors.ts";
 import { DeadLatents } from "./dead-latents.ts";
 import { JsonLines } from "./log.ts";
-import type { TrainOptions } from "./options.ts";
+import type { TrainOptions, TrainStart } from "./options.ts";
 
 export interface Session {
   /** where it goes on from; null: from the start */
@@ -33,38 +34,17 @@ export async function openSession(
   options: TrainOptions,
   checkpoints: readonly Checkpoint[],
 ): Promise<Session> {
-  const { config, dir, store, start } = options;
-  const { form } = start;
+  const { config, dir, start } = options;
   await mkdir(dir, { recursive: true });
   const { checkpoint, damaged } = await newestUndamaged(checkpoints);
-  const weights = checkpoint === null ? await start.weights() : await readWeights(checkpoint.dir);
-  const dSae = form.widths.at(-1) ?? 0;
-  if (weights.dIn !== store.dIn || weights.dSae !== dSae) {
-    throw new ShapeError(
-      "[dSae, dIn] of the weights to train",
-      [weights.dSae, weights.dIn],
-      [dSae, store.dIn],
-    );
-  }
-  const engine = await options.createEngine(
-    {
-      dIn: store.dIn,
-      dSae,
-      widths: form.widths,
-      applyBDecToInput: form.applyBDecToInput,
-      rescaleActsByDecoderNorm: form.rescaleActsByDecoderNorm,
-      training: true,
-      threads: options.threads,
-    },
-    weights,
-  );
+  const engine = await openEngine(options, await startingRows(start, checkpoint));
   const opened: JsonLines[] = [];
   const close = async () => {
     for (const log of opened) await log.close();
     await engine.dispose();
   };
   try {
-    const latents = new DeadLatents(dSae, config.deadAfterTokens);
+    const latents = new DeadLatents(engine.config.dSae, config.deadAfterTokens);
     if (checkpoint !== null) {
       checkNumericClass(checkpoint, engine, options.allowOtherBits === true);
       await restoreTensors(checkpoint.dir, engine, "moments");
@@ -79,6 +59,47 @@ export async function openSession(
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Where training goes on from, or what it starts from. */
+async function startingRows(start: TrainStart, checkpoint: Checkpoint | null): Promise<WeightRows> {
+  if (checkpoint !== null) return openWeights(checkpoint.dir);
+  const weights = await start.weights();
+  return "read" in weights ? weights : weightRows(weights);
+}
+
+/** An engine filled from `rows`, which are then closed: its copy of the weights is the only one. */
+async function openEngine(
+  { createEngine, store, start, threads }: TrainOptions,
+  rows: WeightRows,
+): Promise<Engine> {
+  try {
+    const { form } = start;
+    const dSae = form.widths.at(-1) ?? 0;
+    if (rows.dIn !== store.dIn || rows.dSae !== dSae)
+      throw new ShapeError("[dSae, dIn] of the weights to train", [rows.dSae, rows.dIn], [dSae, store.dIn]);
+    const engine = await createEngine(
+      {
+        dIn: store.dIn,
+        dSae,
+        widths: form.widths,
+        applyBDecToInput: form.applyBDecToInput,
+        rescaleActsByDecoderNorm: form.rescaleActsByDecoderNorm,
+        training: true,
+        threads,
+      },
+      null,
+    );
+    try {
+      await loadWeights(engine, rows);
+    } catch (error) {
+      await engine.dispose();
+      throw error;
+    }
+    return engine;
+  } finally {
+    await rows.close();
   }
 }
 

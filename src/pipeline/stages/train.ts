@@ -1,11 +1,11 @@
 /** Stages `train` and `polish`: an SAE a layer, from the source (or from scratch), on the training activations. */
 import { rm } from "node:fs/promises";
 import { StateError } from "../../errors.ts";
-import { initTrainingSae } from "../../sae/init.ts";
+import { initRows } from "../../sae/init.ts";
 import type { TrainingForm } from "../../sae/sae.ts";
-import { type WarmStartOptions, warmStart } from "../../sae/warm-start.ts";
+import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
-import { readFinishedTraining, trainedSae } from "../../train/final-checkpoint.ts";
+import { openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
 import type { TrainStart } from "../../train/options.ts";
 import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
@@ -69,7 +69,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
           const { form, threshold } = trained;
           return {
             form,
-            weights: async () => (await trainedSae(dir.train(layer, false))).weights,
+            weights: () => openTrainedWeights(dir.train(layer, false)),
             threshold,
           };
         },
@@ -127,11 +127,15 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
       zeroDecoderRows: recipe.sae.zeroDecoderRows,
       seed: recipe.seed,
     };
-    const { form, threshold, thresholdSpread } = warmStart(await context.sourceSae(layer), options);
-    // loaded again when training really begins: the engine then holds the only copy
+    const { form, threshold, thresholdSpread, rows } = await openWarmStart(
+      await context.openSourceSae(layer),
+      options,
+    );
+    await rows.close();
+    // opened again when training really begins
     return {
       form,
-      weights: async () => warmStart(await context.sourceSae(layer), options).weights,
+      weights: async () => (await openWarmStart(await context.openSourceSae(layer), options)).rows,
       threshold,
       thresholdSpread,
     };
@@ -150,8 +154,7 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
     thresholdLr,
   };
   const { dSae, decoderInitNorm } = scratch;
-  const weights = async () =>
-    initTrainingSae({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form }).weights;
+  const weights = async () => initRows({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form });
   return { form, weights, threshold: 0 };
 }
 

@@ -1,0 +1,87 @@
+/**
+ * An SAE's parameters as rows that are read when they are wanted: from a file, from an array, or made on the spot. An
+ * engine is filled from them a few megabytes at a time, so that what it holds is the only whole copy.
+ */
+import type { Engine, Weights } from "./kernels.ts";
+
+/** The four parameters. */
+export type WeightTensor = "wEnc" | "wDec" | "bEnc" | "bDec";
+
+export interface WeightRows {
+  readonly dIn: number;
+  readonly dSae: number;
+  /** Rows [from, to) of a tensor, as `Engine.read` gives them: a fresh array, the caller's. */
+  read(tensor: WeightTensor, from: number, to: number): Promise<Float32Array>;
+  /** Lets go of what is read from. */
+  close(): Promise<void>;
+}
+
+const TENSORS = ["wEnc", "wDec", "bEnc", "bDec"] as const;
+/** Values of a piece: 16 MB. An encoder in a SAELens file is read across its rows, where shorter pieces take long. */
+const PIECE_VALUES = 1 << 22;
+
+/** Weights in memory, by row. */
+export function weightRows(weights: Weights): WeightRows {
+  const { dIn, dSae } = weights;
+  return {
+    dIn,
+    dSae,
+    async read(tensor, from, to) {
+      const width = rowWidth(tensor, dIn);
+      return weights[tensor].slice(from * width, to * width);
+    },
+    async close() {},
+  };
+}
+
+/** The same rows, each piece changed on the way. */
+export function changedRows(
+  rows: WeightRows,
+  change: (tensor: WeightTensor, piece: Float32Array, from: number) => void,
+): WeightRows {
+  return {
+    ...rows,
+    async read(tensor, from, to) {
+      const piece = await rows.read(tensor, from, to);
+      change(tensor, piece, from);
+      return piece;
+    },
+  };
+}
+
+/** Visits a tensor's rows in pieces, ascending. */
+export async function visitRows(
+  rows: WeightRows,
+  tensor: WeightTensor,
+  visit: (piece: Float32Array, from: number) => Promise<void> | void,
+): Promise<void> {
+  const nRows = tensor === "bDec" ? rows.dIn : rows.dSae;
+  const step = Math.max(1, Math.floor(PIECE_VALUES / rowWidth(tensor, rows.dIn)));
+  for (let from = 0; from < nRows; from += step)
+    await visit(await rows.read(tensor, from, Math.min(nRows, from + step)), from);
+}
+
+/** Writes all rows into an engine of the same size. */
+export async function loadWeights(engine: Engine, rows: WeightRows): Promise<void> {
+  for (const tensor of TENSORS)
+    await visitRows(rows, tensor, (piece, from) => engine.write(tensor, from, piece));
+}
+
+/** All rows as arrays. */
+export async function wholeWeights(rows: WeightRows): Promise<Weights> {
+  const { dIn, dSae } = rows;
+  const whole = {
+    wEnc: new Float32Array(dSae * dIn),
+    wDec: new Float32Array(dSae * dIn),
+    bEnc: new Float32Array(dSae),
+    bDec: new Float32Array(dIn),
+  };
+  for (const tensor of TENSORS)
+    await visitRows(rows, tensor, (piece, from) => whole[tensor].set(piece, from * rowWidth(tensor, dIn)));
+  return { dIn, dSae, ...whole };
+}
+
+/** Values in a row. */
+function rowWidth(tensor: WeightTensor, dIn: number): number {
+  return tensor === "wEnc" || tensor === "wDec" ? dIn : 1;
+}

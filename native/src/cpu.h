@@ -5,7 +5,16 @@
 namespace lapidary {
 
 // The codes are part of the addon's interface; cpu.cc has their order of preference.
-enum class Isa { best = 0, portable = 1, avx2 = 2, avx512 = 3, neon = 4, avx_vnni = 5, avx512_vnni = 6, neon_dotprod = 7 };
+enum class Isa {
+  best = 0,
+  portable = 1,
+  avx2 = 2,
+  avx512 = 3,
+  neon = 4,
+  avx_vnni = 5,
+  avx512_vnni = 6,
+  neon_dotprod = 7,
+};
 constexpr int kIsaCount = 8;
 
 struct CpuFeatures {

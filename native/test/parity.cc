@@ -197,13 +197,19 @@ void quantise(const Kernels& kernels, Random& random, Hash& hash) {
 
 // A tile and a panel of random numbers, and what the screen reads beside the bytes.
 struct ScreenCase {
-  ScreenCase(Random& random, size_t n_steps, bool extreme) : steps(n_steps), n_outliers(random.below(kMaxOutliers + 1)) {
-    // The largest sums that can occur, or any.
+  // `extreme`: the largest sums that can occur, of either sign.
+  ScreenCase(Random& random, size_t n_steps, bool extreme)
+      : steps(n_steps), n_outliers(random.below(kMaxOutliers + 1)) {
     const auto byte = [&] {
-      return static_cast<int8_t>(extreme ? (random.below(50) == 0 ? -127 : 127) : static_cast<int>(random.below(255)) - 127);
+      const int any = static_cast<int>(random.below(255)) - 127;
+      return static_cast<int8_t>(!extreme ? any : any < -124 ? -127 : 127);
     };
     const auto positive = [&](int exponent) { return scaled(random.uniform() + 1.0f, exponent); };
-    for (size_t i = 0; i < weights.size(); i++) weights[i] = static_cast<uint8_t>(byte() + 128);
+    for (size_t i = 0; i < weights.size(); i++) {
+      const int value = byte();
+      const bool odd_latent = i / kStepDimensions % 2 != 0;
+      weights[i] = static_cast<uint8_t>(128 + (extreme && odd_latent ? -value : value));
+    }
     for (size_t i = 0; i < narrow.size(); i++) {
       wide[i] = narrow[i] = byte();
       offset[i / kStepDimensions % kTileTokens] -= 128 * narrow[i];
@@ -293,7 +299,12 @@ void screen(const ScreenKernels& kernels, Random& random, Hash& hash) {
         if (exposed) one.expose_integers(random);
         add(one);
       }
-  for (const size_t steps : {1000, 15000}) add(ScreenCase(random, steps, true));
+  for (const size_t steps : {1000, 15000}) {
+    ScreenCase one(random, steps, true);
+    add(one);
+    one.expose_integers(random);
+    add(one);
+  }
 }
 
 // ---- all of it ----

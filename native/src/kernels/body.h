@@ -1,5 +1,5 @@
-// The kernels, written once over a vector type `Vec` of `kWidth` floats. Included by portable.cc, avx2.cc and
-// avx512.cc, each inside a namespace of its own and after defining (see those files):
+// The kernels, written once over a vector type `Vec` of `kWidth` floats. Included by portable.cc, avx2.cc,
+// avx512.cc and neon.cc, each inside a namespace of its own and after defining (see those files):
 //   kPanelVectors, kTogether (1 or 2), and the primitives of vec_*.h: Vec, kWidth, zero, load, store, store_unaligned,
 //   broadcast, fma, add, mul, divide, square_root, absolute, maximum (of b where either is no number), round_to_even,
 //   store_bytes (whole numbers within ±127 as int8), greater (a bit mask), tree_sum (the 16 lanes of a dot product),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace lapidary {
 namespace {
@@ -14,10 +15,16 @@ constexpr size_t kDimensionsPerOutlier = 64;
 
 size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
+// Kernels load whole vectors of rows; a caller's may begin anywhere.
+bool is_aligned(const float* row) { return reinterpret_cast<uintptr_t>(row) % (kLanes * sizeof(float)) == 0; }
+
 }  // namespace
 
 float length_bound(float squares, size_t n) {
   constexpr float kTiny = 8.67361738e-19f;  // 2⁻⁶⁰
+  // Beyond this, products of two lengths come near the largest number there is: nothing is ruled out.
+  constexpr float kVast = 1.32922800e+36f;  // 2¹²⁰
+  if (!(squares <= kVast)) return std::numeric_limits<float>::infinity();
   const float slack = static_cast<float>(n / kLanes + 16) * 0x1p-23f;
   return std::sqrt(squares) * (1.0f + slack) + kTiny;
 }
@@ -159,9 +166,10 @@ void QuantisedTokens::load(ThreadPool& pool, const TokenRows& tokens, const std:
   per_length_.reserve(n_places);
   per_error_.reserve(n_places);
   outlier_values_.reserve(n_tiles_ * kMaxOutliers * kTileTokens);
-  const bool as_they_are = tokens.centre == nullptr && tokens.stride == d_pad_;
+  const float* first = tokens.x + tokens.first * tokens.stride;
+  const bool as_they_are = tokens.centre == nullptr && tokens.stride == d_pad_ && is_aligned(first);
   if (!as_they_are) centred_.reserve(n_places * d_pad_);
-  rows_ = as_they_are ? tokens.x + tokens.first * d_pad_ : centred_.data();
+  rows_ = as_they_are ? first : centred_.data();
 
   pool.parallel_for(n_tiles_, [&](size_t tile, int worker) {
     for (size_t t = tile * kTileTokens; t < (tile + 1) * kTileTokens; t++) {

@@ -57,8 +57,11 @@ export interface BatchReader {
   readonly batchTokens: number;
   /** full batches in an epoch: max(1, ⌊nRows / batchTokens⌋) */
   readonly nBatches: number;
-  /** [rows, dIn] f32, a fresh array; rows = batchTokens (or nRows if the store is smaller) */
-  batch(epoch: number, i: number): Promise<Float32Array>;
+  /**
+   * [rows, dIn] f32; rows = batchTokens (or nRows if the store is smaller). A fresh array, or `into`, written over, where
+   * that has the length.
+   */
+  batch(epoch: number, i: number, into?: Float32Array): Promise<Float32Array>;
 }
 
 /** An open store: rows in store order, and seeded batches for training. */

@@ -70,14 +70,15 @@ class ShuffledReader implements BatchReader {
     this.nBatches = Math.max(1, Math.floor(source.nRows / options.batchTokens));
   }
 
-  async batch(epoch: number, i: number): Promise<Float32Array> {
+  async batch(epoch: number, i: number, into?: Float32Array): Promise<Float32Array> {
     if (!Number.isSafeInteger(epoch) || epoch < 0) throw new RangeError(`epoch ${epoch}: expected 0, 1, …`);
     if (!Number.isSafeInteger(i) || i < 0 || i >= this.nBatches)
       throw new RangeError(`batch ${i}: expected one in [0, ${this.nBatches})`);
     const order = this.#epochOrder(epoch);
     const { dIn } = this.#source;
     const end = (i + 1) * this.batchTokens;
-    const out = new Float32Array(this.batchTokens * dIn);
+    const length = this.batchTokens * dIn;
+    const out = into?.length === length ? into : new Float32Array(length);
     for (let place = i * this.batchTokens, filled = 0; place < end; ) {
       const pool = order.poolAt(place);
       const [from, to] = order.placesOf(pool);

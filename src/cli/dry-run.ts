@@ -12,7 +12,7 @@ import { RunState } from "../pipeline/run-state.ts";
 import { knownSizes } from "../pipeline/sizes.ts";
 import type { RecipeOptions } from "./options.ts";
 import { createOutput } from "./output.ts";
-import { count, formatBytes, formatSeconds } from "./progress.ts";
+import { count, formatBytes, formatSeconds, memoryParts } from "./progress.ts";
 
 /** Plans and prints; writes nothing. */
 export async function dryRun(path: string, options: RecipeOptions): Promise<void> {
@@ -22,7 +22,7 @@ export async function dryRun(path: string, options: RecipeOptions): Promise<void
   const state = await RunState.open(dir.state, recipe.name, {});
   const context = new RunContext(recipe, folder, dir, state, { threads: options.threads });
   const sizes = await knownSizes(context, { download: false });
-  const plans = planRecipe(recipe, sizes);
+  const plans = planRecipe(recipe, sizes, { threads: options.threads });
   const times = await estimateTimes(context, plans, sizes);
   const memory = await availableMemory();
   const disk = await freeDisk(existsSync(options.runs) ? options.runs : ".");
@@ -70,6 +70,9 @@ function planText(
   lines.push(
     `Disk ${formatBytes(totalDisk)} in all, ${formatBytes(machine.disk)} free here; ${formatBytes(machine.memory)} of memory free; time ${formatSeconds(known)}${times.some(({ seconds }) => seconds === null) ? " and what could not be estimated" : ""}.`,
   );
+  const training = plans.find(({ memoryParts: parts }) => parts !== undefined);
+  if (training?.memoryParts !== undefined)
+    lines.push(`Memory of training: ${memoryParts(training.memoryParts, training.memoryBytes ?? 0)}.`);
   const harvest = times.filter(({ stage }) => stage === "harvest");
   const harvestSeconds = harvest.reduce((sum, { seconds }) => sum + (seconds ?? 0), 0);
   const isUnknown = harvest.some(({ seconds }) => seconds === null);

@@ -51,6 +51,18 @@ describe("on a terminal", () => {
     expect(written[0]).toContain("60 % 600/1 000 steps · 50 steps/s · ETA 0:08");
   });
 
+  it("says in one line what memory a training takes, small parts together", () => {
+    const { written, view: progress } = view({ isTTY: false });
+    const parts = [
+      { name: "weights", bytes: 1.34e9 },
+      { name: "moments", bytes: 2.68e9 },
+      { name: "threads", bytes: 5e6 },
+      { name: "gradients", bytes: 11e6 },
+    ];
+    progress.handle({ kind: "memory", unit: "train:4", parts, total: 4.036e9, free: 21e9 });
+    expect(written).toEqual(["memory: 4.0 GB of 21 GB free (weights 1.3 GB, moments 2.7 GB, other 16 MB)\n"]);
+  });
+
   it("takes the bar away before a line, and has one line a unit", () => {
     const { written, at, view: progress } = view({ isTTY: true });
     progress.handle(begin);

@@ -3,6 +3,7 @@
  * whatever takes longer than two seconds. Nothing moves when the output is not a terminal.
  */
 import { styleText } from "node:util";
+import type { MemoryPart } from "../kernels/memory.ts";
 import type { Progress, RunEvent } from "../pipeline/context.ts";
 
 const BAR_WIDTH = 24;
@@ -45,6 +46,9 @@ export class ProgressView {
         return;
       case "skipped":
         this.line(this.#paint("dim", `· ${event.title} (done before, unchanged)`));
+        return;
+      case "memory":
+        this.line(this.#paint("dim", memoryLine(event)));
         return;
       case "note":
         this.line(this.#paint("dim", event.message));
@@ -117,6 +121,19 @@ export function progressLine(
     parts.push(`${name} ${typeof value === "number" ? compact(value) : value}`);
   }
   return parts.join(" · ");
+}
+
+/** "memory: 5.1 GB of 21 GB free (weights 1.3 GB, moments 2.7 GB, …)": parts from a hundredth of the whole on. */
+function memoryLine({ parts, total, free }: Extract<RunEvent, { kind: "memory" }>): string {
+  return `memory: ${formatBytes(total)} of ${formatBytes(free)} free (${memoryParts(parts, total)})`;
+}
+
+/** Parts from a hundredth of the whole on, the rest as "other". */
+export function memoryParts(parts: readonly MemoryPart[], total: number): string {
+  const large = parts.filter(({ bytes }) => bytes >= total / 100);
+  const other = total - large.reduce((sum, { bytes }) => sum + bytes, 0);
+  const shown = other > 0 ? [...large, { name: "other", bytes: other }] : large;
+  return shown.map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`).join(", ");
 }
 
 /** 1 234 567 */

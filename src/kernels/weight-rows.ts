@@ -17,8 +17,8 @@ export interface WeightRows {
 }
 
 const TENSORS = ["wEnc", "wDec", "bEnc", "bDec"] as const;
-/** Values of a piece: 16 MB. An encoder in a SAELens file is read across its rows, where shorter pieces take long. */
-const PIECE_VALUES = 1 << 22;
+/** Values of a piece: 8 MB. An encoder in a SAELens file is read across its rows: shorter pieces take longer. */
+const PIECE_VALUES = 1 << 21;
 
 /** Weights in memory, by row. */
 export function weightRows(weights: Weights): WeightRows {

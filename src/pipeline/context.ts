@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { RecipeError } from "../errors.ts";
 import { resolveSource } from "../hub/source.ts";
+import type { MemoryPart } from "../kernels/memory.ts";
 import { selectEngine } from "../kernels/select.ts";
 import { inspectModel, type ModelInspection } from "../models/inspect.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
@@ -34,6 +35,14 @@ export type RunEvent =
   | { readonly kind: "progress"; readonly unit: string; readonly progress: Progress }
   | { readonly kind: "done"; readonly unit: string; readonly title: string; readonly seconds: number }
   | { readonly kind: "skipped"; readonly unit: string; readonly title: string }
+  /** before a unit trains: what it will hold at its peak, in bytes, and what there is */
+  | {
+      readonly kind: "memory";
+      readonly unit: string;
+      readonly parts: readonly MemoryPart[];
+      readonly total: number;
+      readonly free: number;
+    }
   | { readonly kind: "note"; readonly message: string };
 
 /** What may differ between two runs of a recipe without changing their results. */

@@ -17,7 +17,7 @@ export interface StageTime {
   readonly basis: string;
 }
 
-/** Latents and tokens of the measured step at most; larger SAEs are scaled, the step being linear in both. */
+/** Latents and tokens of the measured step at most; larger SAEs are scaled, the step being linear in both for the same share of activations. */
 const MEASURED_LATENTS = 4096;
 const MEASURED_TOKENS = 1024;
 
@@ -54,7 +54,7 @@ export async function estimateTimes(
 async function measureEngine(create: EngineFactory, dIn: number, dSae: number, context: RunContext) {
   const latents = Math.min(dSae, MEASURED_LATENTS);
   const nTokens = Math.min(context.recipe.train.batchTokens, MEASURED_TOKENS);
-  const k = Math.min(context.recipe.train.k ?? 32, latents / 4);
+  const k = Math.min(context.recipe.train.k ?? 32, dSae / 4) * (latents / dSae);
   const draw = new Philox(0, "estimate");
   const noise = Float32Array.from({ length: 65_521 }, (_, i) => draw.normal(i)); // a prime: rows differ
   const gaussian = (n: number, scale: number) =>
@@ -93,13 +93,16 @@ async function measureEngine(create: EngineFactory, dIn: number, dSae: number, c
     });
   await step();
   const trainSeconds = await secondsOf(step);
-  const encodeSeconds = await secondsOf(() => engine.encode(x, selection));
+  const encode = () => engine.encode(x, selection);
+  const encodeSeconds = await secondsOf(encode);
+  await engine.setScreening({ margin: "none" }); // a language model's products are dense
+  const denseSeconds = await secondsOf(encode);
   await engine.dispose();
   const scale = latents / dSae;
   return {
     trainTokensPerSecond: (nTokens / trainSeconds) * scale,
     encodeTokensPerSecond: (nTokens / encodeSeconds) * scale,
-    flopsPerSecond: (2 * nTokens * dIn * latents) / encodeSeconds,
+    flopsPerSecond: (2 * nTokens * dIn * latents) / denseSeconds,
     basis: scale === 1 ? "measured step" : `measured step at ${latents} latents, scaled`,
   };
 }
@@ -115,7 +118,7 @@ async function measureForward(
     const rate = flopsPerSecond / (2 * model.parameters);
     return {
       tokensPerSecond: rate,
-      basis: `derived: ${model.parameters / 1e9} G parameters at the encoder's ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s (the model is not here)`,
+      basis: `derived: ${model.parameters / 1e9} G parameters at the engine's ${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s (the model is not here)`,
     };
   }
   const opened = await context.openModel("model");

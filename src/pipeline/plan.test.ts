@@ -8,7 +8,7 @@ const recipes = fileURLToPath(new URL("../../recipes/", import.meta.url));
 
 async function planOf(name: string, sizes: Parameters<typeof planRecipe>[1], sets: string[] = []) {
   const { recipe } = await loadRecipe(`${recipes}${name}.yaml`, sets);
-  const plans = planRecipe(recipe, sizes);
+  const plans = planRecipe(recipe, sizes, { threads: 2 });
   return (stage: string, part?: string) => plans.find((plan) => plan.stage === stage && plan.part === part);
 }
 
@@ -35,8 +35,18 @@ describe("gemma-4-e4b-it", () => {
     const steps = Math.floor(8_400_000 / 4096);
     expect(plan("train")).toMatchObject({ steps: 9 * steps, tokens: 9 * steps * 4096 });
     expect(plan("polish")).toMatchObject({ steps, tokens: steps * 4096 });
-    expect(plan("train")?.memoryBytes).toBeGreaterThan(4 * weights); // weights, both moments, one more copy at the start
     expect(plan("export")).toMatchObject({ diskBytes: 3 * weights });
+  });
+
+  it("training stays under 5.2 GB: weights and both moments once, and what works on them", async () => {
+    const plan = await planOf("gemma-4-e4b-it", sizes);
+    const { memoryBytes, memoryParts } = plan("train") ?? {};
+    expect(memoryBytes).toBeGreaterThan(3 * weights);
+    expect(memoryBytes).toBeLessThan(5.2e9);
+    expect(memoryParts?.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(memoryBytes);
+    expect(plan("polish")?.memoryBytes).toBe(memoryBytes);
+    const withAux = await planOf("gemma-4-e4b-it", sizes, ["train.auxCoefficient=1"]);
+    expect(withAux("train")?.memoryBytes).toBeGreaterThan(memoryBytes ?? 0);
   });
 
   it("says null where a size is not known", async () => {

@@ -3,8 +3,9 @@
  * from the source SAE's and the model's configuration where they are on this machine, and from nothing else; a size that
  * cannot be known yet is null, and the print says so.
  */
-import { readerBytes, storeBytes } from "../activations/plan.ts";
-import { trainingBytes } from "../train/memory.ts";
+import { storeBytes } from "../activations/plan.ts";
+import { type MemoryPart, memoryPlan } from "../kernels/memory.ts";
+import { trainingMemory } from "../train/memory.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** Sizes that the recipe itself does not hold. */
@@ -25,6 +26,8 @@ export interface StagePlan {
   readonly steps: number | null;
   readonly diskBytes: number | null;
   readonly memoryBytes: number | null;
+  /** what takes it, where it is worth telling apart */
+  readonly memoryParts?: readonly MemoryPart[];
 }
 
 /** Bytes a window's token costs on disk: id u32, keep u8, role u8, document u32. */
@@ -34,8 +37,20 @@ const BASE_MEMORY = 250 * 1024 * 1024;
 /** A shard of activations as read, as f32 and as written. */
 const IMPORT_MEMORY = 512 * 1024 * 1024;
 
-/** The plan of a recipe, one entry a stage (harvests: two) that takes noticeable time or space. */
-export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
+/** Widths of a source SAE that has not been looked at. */
+const USUAL_WIDTHS = 3;
+/** Rows that evaluation takes at a time. */
+const EVALUATION_ROWS = 2048;
+
+/**
+ * The plan of a recipe, one entry a stage (harvests: two) that takes noticeable time or space. `threads`: of the engine;
+ * default: all cores.
+ */
+export function planRecipe(
+  recipe: Recipe,
+  sizes: KnownSizes,
+  options: { readonly threads?: number } = {},
+): StagePlan[] {
   const { dIn, dSae, modelBytes } = sizes;
   const nLayers = recipe.layers.length;
   const dtype = recipe.activations.dtype;
@@ -46,17 +61,34 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
   const { batchTokens, epochs } = recipe.train;
   const stepsPerEpoch = Math.max(1, Math.floor(recipe.corpus.tokens / batchTokens));
   const weights = dIn === null || dSae === null ? null : 4 * (2 * dIn * dSae + dIn + 2 * dSae);
-  const training =
+  const engine =
     dIn === null || dSae === null
       ? null
-      : BASE_MEMORY +
-        trainingBytes(dIn, dSae, batchTokens) +
-        readerBytes({ nRows: recipe.corpus.tokens, dIn, dtype, batchTokens });
+      : {
+          dIn,
+          dSae,
+          widths: recipe.train.widths ?? new Array<number>(USUAL_WIDTHS).fill(dSae),
+          applyBDecToInput: true,
+          rescaleActsByDecoderNorm: true,
+          threads: options.threads,
+        };
+  const k = recipe.train.k ?? undefined;
+  const training =
+    engine &&
+    trainingMemory(engine, {
+      batchTokens,
+      k,
+      aux: recipe.train.auxCoefficient > 0,
+      nRows: recipe.corpus.tokens,
+      dtype,
+    });
   /** `copies` of the weights: as loaded, in the engine; while they are exported, in the training form too */
   const evaluation = (copies: number) =>
-    weights === null || dIn === null
-      ? null
-      : BASE_MEMORY + copies * weights + 64 * 1024 * 1024 + 8 * 4096 * dIn * 4;
+    engine &&
+    BASE_MEMORY +
+      (copies - 1) * (weights ?? 0) +
+      memoryPlan({ ...engine, training: false }, { batchTokens: EVALUATION_ROWS, k }).total +
+      4 * EVALUATION_ROWS * engine.dIn * 4;
   const nPolished = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers);
   const polishSteps = nPolished * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [
@@ -93,7 +125,8 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       tokens: nLayers * epochs * stepsPerEpoch * batchTokens,
       steps: nLayers * epochs * stepsPerEpoch,
       diskBytes: weights === null ? null : (nLayers + 3) * 3 * weights,
-      memoryBytes: training,
+      memoryBytes: training?.total ?? null,
+      memoryParts: training?.parts,
     },
     {
       stage: "export",
@@ -108,7 +141,7 @@ export function planRecipe(recipe: Recipe, sizes: KnownSizes): StagePlan[] {
       tokens: polishSteps * batchTokens,
       steps: polishSteps,
       diskBytes: weights === null || polishSteps === 0 ? 0 : (nPolished + 3) * 3 * weights,
-      memoryBytes: polishSteps === 0 ? 0 : training,
+      memoryBytes: polishSteps === 0 ? 0 : (training?.total ?? null),
     },
     { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation(2) },
   ];

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { ResourceError } from "../errors.ts";
-import { RunContext } from "./context.ts";
+import { planOf } from "../kernels/memory.ts";
+import { RunContext, type RunEvent } from "./context.ts";
 import { recipeSchema } from "./recipe.ts";
-import { checkResources, freeDisk } from "./resources.ts";
+import { announceMemory, checkResources, freeDisk } from "./resources.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { RunState } from "./run-state.ts";
 import { listUnits } from "./units.ts";
@@ -18,7 +19,7 @@ const text = { name: "t", kind: "text", location: "texts" };
 const GB = 1e9;
 
 /** A run whose corpus takes 1 GB more than is free. */
-async function openRun(name: string): Promise<RunContext> {
+async function openRun(name: string, onEvent?: (event: RunEvent) => void): Promise<RunContext> {
   const tokens = Math.floor(((await freeDisk(root)) + GB) / 10.5);
   const recipe = recipeSchema.parse({
     name,
@@ -31,7 +32,7 @@ async function openRun(name: string): Promise<RunContext> {
   });
   const dir = new RunDirectory(join(root, name));
   await mkdir(dir.root, { recursive: true });
-  return new RunContext(recipe, root, dir, await RunState.open(dir.state, name, {}), {});
+  return new RunContext(recipe, root, dir, await RunState.open(dir.state, name, {}), { onEvent });
 }
 
 /** Checks the corpus stage after 2 GB (a file of nothing but zeros, which takes no room) appeared at `path`. */
@@ -54,4 +55,28 @@ it("does not count what other stages have written", async () => {
   const context = await openRun("other");
   const shard = join(context.dir.activations("model", "train", 0), "shard-00000.safetensors");
   await expect(checkWith(context, shard)).rejects.toThrow(ResourceError);
+});
+
+it("tells what a training will hold, and refuses what the machine has not", async () => {
+  const events: RunEvent[] = [];
+  const context = await openRun("memory", (event) => events.push(event));
+  const unit = { id: "train:0", title: "train layer 0" };
+  const modest = planOf([
+    { name: "weights", bytes: 1e6 },
+    { name: "AuxK", bytes: 0 },
+  ]);
+  await announceMemory(context, unit, modest);
+  const parts = [{ name: "weights", bytes: 1e6 }];
+  expect(events).toEqual([
+    { kind: "memory", unit: "train:0", parts, total: 1e6, free: expect.any(Number) as number },
+  ]);
+  const vast = planOf([
+    { name: "weights", bytes: 1e15 },
+    { name: "moments", bytes: 2e15 },
+  ]);
+  const refused = announceMemory(context, unit, vast);
+  await expect(refused).rejects.toThrow(ResourceError);
+  await expect(refused).rejects.toThrow(
+    /"train layer 0" needs about 3000000\.0 GB of memory \(moments 2000000\.0 GB, weights 1000000\.0 GB\), [\d.]+ GB is free/,
+  );
 });

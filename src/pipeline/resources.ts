@@ -3,6 +3,7 @@ import { readdir, readFile, stat, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
 import { join } from "node:path";
 import { ResourceError } from "../errors.ts";
+import type { MemoryPart, MemoryPlan } from "../kernels/memory.ts";
 import type { RunContext } from "./context.ts";
 import { planRecipe } from "./plan.ts";
 import { knownSizes } from "./sizes.ts";
@@ -14,18 +15,13 @@ export async function checkResources(context: RunContext, units: readonly Unit[]
     units.filter((unit) => context.state.units[unit.id]?.state !== "done").map(({ stage }) => stage),
   );
   if (open.size === 0) return;
-  const plans = planRecipe(context.recipe, await knownSizes(context, { download: false })).filter(
-    ({ stage }) => open.has(stage as Unit["stage"]),
+  const sizes = await knownSizes(context, { download: false });
+  const plans = planRecipe(context.recipe, sizes, context.options).filter(({ stage }) =>
+    open.has(stage as Unit["stage"]),
   );
-  const memory = await availableMemory();
-  for (const { stage, memoryBytes } of plans) {
-    if (memoryBytes !== null && memoryBytes > memory) {
-      throw new ResourceError(
-        `stage ${stage} needs about ${gigabytes(memoryBytes)} of memory, ${gigabytes(memory)} is free`,
-        "lower train.batchTokens, use a smaller SAE, or stop other programs",
-      );
-    }
-  }
+  const memory = await freeMemory();
+  for (const { stage, memoryBytes, memoryParts } of plans)
+    if (memoryBytes !== null) refuseMemory(`stage ${stage}`, memoryBytes, memoryParts ?? [], memory);
   const disk = await freeDisk(context.dir.root);
   const folders = new Set(plans.flatMap(({ stage }) => foldersOf(context, stage)));
   const present = (await Promise.all([...folders].map(bytesUnder))).reduce((sum, bytes) => sum + bytes, 0);
@@ -36,6 +32,36 @@ export async function checkResources(context: RunContext, units: readonly Unit[]
       "use --runs to choose another disk, fewer corpus.tokens, or fewer layers",
     );
   }
+}
+
+/**
+ * Tells what a unit that trains is going to take, and refuses where there is less.
+ * @throws {ResourceError} naming the parts
+ */
+export async function announceMemory(
+  context: RunContext,
+  unit: { readonly id: string; readonly title: string },
+  { parts, total }: MemoryPlan,
+): Promise<void> {
+  const free = await freeMemory();
+  context.emit({ kind: "memory", unit: unit.id, parts, total, free });
+  refuseMemory(`"${unit.title}"`, total, parts, free);
+}
+
+function refuseMemory(what: string, bytes: number, parts: readonly MemoryPart[], free: number): void {
+  if (bytes <= free) return;
+  const largest = [...parts].sort((a, b) => b.bytes - a.bytes).slice(0, 4);
+  const named = largest.map((part) => `${part.name} ${gigabytes(part.bytes)}`);
+  if (largest.length < parts.length) named.push("…");
+  throw new ResourceError(
+    `${what} needs about ${gigabytes(bytes)} of memory${named.length === 0 ? "" : ` (${named.join(", ")})`}, ${gigabytes(free)} is free`,
+    "lower train.batchTokens, use a smaller SAE, or stop other programs",
+  );
+}
+
+/** Bytes this process can hold: what is available, and what it has. */
+async function freeMemory(): Promise<number> {
+  return (await availableMemory()) + process.memoryUsage.rss();
 }
 
 /** Bytes that can be allocated without swapping: the kernel's own estimate on Linux, free memory elsewhere. */

@@ -16,6 +16,7 @@ import { DataError } from "../errors.ts";
 import type { Engine, Selection } from "../kernels/kernels.ts";
 import type { GuardConfig } from "./config.ts";
 import type { Incident } from "./progress.ts";
+import { visitReconstructions } from "./reconstructions.ts";
 import { cutOf } from "./threshold.ts";
 
 /** What a check sees. */
@@ -56,14 +57,15 @@ export async function readGuard(
   let [squares, errors, nRows, cuts, nCuts] = [0, 0, 0, 0, 0];
   for await (const { activations: x, nRows: n } of store.stream(options.chunkRows, options.tokens)) {
     const acts = await engine.encode(x, options.selection);
-    const recon = await engine.decode(acts);
-    for (let t = 0, at = 0; t < n; t++) {
-      for (let j = 0; j < dIn; j++, at++) {
-        sums[j] += x[at];
-        squares += x[at] * x[at];
-        errors += (x[at] - recon[at]) ** 2;
+    await visitReconstructions(engine, acts, (recon, first) => {
+      for (let i = 0, at = first * dIn; i < recon.length; ) {
+        for (let j = 0; j < dIn; j++, at++, i++) {
+          sums[j] += x[at];
+          squares += x[at] * x[at];
+          errors += (x[at] - recon[i]) ** 2;
+        }
       }
-    }
+    });
     nRows += n;
     const cut = cutOf(acts);
     if (cut !== null) {

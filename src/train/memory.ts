@@ -1,14 +1,33 @@
-/** How much memory training takes, before it takes it. */
-
 /**
- * Peak bytes of a training run, an upper estimate to plan with:
- * `4·(8·F·d + 6·B·d) + 64·F + 12·(B·256)`: weights (2·F·d), both moments (4·F·d), one more copy of the weights while
- * the engine is loaded (2·F·d); batches in hand, read ahead and reconstructed; counters; sparse activations.
- * The store's shuffle pools come on top (`activations/plan.ts`). Resampling takes `12·n·d` for n newcomers at an epoch
- * boundary, when the loading copy is long gone. Meant of the native engine: the reference engine, which nobody runs at
- * such sizes, holds gradients too (`8·F·d` more).
+ * How much memory training takes, before it takes it. On top of the engine's own plan (`kernels/memory.ts`): the batches
+ * in hand and read ahead, the store's shuffle pools, and the process itself. Loading and checkpoints pass through in
+ * pieces; what resampling holds, three rows a newcomer, is not counted.
  */
-export function trainingBytes(dIn: number, dSae: number, batchTokens: number): number {
-  const floats = 8 * dSae * dIn + 6 * batchTokens * dIn;
-  return 4 * floats + 64 * dSae + 12 * 256 * batchTokens;
+import { readerBytes } from "../activations/plan.ts";
+import type { EngineConfig } from "../kernels/kernels.ts";
+import { type EngineWork, type MemoryPlan, memoryPlan, planOf } from "../kernels/memory.ts";
+
+/** Latents that may be dead at once, as a share, where AuxK needs room for them. */
+const DEAD_SHARE = 0.05;
+/** Node with everything loaded, its heap, and what V8 lets lie (64 MB) of pieces that have passed through. */
+const PROCESS_BYTES = 152 * 1024 * 1024;
+
+export interface TrainingWork extends Omit<EngineWork, "nDead"> {
+  /** is there an auxiliary loss? */
+  readonly aux: boolean;
+  /** the store that is trained on */
+  readonly nRows: number;
+  readonly dtype: "bf16" | "f32";
+}
+
+/** Peak memory of a process that trains with the native engine. */
+export function trainingMemory(config: Omit<EngineConfig, "training">, work: TrainingWork): MemoryPlan {
+  const { batchTokens, k, aux, nRows, dtype } = work;
+  const { dIn, dSae } = config;
+  const nDead = aux ? Math.ceil(DEAD_SHARE * dSae) : 0;
+  return planOf([
+    ...memoryPlan({ ...config, training: true }, { batchTokens, k, nDead }).parts,
+    { name: "activations read", bytes: readerBytes({ nRows, dIn, dtype, batchTokens }) },
+    { name: "process", bytes: PROCESS_BYTES },
+  ]);
 }

@@ -87,7 +87,6 @@ export async function resample(
   const order = new Philox(options.seed, `resampling/epoch-${options.epoch}/batches`).permutation(
     options.reader.nBatches,
   );
-  const trialBatch = await options.reader.batch(options.epoch, order[0]);
   const directions = await drawDirections(engine, {
     selection: options.selection,
     wanted: deadIds.length,
@@ -97,6 +96,7 @@ export async function resample(
   });
   if (directions.length === 0) return nothing("every token is reconstructed exactly");
 
+  const trialBatch = await options.reader.batch(options.epoch, order[0]);
   const before = cutOf(await engine.encode(trialBatch, options.selection));
   let candidates: Newcomer[] = [];
   for (const [n, u] of directions.entries()) {

@@ -3,6 +3,7 @@
  */
 import type { Engine, Selection } from "../kernels/kernels.ts";
 import type { Philox } from "../random/philox.ts";
+import { visitReconstructions } from "./reconstructions.ts";
 
 /** A batch gives at most half its tokens; with more draws wanted, more batches are read. */
 const DRAWS_A_BATCH = 0.5;
@@ -31,15 +32,18 @@ export async function drawDirections(
   for (const batch of options.batches) {
     const x = await options.read(batch);
     const nTokens = x.length / dIn;
-    const recon = await engine.decode(await engine.encode(x, options.selection));
-    const errors = squaredErrors(x, recon, dIn);
-    const worst = drawn.length < options.wanted ? Number.POSITIVE_INFINITY : drawn[drawn.length - 1].key;
-    for (let t = 0; t < nTokens; t++) {
-      const key = -Math.log(1 - options.random.uniform(nSeen + t)) / errors[t];
-      if (!(errors[t] > 0) || key >= worst) continue;
-      drawn.push({ key, direction: unitError(x, recon, t, dIn, Math.sqrt(errors[t])) });
-    }
-    drawn = drawn.sort((a, b) => a.key - b.key).slice(0, options.wanted);
+    const acts = await engine.encode(x, options.selection);
+    await visitReconstructions(engine, acts, (recon, first) => {
+      const rows = x.subarray(first * dIn, first * dIn + recon.length);
+      const errors = squaredErrors(rows, recon, dIn);
+      const worst = drawn.length < options.wanted ? Number.POSITIVE_INFINITY : drawn[drawn.length - 1].key;
+      for (let t = 0; t < errors.length; t++) {
+        const key = -Math.log(1 - options.random.uniform(nSeen + first + t)) / errors[t];
+        if (!(errors[t] > 0) || key >= worst) continue;
+        drawn.push({ key, direction: unitError(rows, recon, t, dIn, Math.sqrt(errors[t])) });
+      }
+      drawn = drawn.sort((a, b) => a.key - b.key).slice(0, options.wanted);
+    });
     nSeen += nTokens;
     if (nSeen * DRAWS_A_BATCH >= options.wanted) break;
   }

@@ -6,10 +6,12 @@ import type { TrainingForm } from "../../sae/sae.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
 import { openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
+import { trainingMemory } from "../../train/memory.ts";
 import type { TrainStart } from "../../train/options.ts";
 import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe.ts";
+import { announceMemory } from "../resources.ts";
 import { setNames } from "./corpus.ts";
 import { isLayerPolished } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
@@ -17,11 +19,11 @@ import type { Unit } from "./unit.ts";
 
 export function trainUnit(context: RunContext, layer: number): Unit {
   const { recipe, dir } = context;
+  const unit = { id: `train:${layer}`, title: `train layer ${layer}` };
   return {
-    id: `train:${layer}`,
+    ...unit,
     stage: "train",
     layer,
-    title: `train layer ${layer}`,
     inputs: async () => ({
       ...trainingInputs(context, layer),
       start: "from" in recipe.sae ? { ...recipe.sae, from: await context.saeIdentity(layer) } : recipe.sae,
@@ -31,6 +33,7 @@ export function trainUnit(context: RunContext, layer: number): Unit {
     clear: () => rm(dir.train(layer, false), { recursive: true, force: true }),
     run: (report) =>
       runTraining(context, layer, {
+        unit,
         dir: dir.train(layer, false),
         config: trainConfig(recipe),
         start: () => startOf(context, layer),
@@ -42,11 +45,11 @@ export function trainUnit(context: RunContext, layer: number): Unit {
 /** A further epoch or more at its own learning rate, without resampling, from where training ended. */
 export function polishUnit(context: RunContext, layer: number): Unit {
   const { recipe, dir } = context;
+  const unit = { id: `polish:${layer}`, title: `polish layer ${layer}` };
   return {
-    id: `polish:${layer}`,
+    ...unit,
     stage: "polish",
     layer,
-    title: `polish layer ${layer}`,
     inputs: async () => ({
       ...trainingInputs(context, layer),
       trained: context.state.output(`train:${layer}`).weightsHash,
@@ -57,6 +60,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
     clear: () => rm(dir.train(layer, true), { recursive: true, force: true }),
     run: (report) =>
       runTraining(context, layer, {
+        unit,
         dir: dir.train(layer, true),
         config: polishConfig(recipe),
         start: async () => {
@@ -159,6 +163,7 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
 }
 
 interface TrainingRun {
+  readonly unit: Pick<Unit, "id" | "title">;
   readonly dir: string;
   readonly config: TrainConfig;
   readonly start: () => Promise<TrainStart>;
@@ -168,7 +173,7 @@ interface TrainingRun {
 async function runTraining(
   context: RunContext,
   layer: number,
-  { dir, config, start, report }: TrainingRun,
+  { unit, dir, config, start, report }: TrainingRun,
 ): Promise<Record<string, unknown>> {
   const store = await openSetStore(context, "model", "train", layer);
   const guardSet = guardSetName(context);
@@ -177,16 +182,33 @@ async function runTraining(
   const engine = await context.engine();
   warnOfIdleResampling(context, layer, config, store.nRows);
   try {
+    const { threads } = context.options;
+    const from = await start();
+    const { form } = from;
+    await announceMemory(
+      context,
+      unit,
+      trainingMemory(
+        { dIn: store.dIn, dSae: form.widths[form.widths.length - 1], ...form, threads },
+        {
+          batchTokens: config.batchTokens,
+          k: form.k,
+          aux: form.auxCoefficient > 0,
+          nRows: store.nRows,
+          dtype: store.manifest.dtype,
+        },
+      ),
+    );
     const outcome = await train({
       config,
       dir,
       identity: trainingInputs(context, layer),
       store,
       guardStore,
-      start: await start(),
+      start: from,
       createEngine: engine.create,
       allowOtherBits: context.options.allowOtherBits,
-      threads: context.options.threads,
+      threads,
       signal: context.options.signal,
       onProgress: ({ step, totalSteps, loss, ve, l0, threshold, dead, tokensPerSecond }) =>
         report({

@@ -7,7 +7,7 @@ export function setup(options?: {
   root?: string;
   verbose?: boolean;
   log?: (line: string) => void;
-}): Promise<{ engine: "native" | "reference"; reason: string; changed: boolean }>;
+}): Promise<{ engine: "native" | "wasm" | "reference"; reason: string; changed: boolean }>;
 
 export function packagesMatchLock(root: string): boolean;
 

@@ -5,8 +5,9 @@
  *   node scripts/setup.mjs [--verbose]
  *
  * The addon is wanted, not needed. Without a compiler (and, as root on Debian, after trying apt-get; set LAPIDARY_NO_APT=1 to
- * forbid that) a prebuilt binary is used if the package has one; else the reference engine runs, slower, and `setup()`
- * says so in what it returns, so that the quickstart can ask for less.
+ * forbid that) a prebuilt binary is used if the package has one; else the WebAssembly engine runs, slower, or where there is
+ * no WebAssembly the reference engine, much slower. `setup()` says which in what it returns, so that the quickstart can ask
+ * for less.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -37,7 +38,7 @@ export class SetupError extends Error {
 /**
  * Brings the folder up to date.
  * @param {{ root?: string, verbose?: boolean, log?: (line: string) => void }} [options]
- * @returns {Promise<{ engine: "native" | "reference", reason: string, changed: boolean }>}
+ * @returns {Promise<{ engine: "native" | "wasm" | "reference", reason: string, changed: boolean }>}
  */
 export async function setup(options = {}) {
   const root = options.root ?? resolve(dirname(fileURLToPath(import.meta.url)), "..");
@@ -49,7 +50,7 @@ export async function setup(options = {}) {
   const addon = await buildAddon(context);
   writeState(root, { ...context.state, engine: addon.engine, reason: addon.reason });
   const changed = addon.changed || steps.includes(true);
-  const engine = addon.engine === "native" ? "native engine" : "reference engine (no addon)";
+  const engine = addon.engine === "native" ? "native engine" : `${NAMES[addon.engine]} (no addon)`;
   log(`${changed ? "ready" : "up to date"}: npm packages, dist/, ${engine}; ${seconds(started)}`);
   return { engine: addon.engine, reason: addon.reason, changed };
 }
@@ -173,11 +174,12 @@ async function buildAddon(context) {
   const native = join(root, "native");
   const built = join(native, "build/Release/lapidary.node");
   const prebuilt = join(native, "prebuilds", `${process.platform}-${process.arch}`, "lapidary.node");
-  const none = (reason) => ({ engine: "reference", reason, changed: false });
+  const instead = wasmRuns(root) ? "wasm" : "reference";
+  const none = (reason) => ({ engine: instead, reason, changed: false });
   if (!existsSync(join(native, "binding.gyp")) && !existsSync(prebuilt))
     return none("there are no native sources");
 
-  const sources = existsSync(native) ? filesIn(native, ["build", "prebuilds"]) : [];
+  const sources = existsSync(native) ? filesIn(native, ["build", "prebuilds", "wasm"]) : [];
   const key = `${hashFiles(root, sources)} ${process.platform}-${process.arch} abi ${process.versions.modules}`;
   if (state.addon === key && existsSync(built))
     return { engine: "native", reason: "built here", changed: false };
@@ -194,10 +196,16 @@ async function buildAddon(context) {
     return { engine: "native", reason: "prebuilt", changed: false };
   }
   log(`native addon not built: ${attempt.reason}`);
-  log(
-    "the reference engine will run: the same results within rounding, much slower, so with a smaller token budget",
-  );
+  log(`the ${NAMES[instead]} will run: the same results within rounding, slower`);
   return none(attempt.reason);
+}
+
+const NAMES = { wasm: "WebAssembly engine", reference: "reference engine" };
+
+/** Whether the module that ships with the package can run here. */
+function wasmRuns(root) {
+  const file = join(root, "native/wasm/lapidary.wasm");
+  return existsSync(file) && globalThis.WebAssembly !== undefined && WebAssembly.validate(readFileSync(file));
 }
 
 /** Compiles native/ and loads the result in a process of its own. Says why where it cannot. */

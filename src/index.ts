@@ -29,6 +29,8 @@ export { type ThresholdSpread, type WarmStart, type WarmStartOptions, warmStart 
 export type * from "./kernels/kernels.ts";
 /** The engine in plain TypeScript: the equations, and what the others are tested against. */
 export { createReferenceEngine } from "./kernels/reference/engine.ts";
+/** The C++ engine as WebAssembly, from the bytes of `native/wasm/lapidary.wasm`; it computes on the thread that calls. */
+export { wasmEngineFactory } from "./kernels/wasm/engine.ts";
 
 // ── Schedules, recipes, results ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,8 +17,10 @@ export { type ResolveOptions, resolveSource } from "./hub/source.ts";
 
 /** The C++ engine: fp32, multithreaded, the same bits for any number of threads. */
 export { createNativeEngine } from "./kernels/native.ts";
-/** The native engine where it loads, else the reference engine, and why. */
+/** The native engine where it loads, else the WebAssembly one, else the reference engine, and why. */
 export { type EnginePreference, type SelectedEngine, selectEngine } from "./kernels/select.ts";
+/** The same C++ as WebAssembly, in a worker: where the addon cannot be built. */
+export { createWasmEngine } from "./kernels/wasm.ts";
 
 // ── Corpus: texts and chats → token windows ──────────────────────────────────────────────────────────────────────────
 

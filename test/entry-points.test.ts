@@ -47,6 +47,7 @@ const BROWSER = [
   "scoreOf",
   "toInferenceForm",
   "warmStart",
+  "wasmEngineFactory",
   "withoutInputScale",
 ];
 
@@ -57,6 +58,7 @@ const NODE = [
   "buildCorpusSet",
   "checkDisjoint",
   "createNativeEngine",
+  "createWasmEngine",
   "evaluate",
   "evaluateRows",
   "evaluateText",

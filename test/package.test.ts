@@ -64,6 +64,7 @@ describe("what npm would publish", () => {
       "package.json",
       "scripts/setup.mjs",
       "native/binding.gyp",
+      "native/wasm/lapidary.wasm",
       "recipes/tiny-gemma.yaml",
       "assets/README.md",
       "assets/licenses/WordNet.txt",

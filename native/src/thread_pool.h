@@ -2,6 +2,9 @@
 // before it sleeps: many jobs are shorter than waking up takes. Work is cut into chunks that whoever is free takes next, so
 // nothing computed here may depend on which worker computes which chunk.
 #pragma once
+#if defined(__wasm__)
+#include "../wasm/single_thread_pool.h"
+#else
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -58,3 +61,4 @@ class ThreadPool {
 };
 
 }  // namespace lapidary
+#endif

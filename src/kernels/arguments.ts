@@ -66,12 +66,28 @@ export function checkSelection(selection: Selection, dSae: number): void {
     throw new ShapeError("k of topk", selection.k, "an integer", "fractional k belongs to batch-topk");
 }
 
-/** @throws {ShapeError} arrays of sparse activations that do not fit each other; latents are checked where they are read */
+/** @throws {ShapeError} arrays of sparse activations that do not fit each other */
 export function checkActs({ nTokens, offsets, latents, values }: SparseActs): void {
   if (offsets.length !== nTokens + 1)
     throw new ShapeError("offsets of sparse activations", offsets.length, nTokens + 1);
   if (latents.length !== values.length || offsets[nTokens] !== latents.length)
     throw new ShapeError("entries of sparse activations", [latents.length, values.length], offsets[nTokens]);
+}
+
+/** @throws {ShapeError} offsets that fall, a latent beyond dSae, or latents of a token that do not ascend */
+export function checkEntries({ nTokens, offsets, latents }: SparseActs, dSae: number): void {
+  if (offsets[0] !== 0) throw new ShapeError("the first offset of sparse activations", offsets[0], 0);
+  for (let t = 0; t < nTokens; t++) {
+    if (offsets[t + 1] < offsets[t] || offsets[t + 1] > latents.length)
+      throw new ShapeError(
+        `offset after token ${t}`,
+        offsets[t + 1],
+        `from ${offsets[t]} to ${latents.length}`,
+      );
+    for (let e = offsets[t]; e < offsets[t + 1]; e++)
+      if (latents[e] >= dSae || (e > offsets[t] && latents[e] <= latents[e - 1]))
+        throw new ShapeError(`latent of token ${t}`, latents[e], `ascending, below dSae = ${dSae}`);
+  }
 }
 
 /** @throws {ShapeError | EngineError} an option without a meaning */

@@ -1,7 +1,7 @@
 /**
  * The one interface behind which SAE arithmetic happens. An engine owns weights and optimizer state; batches go in,
  * sparse results come out, never whole matrices. Types only: `reference/` holds the equations in plain TypeScript
- * (the oracle), `native.ts` the C++ addon, `select.ts` chooses.
+ * (the oracle), `native.ts` the C++ addon, `wasm.ts` the same C++ as WebAssembly, `select.ts` chooses.
  *
  * Notation: B = tokens in a batch, d = dIn, F = dSae, n_i = ‖wDec[i]‖₂.
  *   h = (x − bDec·[applyBDecToInput]) · wEncᵀ + bEnc                                     [B, F]
@@ -144,13 +144,14 @@ export type EngineTensor =
 
 /**
  * Engines compute to the same bits within one numeric class, whatever the threads or the instruction set.
- * `fp32-fma16`: the order of sums of design invariant 1 (native). `f64-sums`: reference, f32 storage, f64 sums.
+ * `fp32-fma16`: the order of sums of design invariant 1 (native). `fp32-mul-add16`: the same order, but products are
+ * rounded before they are added (wasm). `f64-sums`: reference, f32 storage, f64 sums.
  */
-export type NumericClass = "fp32-fma16" | "f64-sums";
+export type NumericClass = "fp32-fma16" | "fp32-mul-add16" | "f64-sums";
 
 /** Computes and remembers. One call at a time: a call made while another runs waits for it. Errors: EngineError, ShapeError. */
 export interface Engine {
-  readonly name: "native" | "reference";
+  readonly name: "native" | "wasm" | "reference";
   readonly numericClass: NumericClass;
   /** For people: e.g. "AVX-512, 2 threads". */
   readonly description: string;

@@ -222,7 +222,7 @@ export const recipeSchema = z
       sources: z.array(source).min(1),
     }),
     activations: activations.default(activations.parse({})),
-    engine: z.enum(["auto", "native", "reference"]).default("auto"),
+    engine: z.enum(["auto", "native", "wasm", "reference"]).default("auto"),
     train: train.default(train.parse({})),
     polish: polish.default(polish.parse({})),
     eval: z.strictObject({

@@ -1,15 +1,22 @@
-/** The engines that golden tests run on: the reference always, the native one where its addon is built. */
+/** The engines that golden tests run on: the reference and the WebAssembly one always, the native one where its addon is built. */
+import { readFileSync } from "node:fs";
 import { it } from "vitest";
-import type { EngineFactory } from "../../src/kernels/kernels.ts";
+import type { Engine, EngineFactory } from "../../src/kernels/kernels.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
+import { wasmEngineFactory } from "../../src/kernels/wasm/engine.ts";
+
+const WASM = new URL("../../native/wasm/lapidary.wasm", import.meta.url);
 
 export interface TestEngine {
-  readonly name: "reference" | "native";
+  readonly name: Engine["name"];
   readonly create: EngineFactory;
 }
 
 export async function availableEngines(): Promise<TestEngine[]> {
-  const engines: TestEngine[] = [{ name: "reference", create: createReferenceEngine }];
+  const engines: TestEngine[] = [
+    { name: "reference", create: createReferenceEngine },
+    { name: "wasm", create: await wasmEngineFactory(readFileSync(WASM)) },
+  ];
   const native = await nativeFactory();
   if (native !== null) engines.push({ name: "native", create: native });
   return engines;

@@ -1,7 +1,7 @@
 /**
  * Follows real SAELens training runs step by step: every loss, the gradient norm, the learning rate, the threshold, how
  * many and which latents fired (by their counters), the dead mask, and weights and Adam's moments at every snapshot.
- * On the reference engine, and on the native one where it is built.
+ * On the reference engine and the WebAssembly one, and on the native one where it is built.
  */
 import { describe, expect, it } from "vitest";
 import type {

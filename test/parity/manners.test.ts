@@ -160,9 +160,9 @@ describe("selectEngine", () => {
     await expect(selectEngine("cuda" as "auto")).rejects.toThrow(EngineError);
   });
 
-  it.skipIf(present)("falls back to the reference engine and says what to do", async () => {
+  it.skipIf(present)("falls back to the WebAssembly engine and says what to do", async () => {
     const selected = await selectEngine("auto");
-    expect(selected.name).toBe("reference");
+    expect(selected.name).toBe("wasm");
     expect(selected.reason).toContain("g++");
     await expect(selectEngine("native")).rejects.toThrow(EngineError);
   });

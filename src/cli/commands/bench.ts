@@ -49,7 +49,7 @@ export function addBenchCommand(program: Command): void {
     .option("--F <n>", "number of latents, in place of the size's", positiveInteger)
     .option("--k <n>", "latents a token, in place of the size's", positiveInteger)
     .option("--batch <tokens>", "tokens of a batch (default: 1024; adam 64)", positiveInteger)
-    .option("--engine <name>", "auto, native, reference: who computes", "auto")
+    .option("--engine <name>", "auto, native, wasm, reference: who computes", "auto")
     .option("--margin <kind>", "of the native engine's screen: rigorous, none, or a number of sigmas", margin)
     .option("--seconds <n>", "time at least this long; three turns at least", positiveNumber, 5)
     .option("--dead <percent>", "train: share of dead latents, which get AuxK", percent, 0)

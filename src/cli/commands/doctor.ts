@@ -76,7 +76,7 @@ async function engine(): Promise<Finding> {
   return {
     name: "Engine",
     state: "note",
-    text: `reference: ${selected.reason}`,
+    text: `${selected.description}; ${selected.reason}`,
     advice: SETUP_ADVICE,
   };
 }

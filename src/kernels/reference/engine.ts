@@ -7,6 +7,7 @@ import { EngineError, ShapeError } from "../../errors.ts";
 import {
   checkActs,
   checkConfig,
+  checkEntries,
   checkScreening,
   checkSelection,
   checkStep,
@@ -101,7 +102,7 @@ class ReferenceEngine implements Engine {
       if (!Number.isInteger(width) || width < 1 || width > dSae)
         throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
       checkActs(acts);
-      checkLatents(acts, dSae);
+      checkEntries(acts, dSae);
       const out = new Float32Array(acts.nTokens * dIn);
       const coefficient = coefficients(acts, this.#scale(weights));
       await visitReconstructions(acts, coefficient, weights, [width], (token, _, recon) =>
@@ -219,12 +220,4 @@ function split(name: EngineTensor): readonly ["weights" | "m" | "v", Parameter] 
   const place = TENSORS[name];
   if (place === undefined) throw new EngineError(`no tensor called ${name}`);
   return place;
-}
-
-/** @throws {ShapeError} a latent beyond dSae, or latents of a token that do not ascend */
-function checkLatents({ nTokens, offsets, latents }: SparseActs, dSae: number): void {
-  for (let t = 0; t < nTokens; t++)
-    for (let e = offsets[t]; e < offsets[t + 1]; e++)
-      if (latents[e] >= dSae || (e > offsets[t] && latents[e] <= latents[e - 1]))
-        throw new ShapeError(`latent of token ${t}`, latents[e], `ascending, below dSae = ${dSae}`);
 }

@@ -1,0 +1,324 @@
+/**
+ * The WebAssembly engine: the native engine's C++ on simd128, one thread. Safe in a browser; `../wasm.ts` starts it on
+ * Node, in a worker. Arguments are checked here, memory is planned before it is taken, and what is long is cut into
+ * slices, so that besides weights and a training batch little is held.
+ *
+ * Numerics: the native engine's order of sums, but every product is rounded before it is added, because WebAssembly has
+ * no fused multiply-add. The same bits on every machine.
+ */
+import { EngineError, ShapeError } from "../../errors.ts";
+import {
+  checkActs,
+  checkConfig,
+  checkEntries,
+  checkScreening,
+  checkSelection,
+  checkStep,
+  checkWeights,
+  tokensIn,
+} from "../arguments.ts";
+import type {
+  Engine,
+  EngineConfig,
+  EngineFactory,
+  EngineTensor,
+  Screening,
+  Selection,
+  SparseActs,
+  TrainStepOptions,
+  TrainStepResult,
+  Weights,
+} from "../kernels.ts";
+import type { StepProfile } from "../native.ts";
+import { Turns } from "../reference/turns.ts";
+import { compileWasm } from "./instance.ts";
+import {
+  checkFits,
+  encodeTokenBytes,
+  engineBytes,
+  mostEntries,
+  SLICE_VALUES,
+  stepBytes,
+  WASM_LIMIT_BYTES,
+} from "./memory.ts";
+import { InlineRunner, type WasmRunner } from "./runner.ts";
+import { joinActs, slicesOfActs } from "./slices.ts";
+
+/** Beyond the engine interface: what tests and benches want to see. */
+export interface WasmEngine extends Engine {
+  /** of the last training step */
+  profile(): Promise<StepProfile>;
+  /** bytes of WebAssembly memory taken so far */
+  memoryBytes(): Promise<number>;
+}
+
+/**
+ * The engines of a module, from its bytes (`native/wasm/lapidary.wasm`), for a browser: they compute on the thread that
+ * calls, so call them from a page's worker.
+ * @throws {EngineError} no WebAssembly with SIMD, or bytes that are no module
+ */
+export async function wasmEngineFactory(bytes: Uint8Array): Promise<EngineFactory> {
+  const module = await compileWasm(bytes);
+  return (config, weights) => openWasmEngine(() => new InlineRunner(module), config, weights);
+}
+
+/**
+ * An engine on an instance that `start` makes, with a copy of `weights` (null: zeros, to be written piece by piece).
+ * @throws {EngineError} more memory is needed than there is; nothing has been started then
+ * @throws {ShapeError} dimensions that do not fit
+ */
+export async function openWasmEngine(
+  start: () => WasmRunner,
+  config: EngineConfig,
+  weights: Weights | null,
+): Promise<WasmEngine> {
+  checkConfig(config);
+  const { dIn, dSae, training } = config;
+  const purpose = training ? "train" : "run";
+  checkFits(`to ${purpose} an SAE of ${dSae} latents and ${dIn} dimensions`, engineBytes(config));
+  if (weights !== null) checkWeights(config, weights);
+  const engine = new SlicedEngine(start(), config);
+  await engine.prepare(weights);
+  return engine;
+}
+
+class SlicedEngine implements WasmEngine {
+  readonly name = "wasm";
+  readonly numericClass = "fp32-mul-add16";
+  readonly description = "WebAssembly SIMD, 1 thread";
+  readonly config: EngineConfig;
+  readonly #turns = new Turns();
+  readonly #runner: WasmRunner;
+  #ended: EngineError | null = null;
+
+  constructor(runner: WasmRunner, config: EngineConfig) {
+    this.#runner = runner;
+    this.config = { ...config, widths: [...config.widths] };
+  }
+
+  async prepare(weights: Weights | null): Promise<void> {
+    await this.#turn((runner) => runner.call("create", this.config));
+    if (this.config.screening !== undefined) await this.setScreening(this.config.screening);
+    if (weights === null) return;
+    for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await this.write(name, 0, weights[name]);
+  }
+
+  /** `x` must stay as it is until the promise settles. */
+  encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
+    return this.#turn(async (runner) => {
+      const { dIn, dSae } = this.config;
+      const nTokens = tokensIn(x, dIn);
+      checkSelection(selection, dSae);
+      const thresholds = selection.kind === "threshold" ? selection.thresholds : null;
+      const step = this.#tokensAtOnce(nTokens, selection);
+      const parts: SparseActs[] = [];
+      for (let first = 0; first < nTokens; first += step) {
+        const rows = x.subarray(first * dIn, (first + step) * dIn);
+        const n = rows.length / dIn;
+        const count = selectionCount(selection, n);
+        const acts = await runner.call("encode", rows, KIND_CODE[selection.kind], count, thresholds);
+        parts.push({ nTokens: n, ...acts });
+      }
+      return parts.length === 1 ? parts[0] : joinActs(parts);
+    });
+  }
+
+  decode(acts: SparseActs, options: { width?: number } = {}): Promise<Float32Array> {
+    return this.#turn(async (runner) => {
+      const { dIn, dSae } = this.config;
+      const width = options.width ?? dSae;
+      if (!Number.isInteger(width) || width < 1 || width > dSae)
+        throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+      checkActs(acts);
+      checkEntries(acts, dSae);
+      const out = new Float32Array(acts.nTokens * dIn);
+      for (const { first, offsets, latents, values } of slicesOfActs(acts, dIn))
+        out.set(await runner.call("decode", offsets, latents, values, width), first * dIn);
+      return out;
+    });
+  }
+
+  /** `x` must stay as it is until the promise settles. */
+  trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult> {
+    return this.#turn((runner) => {
+      if (!this.config.training)
+        throw new EngineError("trainStep on an engine made for inference", {
+          hint: "create the engine with `training: true`",
+        });
+      const nTokens = tokensIn(x, this.config.dIn);
+      if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
+      checkStep(options, this.config.dSae, nTokens);
+      const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
+      const nDead = aux === null ? 0 : aux.dead.reduce((n, dead) => n + (dead === 0 ? 0 : 1), 0);
+      checkFits(
+        `a training step of ${nTokens} tokens`,
+        engineBytes(this.config) + stepBytes(this.config, nTokens, selection, nDead),
+        "train with smaller batches, or with the native engine, which has no such limit",
+      );
+      return runner.call(
+        "trainStep",
+        x,
+        KIND_CODE[selection.kind],
+        selectionCount(selection, nTokens),
+        Float64Array.of(
+          learningRate,
+          adamStep,
+          beta1,
+          beta2,
+          epsilon,
+          clipNorm ?? Number.POSITIVE_INFINITY,
+          aux?.coefficient ?? 0,
+        ),
+        aux?.dead ?? null,
+        audit?.tokens ?? null,
+      );
+    });
+  }
+
+  setScreening(screening: Screening): Promise<void> {
+    return this.#turn((runner) => {
+      checkScreening(screening);
+      return runner.call(
+        "setSearch",
+        MARGIN_CODE[screening.margin],
+        screening.margin === "statistical" ? screening.sigmas : 0,
+      );
+    });
+  }
+
+  decoderNorms(): Promise<Float32Array> {
+    return this.#turn((runner) => runner.call("norms"));
+  }
+
+  read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array> {
+    return this.#turn(async (runner) => {
+      const { owner, code, rows, width } = this.#tensor(tensor);
+      if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
+        throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+      const out = new Float32Array((to - from) * width);
+      const step = rowsAtOnce(width);
+      for (let row = from; row < to; row += step) {
+        const n = Math.min(step, to - row);
+        out.set(await runner.call("read", owner, code, row, n, width), (row - from) * width);
+      }
+      return out;
+    });
+  }
+
+  write(tensor: EngineTensor, from: number, values: Float32Array): Promise<void> {
+    return this.#turn(async (runner) => {
+      const { owner, code, rows, width } = this.#tensor(tensor);
+      const total = values.length / width;
+      if (!Number.isInteger(total) || !Number.isInteger(from) || from < 0 || from + total > rows)
+        throw new ShapeError(
+          `values for ${tensor} from row ${from}`,
+          values.length,
+          `whole rows of ${width} within ${rows} rows`,
+        );
+      const step = rowsAtOnce(width);
+      for (let row = 0; row < total; row += step) {
+        const n = Math.min(step, total - row);
+        await runner.call(
+          "write",
+          owner,
+          code,
+          from + row,
+          n,
+          values.subarray(row * width, (row + n) * width),
+        );
+      }
+    });
+  }
+
+  profile(): Promise<StepProfile> {
+    return this.#turn((runner) => runner.call("profile"));
+  }
+
+  memoryBytes(): Promise<number> {
+    return this.#turn((runner) => runner.call("memoryBytes"));
+  }
+
+  dispose(): Promise<void> {
+    return this.#turns.take(() => {
+      this.#ended = new EngineError("the engine has been disposed");
+      return this.#runner.close();
+    });
+  }
+
+  /** One call at a time. Errors of ours pass; after any other the instance cannot be trusted any more. */
+  #turn<T>(call: (runner: WasmRunner) => Promise<T>): Promise<T> {
+    return this.#turns.take(async () => {
+      if (this.#ended !== null) throw this.#ended;
+      try {
+        return await call(this.#runner);
+      } catch (error) {
+        if (error instanceof EngineError || error instanceof ShapeError) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        this.#ended = new EngineError(`the WebAssembly engine has stopped: ${reason}`, {
+          hint: "its weights are lost; if memory was short, smaller batches need less",
+          cause: error,
+        });
+        await this.#runner.close();
+        throw this.#ended;
+      }
+    });
+  }
+
+  /**
+   * Tokens to encode in one call. A batch's top-k sees all of them; the other selections look at one token at a time, so
+   * that as many are taken as have room if all the activations come that can come.
+   */
+  #tokensAtOnce(nTokens: number, selection: Selection): number {
+    const fixed = engineBytes(this.config);
+    const each = encodeTokenBytes(this.config, mostEntries(selection, this.config.dSae));
+    if (selection.kind === "batch-topk") {
+      const hint = "encode fewer tokens at once, or use the native engine";
+      checkFits(`the batch top-k of ${nTokens} tokens`, fixed + nTokens * each, hint);
+      return nTokens;
+    }
+    const fitting = Math.floor((WASM_LIMIT_BYTES - fixed) / each);
+    return Math.max(1, Math.min(fitting, rowsAtOnce(this.config.dIn)));
+  }
+
+  #tensor(name: EngineTensor): { owner: number; code: number; rows: number; width: number } {
+    const place = TENSORS[name];
+    if (place === undefined) throw new EngineError(`no tensor called ${name}`);
+    const [owner, code] = place;
+    if (owner > 0 && !this.config.training)
+      throw new EngineError(`no ${name} in an engine made for inference`, {
+        hint: "create the engine with `training: true`",
+      });
+    const { dIn, dSae } = this.config;
+    return { owner, code, rows: code === 3 ? dIn : dSae, width: code < 2 ? dIn : 1 };
+  }
+}
+
+/** As native/src/engine.h numbers them. */
+const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
+const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
+
+/** Owners: 0 weights, 1 first moments, 2 second moments. Codes: 0 wEnc, 1 wDec, 2 bEnc, 3 bDec. */
+const TENSORS: Readonly<Record<EngineTensor, readonly [owner: number, code: number]>> = {
+  wEnc: [0, 0],
+  wDec: [0, 1],
+  bEnc: [0, 2],
+  bDec: [0, 3],
+  "m.wEnc": [1, 0],
+  "m.wDec": [1, 1],
+  "m.bEnc": [1, 2],
+  "m.bDec": [1, 3],
+  "v.wEnc": [2, 0],
+  "v.wDec": [2, 1],
+  "v.bEnc": [2, 2],
+  "v.bDec": [2, 3],
+};
+
+/** Entries of the whole batch (batch-topk: ⌊k·B⌋) or of a token (topk). */
+function selectionCount(selection: Selection, nTokens: number): number {
+  if (selection.kind === "threshold") return 0;
+  return selection.kind === "topk" ? selection.k : Math.floor(selection.k * nTokens);
+}
+
+function rowsAtOnce(width: number): number {
+  return Math.max(1, Math.floor(SLICE_VALUES / width));
+}

@@ -120,7 +120,8 @@ void Engine::search(const TokenRows& tokens, const LatentRows& latents, HitSink&
 // guess was too high.
 std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count) {
   const float drop = std::min(kMostDrop, kLeastDrop + kDropMoves * cut_moves_);
-  float guess = last_cut_ > 0.0f ? last_cut_ * (1.0f - drop) : guess_cut(tokens, count);
+  const bool had_cut = last_cut_ > 0.0f;
+  float guess = had_cut ? last_cut_ * (1.0f - drop) : guess_cut(tokens, count);
   for (int attempt = 1;; attempt++) {
     BatchTopK sink(pool_.size(), count, guess);
     if (guess > 0.0f)
@@ -129,16 +130,16 @@ std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count
       dense_.score(tokens, latent_rows(), sink);
     const bool enough = sink.complete();
     if (!enough && guess > 0.0f) {
-      guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / static_cast<float>(attempt);
+      guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / static_cast<float>(attempt + (had_cut ? 0 : 1));
       continue;
     }
 
     std::vector<Hit> hits = sink.finish(pool_);
     float cut = hits.empty() ? 0.0f : hits.front().p;
     for (const Hit& hit : hits) cut = std::min(cut, hit.p);
-    if (!enough) cut = 0.0f;
-    if (last_cut_ > 0.0f && cut > 0.0f)
-      cut_moves_ = kMemory * cut_moves_ + (1.0f - kMemory) * std::fabs(cut / last_cut_ - 1.0f);
+    if (!enough || !std::isfinite(cut)) cut = 0.0f;
+    if (had_cut && cut > 0.0f)
+      cut_moves_ = kMemory * cut_moves_ + (1.0f - kMemory) * std::min(1.0f, std::fabs(cut / last_cut_ - 1.0f));
     last_cut_ = cut;
     return hits;
   }

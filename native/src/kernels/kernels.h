@@ -126,7 +126,7 @@ struct Kernels {
   void (*pack)(const float* const* rows, size_t width, size_t d_pad, float* out);
 
   // The dense product of a tile and a panel, and what to keep of it: every (token, latent) with
-  // p > max(latent_floor, token_floor), tokens ascending, then latents. `hits` has room for all. Returns their number.
+  // p > max(latent_floor, token_floor), in no particular order. `hits` has room for all. Returns their number.
   size_t (*score)(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hits);
 
   // a, b [d_pad]

@@ -6,12 +6,20 @@
  *
  * Needs Debian's clang-19, lld-19, wasi-libc, libc++-19-dev-wasm32, libc++abi-19-dev-wasm32 and
  * libclang-rt-19-dev-wasm32; LAPIDARY_WASM_CXX names another clang++. The same sources and compiler give the same bytes.
- * A stamp inside the module (custom section `lapidary`) says which sources it was made from, so that a test can tell
- * when it is stale.
+ * A stamp inside the module (custom section `lapidary`) says which code it was made from, so that a test can tell when it
+ * is stale.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -78,14 +86,15 @@ export function staleSources(bytes) {
   return [...changed, ...added, ...reflagged];
 }
 
+/** Of the code: comments and white space do not count, so that they can be changed without the compiler. */
 function hashOf(file) {
-  try {
-    return createHash("sha256")
-      .update(readFileSync(join(root, file)))
-      .digest("hex");
-  } catch {
-    return "absent";
-  }
+  const path = join(root, file);
+  if (!existsSync(path)) return "absent";
+  const code = readFileSync(path, "utf8")
+    .replace(/("(?:[^"\\\n]|\\.)*")|\/\/[^\n]*/g, (_, text) => text ?? "")
+    .replace(/\s+/g, " ")
+    .trim();
+  return createHash("sha256").update(code).digest("hex");
 }
 
 function build() {

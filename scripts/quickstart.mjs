@@ -10,23 +10,27 @@ import { SetupError, setup } from "./setup.mjs";
 
 const RECIPE = "recipes/tiny-gemma.yaml";
 
-/** What is asked of the reference engine instead: enough to see one SAE improve, within minutes; a run of its own. */
+/** What is asked of slower engines instead: enough to see one SAE improve, within minutes; a run of its own. */
 const SMALLER = {
-  name: "tiny-gemma-small",
-  layers: "[4]",
-  "corpus.tokens": 60000,
-  "train.epochs": 1,
-  "eval.tokens": 8192,
+  wasm: { name: "tiny-gemma-layer-4", layers: "[4]" },
+  reference: {
+    name: "tiny-gemma-small",
+    layers: "[4]",
+    "corpus.tokens": 60000,
+    "train.epochs": 1,
+    "eval.tokens": 8192,
+  },
 };
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 try {
   const { engine, reason } = await setup({ root });
+  if (engine === "wasm") console.log(`quickstart: WebAssembly engine (${reason}): one layer`);
   if (engine === "reference")
     console.log(`quickstart: reference engine (${reason}): one layer, fewer tokens`);
-  const smaller = Object.entries(SMALLER).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
-  const budget = engine === "reference" ? smaller : [];
+  const smaller = engine === "native" ? {} : SMALLER[engine];
+  const budget = Object.entries(smaller).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
   const args = [join(root, "dist/cli/main.js"), "run", RECIPE, ...budget, ...process.argv.slice(2)];
   process.exitCode = await run(process.execPath, args);
 } catch (error) {

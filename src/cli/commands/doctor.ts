@@ -15,9 +15,6 @@ interface Finding {
 const CUDA_ADVICE =
   "to use CUDA: ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node (docs/MODELS.md)";
 
-const SETUP_ADVICE =
-  "install g++ and make (or clang), then npm run setup (of an installed package: node node_modules/lapidary/scripts/setup.mjs)";
-
 export function addDoctorCommand(program: Command): void {
   addCommonOptions(program.command("doctor"))
     .description("check Node, processor, engine, ONNX Runtime, memory and disk")
@@ -76,8 +73,8 @@ async function engine(): Promise<Finding> {
   return {
     name: "Engine",
     state: "note",
-    text: `${selected.description}; ${selected.reason}`,
-    advice: SETUP_ADVICE,
+    text: selected.description,
+    advice: selected.reason,
   };
 }
 

@@ -27,6 +27,15 @@ export function checkConfig({ dIn, dSae, widths, threads, screening, moments }: 
     throw new EngineError(`no moments called ${String(moments)}`, { hint: "f32 or bf16" });
 }
 
+/** Beyond this the integer sums of the screen could overflow. */
+const MOST_DIMENSIONS = 60_000;
+
+/** @throws {ShapeError} more dimensions than an engine with a screen can take */
+export function checkScreenable({ dIn }: EngineConfig, engine: string): void {
+  if (dIn > MOST_DIMENSIONS)
+    throw new ShapeError("dIn", dIn, `at most ${MOST_DIMENSIONS} in the ${engine} engine`);
+}
+
 /** @throws {EngineError} a margin that is not known, or a statistical one without a width */
 export function checkScreening(screening: Screening): void {
   const { margin } = screening;

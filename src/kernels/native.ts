@@ -13,6 +13,7 @@ import { EngineError, ShapeError } from "../errors.ts";
 import {
   checkActs,
   checkConfig,
+  checkScreenable,
   checkScreening,
   checkSelection,
   checkStep,
@@ -245,9 +246,6 @@ function isIsa(name: string): name is Isa {
 
 // ---- the engine ----
 
-/** Beyond this the integer sums of the screen could overflow. */
-const MOST_DIMENSIONS = 60_000;
-
 /**
  * An engine with a copy of `weights` (null: zeros, to be written piece by piece); an `EngineFactory`, with an
  * instruction set to force as a third argument.
@@ -260,8 +258,7 @@ export async function createNativeEngine(
   options: NativeOptions = {},
 ): Promise<NativeEngine> {
   checkConfig(config);
-  if (config.dIn > MOST_DIMENSIONS)
-    throw new ShapeError("dIn", config.dIn, `at most ${MOST_DIMENSIONS} in the native engine`);
+  checkScreenable(config, "native");
   if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
   if (weights === null) return engine;

@@ -169,6 +169,8 @@ describe("memory of the wasm engine", () => {
     await expect(refused).rejects.toThrow(EngineError);
     await expect(refused).rejects.toThrow(/65536 latents and 2560 dimensions needs 4\.\d+ GB.* has 3\.50 GB/);
     await expect(refused).rejects.toMatchObject({ hint: expect.stringContaining("native engine") });
+    const wide = { ...config, dIn: 60_001, dSae: 2, widths: [2] };
+    await expect(openWasmEngine(never, wide, none)).rejects.toThrow(/60001, expected at most 60000/);
     // the same SAE fits without training, and is refused for its weights alone
     await expect(openWasmEngine(never, { ...config, training: false }, none)).rejects.toThrow(ShapeError);
   });

@@ -11,6 +11,7 @@ import {
   checkActs,
   checkConfig,
   checkEntries,
+  checkScreenable,
   checkScreening,
   checkSelection,
   checkStep,
@@ -73,6 +74,7 @@ export async function openWasmEngine(
   weights: Weights | null,
 ): Promise<WasmEngine> {
   checkConfig(config);
+  checkScreenable(config, "WebAssembly");
   const { dIn, dSae, training } = config;
   const purpose = training ? "train" : "run";
   checkFits(`to ${purpose} an SAE of ${dSae} latents and ${dIn} dimensions`, engineBytes(config));

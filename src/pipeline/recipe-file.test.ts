@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { RecipeError } from "../errors.ts";
 import { loadRecipe, parseRecipe, stringifyRecipe } from "./recipe-file.ts";
+import { trainConfig } from "./stages/train.ts";
 
 const small = {
   name: "test",
@@ -22,6 +23,18 @@ describe("recipes", () => {
     expect(recipe.train.resampling?.scale).toBe(0.2);
     expect(recipe.corpus.sources[0].weight).toBe(1);
     expect(recipe.polish.when).toBe("never");
+  });
+
+  it("screen rigorously, unless a statistical margin is asked for, which has its audit", () => {
+    expect(trainConfig(parseRecipe(small)).screening).toBeUndefined();
+    const asked = parseRecipe({ ...small, train: { screening: { margin: "statistical", sigmas: 5 } } });
+    expect(trainConfig(asked).screening).toEqual({
+      sigmas: 5,
+      auditEverySteps: 50,
+      auditTokens: 64,
+      maxMissedShare: 1e-4,
+    });
+    expect(() => parseRecipe({ ...small, train: { screening: { margin: "none" } } })).toThrow(RecipeError);
   });
 
   it("name a misspelt key and the nearest known one, at any depth", () => {

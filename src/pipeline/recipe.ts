@@ -127,6 +127,25 @@ const guard = z.strictObject({
     .describe("Largest allowed rise of the threshold since the last good check"),
 });
 
+const screening = z
+  .strictObject({
+    margin: z
+      .enum(["rigorous", "statistical"])
+      .default("rigorous")
+      .describe("rigorous: never misses an activation; statistical: fewer exact products, and an audit"),
+    sigmas: z
+      .number()
+      .positive()
+      .default(6)
+      .describe("Statistical margin, in standard deviations of the quantisation error"),
+    auditEverySteps: positive.default(50),
+    auditTokens: positive.default(64).describe("Tokens of a batch whose selection is checked exactly"),
+    maxMissedShare: fraction
+      .default(1e-4)
+      .describe("Past this share of audited entries missed, the rest of the run screens rigorously"),
+  })
+  .describe("How the native engine looks for activations in training; evaluation is always rigorous");
+
 const train = z.strictObject({
   epochs: positive.default(3),
   batchTokens: positive.default(4096),
@@ -165,6 +184,7 @@ const train = z.strictObject({
     .describe("A latent is dead after so many tokens without firing; null: 1000 batches"),
   resampling: resampling.nullable().default(resampling.parse({})),
   guard: guard.nullable().default(guard.parse({})),
+  screening: screening.default(screening.parse({})),
   checkpointEverySteps: positive.default(500),
   logEverySteps: positive.default(10),
 });

@@ -18,7 +18,7 @@ import { hashFile, hashValue } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { type WrittenFile, writeTensors } from "./checkpoint-tensors.ts";
 import type { GuardState } from "./guard.ts";
-import type { Incident } from "./progress.ts";
+import type { AuditState, Incident } from "./progress.ts";
 import type { RunIdentity } from "./run-identity.ts";
 
 /** What a run has come to, beside its tensors and counters. */
@@ -34,6 +34,8 @@ export interface TrainState {
   /** how often the guard has gone back; with the first, resampling ends */
   readonly rollbacks: number;
   readonly incidents: readonly Incident[];
+  /** with statistical screening only */
+  readonly audit?: AuditState;
   /** wall-clock time so far; the one number here that is not reproducible */
   readonly seconds: number;
 }

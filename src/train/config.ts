@@ -34,6 +34,19 @@ export interface GuardConfig {
   readonly maxThresholdRise: number;
 }
 
+/**
+ * Looking for entries with a margin of so many standard deviations: faster, and now and then it misses one. An audit
+ * counts that on a few tokens, and past a limit ends it (`audit.ts`).
+ */
+export interface StatisticalScreening {
+  readonly sigmas: number;
+  readonly auditEverySteps: number;
+  /** tokens of a batch that are audited */
+  readonly auditTokens: number;
+  /** largest allowed share of audited entries that were missed, all audits of the run together */
+  readonly maxMissedShare: number;
+}
+
 /** Everything that decides a training run beside its data and its start. */
 export interface TrainConfig {
   readonly seed: number;
@@ -48,6 +61,8 @@ export interface TrainConfig {
   readonly deadAfterTokens: number;
   readonly resampling: ResamplingConfig | null;
   readonly guard: GuardConfig | null;
+  /** absent: rigorous, which never misses an entry and so decides nothing */
+  readonly screening?: StatisticalScreening;
   readonly checkpointEverySteps: number;
   /** one line of metrics.jsonl every so many steps */
   readonly logEverySteps: number;

@@ -71,6 +71,7 @@ export function outcomeOf({ dir, record }: Checkpoint): TrainOutcome {
     threshold: state.threshold,
     deadInTraining: state.tokens > record.run.config.deadAfterTokens ? state.dead : null,
     incidents: state.incidents,
+    ...(state.audit === undefined ? {} : { audit: state.audit }),
     finalCheckpointDir: dir,
     weightsHash: weights.sha256,
     numericClass: record.numericClass,

@@ -1,5 +1,7 @@
 /** A line of `metrics.jsonl`, and what of it the engine does not measure. */
 
+import type { AuditState } from "./progress.ts";
+
 /** One step, all of its forward pass before the update; nothing in it depends on the clock. */
 export interface MetricsLine {
   /** 1-based */
@@ -23,6 +25,8 @@ export interface MetricsLine {
   readonly threshold: number;
   readonly dead: number;
   readonly learningRate: number;
+  /** with statistical screening: what its audits have come to, this step's included */
+  readonly audit?: AuditState;
 }
 
 /** mean over tokens of ‖x − x̄‖², x̄ the mean of x [nTokens, dIn]; f64. */

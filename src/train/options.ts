@@ -5,7 +5,7 @@ import type { EngineFactory, Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { TrainingForm } from "../sae/sae.ts";
 import type { ThresholdSpread } from "../sae/warm-start.ts";
-import type { TrainConfig } from "./config.ts";
+import type { StatisticalScreening, TrainConfig } from "./config.ts";
 import type { TrainProgress } from "./progress.ts";
 
 /** What training starts from. */
@@ -63,7 +63,21 @@ export function checkOptions({ config, guardStore, store, start }: TrainOptions)
       throw new RecipeError(`guard.everySteps is ${config.guard.everySteps}, expected at least 1`);
     }
   }
+  if (config.screening !== undefined) checkScreening(config.screening);
   if (typeof start.threshold === "number" && !Number.isFinite(start.threshold)) {
     throw new RecipeError(`the threshold to start from is ${start.threshold}, expected a finite number`);
   }
+}
+
+function checkScreening(screening: StatisticalScreening): void {
+  for (const key of ["auditEverySteps", "auditTokens"] as const)
+    if (!Number.isSafeInteger(screening[key]) || screening[key] < 1)
+      throw new RecipeError(
+        `screening.${key} is ${screening[key]}, expected a whole number of at least 1`,
+        "a statistical margin is not left without an audit; set train.screening to rigorous",
+      );
+  if (!(screening.sigmas > 0 && screening.sigmas < Number.POSITIVE_INFINITY))
+    throw new RecipeError(`screening.sigmas is ${screening.sigmas}, expected a positive number`);
+  if (!(screening.maxMissedShare >= 0))
+    throw new RecipeError(`screening.maxMissedShare is ${screening.maxMissedShare}, expected 0 or more`);
 }

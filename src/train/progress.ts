@@ -19,13 +19,22 @@ export interface TrainProgress {
 
 /** Something that went wrong and what was done about it. Told in `events.jsonl`, in the outcome and on the card. */
 export interface Incident {
-  readonly kind: "guard-rollback" | "guard-noted" | "other-bits";
+  readonly kind: "guard-rollback" | "guard-noted" | "other-bits" | "screening-missed";
   /** steps done when it was found */
   readonly step: number;
   /** one sentence for people */
   readonly what: string;
   /** the numbers behind it */
   readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** What the audits of a run have come to. */
+export interface AuditState {
+  /** how the next step looks for entries; rigorous: the limit was passed */
+  readonly margin: "statistical" | "rigorous";
+  /** entries selected on audited tokens */
+  readonly entries: number;
+  readonly missed: number;
 }
 
 /** A finished training run. Everything but `seconds` and `engineDescription` is reproducible. */
@@ -38,6 +47,8 @@ export interface TrainOutcome {
   /** latents that had not fired for more than `deadAfterTokens` tokens at the end; null: no more than that were trained on */
   readonly deadInTraining: number | null;
   readonly incidents: readonly Incident[];
+  /** with statistical screening: what its audits have come to */
+  readonly audit?: AuditState;
   readonly finalCheckpointDir: string;
   /** sha-256 of its `weights.safetensors`: equal for equal weights */
   readonly weightsHash: string;

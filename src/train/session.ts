@@ -5,8 +5,9 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ShapeError, StateError } from "../errors.ts";
-import type { Engine } from "../kernels/kernels.ts";
+import type { Engine, Screening } from "../kernels/kernels.ts";
 import { loadWeights, type WeightRows, weightRows } from "../kernels/weight-rows.ts";
+import { screeningOf } from "./audit.ts";
 import { type Checkpoint, findDamage, removeCheckpoint } from "./checkpoint.ts";
 import { openWeights, readCounters, restoreTensors } from "./checkpoint-tensors.ts";
 import { DeadLatents } from "./dead-latents.ts";
@@ -37,7 +38,8 @@ export async function openSession(
   const { config, dir, start } = options;
   await mkdir(dir, { recursive: true });
   const { checkpoint, damaged } = await newestUndamaged(checkpoints);
-  const engine = await openEngine(options, await startingRows(start, checkpoint));
+  const screening = screeningOf(config.screening, checkpoint?.record.state.audit);
+  const engine = await openEngine(options, screening, await startingRows(start, checkpoint));
   const opened: JsonLines[] = [];
   const close = async () => {
     for (const log of opened) await log.close();
@@ -72,6 +74,7 @@ async function startingRows(start: TrainStart, checkpoint: Checkpoint | null): P
 /** An engine filled from `rows`, which are then closed: its copy of the weights is the only one. */
 async function openEngine(
   { createEngine, store, start, threads }: TrainOptions,
+  screening: Screening,
   rows: WeightRows,
 ): Promise<Engine> {
   try {
@@ -88,6 +91,7 @@ async function openEngine(
         rescaleActsByDecoderNorm: form.rescaleActsByDecoderNorm,
         training: true,
         threads,
+        screening,
       },
       null,
     );

@@ -4,7 +4,8 @@
  */
 import type { BatchReader } from "../activations/activations.ts";
 import { StateError, TrainingError } from "../errors.ts";
-import type { TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
+import type { AuditResult, TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
+import { afterAudit, auditIncident, NO_AUDITS, screeningOf, tokensToAudit } from "./audit.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import {
   type Checkpoint,
@@ -61,8 +62,9 @@ export class TrainingRun {
     this.#identity = identity;
     this.#session = session;
     this.#lastCheckpoint = session.checkpoint;
-    this.#state = session.checkpoint?.record.state ?? START;
-    const { batchTokens, seed } = options.config;
+    const { batchTokens, seed, screening } = options.config;
+    const begin = screening === undefined ? START : { ...START, audit: NO_AUDITS };
+    this.#state = session.checkpoint?.record.state ?? begin;
     this.#reader = options.store.batches({ batchTokens, seed });
     this.#batches = new BatchQueue(this.#reader, identity.totalSteps);
   }
@@ -130,7 +132,9 @@ export class TrainingRun {
     const { start, config } = this.#options;
     let threshold = start.threshold;
     if (threshold === "first-batch-cut") {
-      threshold = cutOf(await this.#session.engine.encode(await this.#batches.at(0), this.#selection)) ?? 0;
+      const x = await this.#batches.at(0);
+      const encoded = this.#exactly(() => this.#session.engine.encode(x, this.#selection));
+      threshold = cutOf(await encoded) ?? 0;
     }
     this.#state = { ...this.#state, threshold };
     await this.#session.events.append({
@@ -148,6 +152,17 @@ export class TrainingRun {
       this.#state = { ...this.#state, guard: firstGuardState(reading) };
       await this.#session.events.append({ event: "guard", step: 0, ...reading });
     }
+  }
+
+  /** Does what is not a step of training with a screen that misses nothing. */
+  async #exactly<T>(work: () => Promise<T>): Promise<T> {
+    const screening = screeningOf(this.#options.config.screening, this.#state.audit);
+    if (screening.margin === "rigorous") return work();
+    const { engine } = this.#session;
+    await engine.setScreening({ margin: "rigorous" });
+    const done = await work();
+    await engine.setScreening(screening);
+    return done;
   }
 
   async #noteOtherBits({ record }: Checkpoint): Promise<void> {
@@ -172,6 +187,7 @@ export class TrainingRun {
     const x = await this.#batches.at(this.step);
     const nTokens = x.length / this.#identity.dIn;
     const learningRate = learningRateAt(config.schedule, this.#identity.totalSteps, this.step);
+    const audited = this.#tokensToAudit(nTokens);
     const stepping = this.#session.engine.trainStep(x, {
       selection: this.#selection,
       learningRate,
@@ -184,6 +200,7 @@ export class TrainingRun {
         form.auxCoefficient > 0 && this.#session.latents.count > 0
           ? { coefficient: form.auxCoefficient, dead: this.#session.latents.mask }
           : null,
+      ...(audited === null ? {} : { audit: { tokens: audited } }),
     });
     const told = this.#isLogged(this.step + 1) || this.#options.onProgress !== undefined;
     const variance = told ? batchVariance(x, this.#identity.dIn) : Number.NaN;
@@ -202,8 +219,35 @@ export class TrainingRun {
           ? nextThreshold(threshold, form.thresholdLr, result.minPositive)
           : threshold,
     };
+    if (result.audit !== null) await this.#noteAudit(result.audit);
     this.#pace.step(nTokens);
     if (told) await this.#tell(result, learningRate, 1 - result.mse / variance);
+  }
+
+  #tokensToAudit(nTokens: number): Uint32Array | null {
+    const { screening, seed } = this.#options.config;
+    if (screening === undefined || this.#state.audit?.margin === "rigorous") return null;
+    return tokensToAudit(screening, { seed, step: this.step, nTokens });
+  }
+
+  /** Counts an audit of the step just done; past the limit the rest of the run screens rigorously. */
+  async #noteAudit(result: AuditResult): Promise<void> {
+    const { screening } = this.#options.config;
+    if (screening === undefined || this.#state.audit === undefined) return;
+    const audit = afterAudit(this.#state.audit, result, screening);
+    this.#state = { ...this.#state, audit };
+    if (result.missed > 0) {
+      const { entries, missed } = audit;
+      await this.#session.events.append({
+        event: "audit-missed",
+        step: this.step,
+        ...result,
+        together: { entries, missed },
+      });
+    }
+    if (audit.margin === "statistical") return;
+    await this.#session.engine.setScreening({ margin: "rigorous" });
+    await this.#addIncident(auditIncident(audit, screening, this.step));
   }
 
   #isLogged(step: number): boolean {
@@ -213,12 +257,12 @@ export class TrainingRun {
   }
 
   async #tell(result: TrainStepResult, learningRate: number, ve: number): Promise<void> {
-    const { step, threshold, dead, rollbacks } = this.#state;
+    const { step, threshold, dead, rollbacks, audit } = this.#state;
     const { loss, mse, innerMse, aux, l0, gradNorm, minPositive } = result;
     const shared = { step, loss, ve, l0, threshold, dead, learningRate };
     if (this.#isLogged(step)) {
       const line: MetricsLine = { ...shared, attempt: rollbacks, mse, innerMse, aux, gradNorm, minPositive };
-      await this.#session.metrics.append({ ...line });
+      await this.#session.metrics.append({ ...line, ...(audit && { audit }) });
     }
     this.#options.onProgress?.({
       ...shared,
@@ -240,14 +284,16 @@ export class TrainingRun {
   /** Gives dead latents a new start (`resampling.ts`) and puts that on the guard's probation. */
   async resample(): Promise<void> {
     const { config } = this.#options;
-    const { newcomers, report } = await resample(this.#session.engine, {
-      config: config.resampling!,
-      selection: this.#selection,
-      seed: config.seed,
-      epoch: this.step / this.#identity.batchesPerEpoch - 1,
-      reader: this.#reader,
-      dead: this.#session.latents.mask,
-    });
+    const { newcomers, report } = await this.#exactly(() =>
+      resample(this.#session.engine, {
+        config: config.resampling!,
+        selection: this.#selection,
+        seed: config.seed,
+        epoch: this.step / this.#identity.batchesPerEpoch - 1,
+        reader: this.#reader,
+        dead: this.#session.latents.mask,
+      }),
+    );
     this.#session.latents.restart(newcomers);
     const { guard } = this.#state;
     this.#state = {
@@ -261,11 +307,13 @@ export class TrainingRun {
 
   async #readGuard(): Promise<GuardReading> {
     const { config, guardStore } = this.#options;
-    return readGuard(this.#session.engine, guardStore!, {
-      selection: this.#selection,
-      tokens: config.guard!.tokens,
-      chunkRows: config.batchTokens,
-    });
+    return this.#exactly(() =>
+      readGuard(this.#session.engine, guardStore!, {
+        selection: this.#selection,
+        tokens: config.guard!.tokens,
+        chunkRows: config.batchTokens,
+      }),
+    );
   }
 
   /** A guard check. True if it ended in going back to the checkpoint before the last resampling. */
@@ -305,8 +353,8 @@ export class TrainingRun {
     await restoreTensors(target.dir, this.#session.engine, "all");
     this.#session.latents.restore(await readCounters(target.dir));
     for (const { dir, record } of all) if (record.state.step > step) await removeCheckpoint({ dir, record });
-    const { incidents, rollbacks } = this.#state;
-    this.#state = { ...target.record.state, incidents, rollbacks: rollbacks + 1 };
+    const { incidents, rollbacks, audit } = this.#state;
+    this.#state = { ...target.record.state, incidents, rollbacks: rollbacks + 1, ...(audit && { audit }) };
     this.#lastCheckpoint = target;
     await this.#addIncident(incident);
     this.#pace.restart();
@@ -318,8 +366,9 @@ export class TrainingRun {
     if (this.step === 0 || this.step === this.#lastCheckpoint?.record.state.step) return;
     const finished = this.step === this.#identity.totalSteps;
     if (finished) {
-      const { step, threshold, dead, rollbacks } = this.#state;
-      await this.#session.events.append({ event: "end", step, threshold, dead, rollbacks });
+      const { step, threshold, dead, rollbacks, audit } = this.#state;
+      const end = { event: "end", step, threshold, dead, rollbacks };
+      await this.#session.events.append({ ...end, ...(audit && { audit }) });
     }
     await this.#session.metrics.sync();
     await this.#session.events.sync();

@@ -161,7 +161,7 @@ describe("run", () => {
     const kept = await readFile(inRun("changed", "recipe.yaml"), "utf8");
     expect(parse(kept)).toMatchObject({ train: { lr: 0.0004 } }); // what was refused is not what the run was made with
     const trained = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--only", "train");
-    expect(trained.stderr).toMatch(/^✓ train layer 4 .*\n$/);
+    expect(trained.stderr).toMatch(/^memory: \d+ MB of \d+ GB free \(weights .*\)\n✓ train layer 4 .*\n$/);
     expect(trained.stdout).not.toContain("│"); // the old SAE's results are not shown as the new one's
     expect(trained.stdout).toContain("Go on with:  npx lapidary run ");
     const made = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--json");

@@ -27,7 +27,7 @@ export function trainUnit(context: RunContext, layer: number): Unit {
     inputs: async () => ({
       ...trainingInputs(context, layer),
       start: "from" in recipe.sae ? { ...recipe.sae, from: await context.saeIdentity(layer) } : recipe.sae,
-      train: recipe.train,
+      train: decidingOptions(recipe),
     }),
     files: () => [dir.train(layer, false)],
     clear: () => rm(dir.train(layer, false), { recursive: true, force: true }),
@@ -40,6 +40,12 @@ export function trainUnit(context: RunContext, layer: number): Unit {
         report,
       }),
   };
+}
+
+/** Rigorous screening changes no result, so it is no input: runs from before there was a choice go on. */
+function decidingOptions({ train }: Recipe): Record<string, unknown> {
+  const { screening, ...rest } = train;
+  return screening.margin === "rigorous" ? rest : { ...rest, screening };
 }
 
 /** A further epoch or more at its own learning rate, without resampling, from where training ended. */
@@ -97,9 +103,15 @@ export function trainConfig(recipe: Recipe): TrainConfig {
     deadAfterTokens: train.deadAfterTokens ?? 1000 * train.batchTokens,
     resampling: train.resampling,
     guard: train.guard,
+    ...statisticalScreening(train),
     checkpointEverySteps: train.checkpointEverySteps,
     logEverySteps: train.logEverySteps,
   };
+}
+
+function statisticalScreening({ screening }: Recipe["train"]): Pick<TrainConfig, "screening"> {
+  const { margin, ...statistical } = screening;
+  return margin === "rigorous" ? {} : { screening: statistical };
 }
 
 function polishConfig(recipe: Recipe): TrainConfig {

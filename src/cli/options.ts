@@ -28,7 +28,7 @@ export function addCommonOptions(command: Command): Command {
 export function addThreadsOption(command: Command): Command {
   return command.option(
     "--threads <n>",
-    "worker threads; never changes a result (default: all cores)",
+    "engine's worker threads; never changes a result (default: all cores). ONNX Runtime's: model.threads in a recipe",
     positiveInteger,
   );
 }

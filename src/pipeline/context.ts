@@ -47,6 +47,7 @@ export type RunEvent =
 
 /** What may differ between two runs of a recipe without changing their results. */
 export interface RunOptions {
+  /** of the engine; ONNX Runtime's are the recipe's `model.threads` */
   readonly threads?: number;
   readonly allowOtherBits?: boolean;
   readonly signal?: AbortSignal;
@@ -142,7 +143,7 @@ export class RunContext {
       layers: [...this.recipe.layers].sort((a, b) => a - b),
       device,
       dtype: dtype ?? undefined,
-      threads: threads ?? this.options.threads,
+      threads: threads ?? undefined, // not the run's: they may change last bits
     });
     const { info } = model;
     const longest = info.contextSize ?? Number.POSITIVE_INFINITY;

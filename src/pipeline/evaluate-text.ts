@@ -27,6 +27,7 @@ export interface EvaluateTextOptions {
   /** tokens a window; default: the SAE's context size, else 256 */
   readonly contextSize?: number;
   readonly createEngine: EngineFactory;
+  /** of the engine; ONNX Runtime takes all cores */
   readonly threads?: number;
   readonly device?: OpenModelOptions["device"];
   readonly dtype?: string;
@@ -40,7 +41,7 @@ export interface EvaluateTextOptions {
 export async function evaluateText(options: EvaluateTextOptions): Promise<EvalResult> {
   const { sae, modelFolder, text, name, createEngine, threads, device, dtype, onProgress } = options;
   const layer = options.layer ?? layerOf(sae);
-  const model = await openResidualModel(modelFolder, { layers: [layer], device, dtype, threads });
+  const model = await openResidualModel(modelFolder, { layers: [layer], device, dtype });
   if (model.info.dIn !== sae.config.dIn) {
     await model.close();
     throw new ShapeError(

@@ -15,18 +15,63 @@ describe.skipIf(!present)(`manners of the native engine${missing}`, () => {
   const { config } = c;
   const weights = weightsFor(config);
 
-  it("leaves the event loop free while it computes", async () => {
-    const large = { ...config, dIn: 256, dSae: 4096, widths: [4096], training: false, threads: 1 };
-    const engine = await createNativeEngine(large, weightsFor(large), { isa: "scalar" });
-    const x = normals(40 * 256, "x");
-    let ticks = 0;
-    const timer = setInterval(() => ticks++, 1);
-    const start = performance.now();
-    await engine.encode(x, { kind: "topk", k: 8 });
-    const elapsed = performance.now() - start;
-    clearInterval(timer);
-    expect(ticks).toBeGreaterThan(Math.min(3, elapsed / 20));
-    await engine.dispose();
+  describe("leaves the event loop free", () => {
+    const large = { ...config, dIn: 256, dSae: 2048, widths: [256, 2048] };
+    const rows = normals(64 * 256, "x");
+
+    /** So many tokens that a call takes some hundreds of milliseconds here. */
+    async function enough(call: (x: Float32Array) => Promise<unknown>): Promise<Float32Array> {
+      let x = rows;
+      for (let seconds = 0; seconds < 0.2; ) {
+        const start = performance.now();
+        await call(x);
+        seconds = (performance.now() - start) / 1000;
+        if (seconds >= 0.2) break;
+        const repeats = Math.min(8, Math.ceil(0.4 / Math.max(seconds, 0.01)));
+        const longer = new Float32Array(repeats * x.length);
+        for (let i = 0; i < repeats; i++) longer.set(x, i * x.length);
+        x = longer;
+      }
+      return x;
+    }
+
+    /** The longest time between two turns of a 5 ms timer while `call` works, and how long it took; in milliseconds. */
+    async function worstGap(call: () => Promise<unknown>): Promise<{ gap: number; elapsed: number }> {
+      let gap = 0;
+      const start = performance.now();
+      let last = start;
+      const tick = () => {
+        const now = performance.now();
+        gap = Math.max(gap, now - last);
+        last = now;
+      };
+      const timer = setInterval(tick, 5);
+      await call();
+      tick();
+      clearInterval(timer);
+      return { gap, elapsed: performance.now() - start };
+    }
+
+    /** Of five: a machine that others use, too, sometimes lets us wait. */
+    async function medianGap(call: () => Promise<unknown>): Promise<number> {
+      const gaps: number[] = [];
+      for (let i = 0; i < 5; i++) {
+        const { gap, elapsed } = await worstGap(call);
+        expect(elapsed).toBeGreaterThan(100); // or there would be nothing to see
+        gaps.push(gap);
+      }
+      return gaps.sort((a, b) => a - b)[2];
+    }
+
+    it("while it encodes and while it trains, all cores busy: no gap of 50 ms", async () => {
+      const engine = await createNativeEngine(large, weightsFor(large), { isa: "scalar" });
+      const encode = (x: Float32Array) => engine.encode(x, { kind: "topk", k: 8 });
+      const step = (x: Float32Array) => engine.trainStep(x, stepOptions(8, 0));
+      const [encoded, trained] = [await enough(encode), await enough(step)];
+      expect(await medianGap(() => encode(encoded))).toBeLessThan(50);
+      expect(await medianGap(() => step(trained))).toBeLessThan(50);
+      await engine.dispose();
+    });
   });
 
   it("runs calls one at a time in the order in which they were made", async () => {

@@ -149,6 +149,28 @@ describe("run", () => {
     expect(card).toContain("Continued from `sae-base/layer_4`");
   });
 
+  it("--threads: the same weights from one worker; --json tells the memory before it trains", async () => {
+    const run = await copyOfRun("threads");
+    await rm(inRun("threads", "train", HOOK), { recursive: true });
+    const events = jsonLines(await lapidary(...run, "--only", "train", "--threads", "1", "--json"));
+    const memory = events.find(({ kind }) => kind === "memory") as unknown as {
+      unit: string;
+      total: number;
+      parts: { name: string; bytes: number }[];
+    };
+    expect(memory.unit).toBe("train:4");
+    expect(memory.parts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(memory.total);
+    expect(events.some(({ kind, unit }) => kind === "done" && unit === "train:4")).toBe(true);
+    const state = async (name: string) => JSON.parse(await readFile(inRun(name, "run.json"), "utf8"));
+    const { engineDescription, ...trained } = (await state("threads")).units["train:4"].output;
+    const { engineDescription: before, ...expected } = (await state("small")).units["train:4"].output;
+    expect(trained).toEqual(expected);
+    if (trained.numericClass === "fp32-fma16") {
+      expect(engineDescription).toMatch(/, 1 thread$/);
+      expect(before).toMatch(/, \d+ threads?$/);
+    }
+  });
+
   it("refuses changed inputs and names the change; --overwrite makes it and what follows anew", async () => {
     const run = await copyOfRun("changed");
     const refused = await lapidary(...run, "--set", "train.lr=1e-3");
@@ -161,7 +183,7 @@ describe("run", () => {
     const kept = await readFile(inRun("changed", "recipe.yaml"), "utf8");
     expect(parse(kept)).toMatchObject({ train: { lr: 0.0004 } }); // what was refused is not what the run was made with
     const trained = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--only", "train");
-    expect(trained.stderr).toMatch(/^memory: \d+ MB of \d+ GB free \(weights .*\)\n✓ train layer 4 .*\n$/);
+    expect(trained.stderr).toMatch(/^memory: \d+ MB of [\d.]+ GB free \(weights .*\)\n✓ train layer 4 .*\n$/);
     expect(trained.stdout).not.toContain("│"); // the old SAE's results are not shown as the new one's
     expect(trained.stdout).toContain("Go on with:  npx lapidary run ");
     const made = await lapidary(...run, "--set", "train.lr=1e-3", "--overwrite", "--json");

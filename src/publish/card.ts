@@ -24,6 +24,8 @@ export interface CardLayer {
   /** held-out set → latents that never fired on it */
   readonly neverFired: Readonly<Record<string, number>>;
   readonly incidents: readonly Incident[];
+  /** audits of training and polish; null: screened rigorously */
+  readonly audit: { readonly entries: number; readonly missed: number } | null;
   /** final SAE: held-out set → metric → value; null where it is undefined */
   readonly metrics: Readonly<Record<string, Readonly<Record<string, number | null>>>>;
   /** results before a polish, set → VE */
@@ -227,6 +229,14 @@ function incidents({ layers }: CardFacts): string {
   const lines = layers.flatMap(({ layer, incidents: list }) =>
     list.map(({ step, what }) => `- Layer ${layer}, step ${step}: ${what}`),
   );
+  const audits = layers.flatMap(({ layer, audit }) =>
+    audit === null
+      ? []
+      : [
+          `- Layer ${layer}: selections were screened with a statistical margin, which may miss some; of ${thousands(audit.entries)} audited, ${thousands(audit.missed)} were missed`,
+        ],
+  );
+  lines.push(...audits);
   return lines.length === 0 ? "None: the guard did not have to step in." : lines.join("\n");
 }
 

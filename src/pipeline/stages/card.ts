@@ -10,7 +10,7 @@ import { loadSaeFacts } from "../../sae/load.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
 import { hashValue } from "../../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
-import type { Incident } from "../../train/progress.ts";
+import type { AuditState, Incident } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
 import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
@@ -165,6 +165,13 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
   };
 }
 
+function together(audits: readonly (AuditState | undefined)[]): CardLayer["audit"] {
+  const present = audits.filter((audit) => audit !== undefined);
+  if (present.length === 0) return null;
+  const sum = (what: "entries" | "missed") => present.reduce((total, audit) => total + audit[what], 0);
+  return { entries: sum("entries"), missed: sum("missed") };
+}
+
 /** The source's name: of one layer with its number, of several as the recipe has it. */
 function sourceOf(from: string, layers: readonly CardLayer[]): string {
   return layers.length === 1 ? from.replaceAll("{layer}", String(layers[0].layer)) : from;
@@ -193,6 +200,7 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     tokens: number;
     threshold: number;
     incidents: Incident[];
+    audit?: AuditState;
   };
   const polished = isLayerPolished(context, layer);
   const polish = polished ? (context.state.output(`polish:${layer}`) as typeof trained) : null;
@@ -222,6 +230,7 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     ),
     neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
     incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
+    audit: together([trained.audit, polish?.audit]),
     beforePolish:
       polished && prepolish !== undefined
         ? Object.fromEntries(prepolish.results.map(({ set, result }) => [set, result.metrics.ve.value]))

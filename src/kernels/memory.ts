@@ -104,10 +104,10 @@ function batchBytes({ B, d }: Sizes, training: boolean): number {
   );
 }
 
-/** select: hits as they are found; entries: the chosen ones in both orders, sorted on the way; train_step: dh in both. */
+/** select: hits as they are found; entries: the chosen ones, sorted, in both orders; train_step: dh in both. */
 function entryBytes({ n, F, B, threads }: Sizes): number {
   const found = Math.min(threads, 2) * (n + Math.max(n / 2, 16_384)) * HIT_BYTES;
-  return Math.ceil(found + n * (HIT_BYTES + 6 * 4 + 3 * 4 + 2 * 4) + 4 * (2 * F + 6 * B));
+  return Math.ceil(found + n * (2 * HIT_BYTES + 6 * 4 + 4 + 2 * 4) + 4 * (2 * F + 6 * B));
 }
 
 /** aux_dense: activations, their gradients and a mask [B][nDead], gradients of the rows; aux_loss: entries, where few of the dead are chosen. */

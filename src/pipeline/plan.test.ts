@@ -47,6 +47,8 @@ describe("gemma-4-e4b-it", () => {
     expect(plan("polish")?.memoryBytes).toBe(memoryBytes);
     const withAux = await planOf("gemma-4-e4b-it", sizes, ["train.auxCoefficient=1"]);
     expect(withAux("train")?.memoryBytes).toBeGreaterThan(memoryBytes ?? 0);
+    const narrow = await planOf("gemma-4-e4b-it", sizes, ["train.moments=bf16"]);
+    expect((memoryBytes ?? 0) - (narrow("train")?.memoryBytes ?? 0)).toBeGreaterThan(0.99 * weights);
   });
 
   it("says null where a size is not known", async () => {

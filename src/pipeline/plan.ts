@@ -71,6 +71,7 @@ export function planRecipe(
           applyBDecToInput: true,
           rescaleActsByDecoderNorm: true,
           threads: options.threads,
+          moments: recipe.train.moments,
         };
   const k = recipe.train.k ?? undefined;
   const training =

@@ -178,6 +178,10 @@ const train = z.strictObject({
   beta2: fraction.default(0.999),
   epsilon: z.number().positive().default(1e-8),
   clipNorm: z.number().positive().nullable().default(1).describe("Global gradient norm; null: not clipped"),
+  moments: z
+    .enum(["f32", "bf16"])
+    .default("f32")
+    .describe("How Adam's moments are kept; bf16: half their memory, rounded by chance, another result"),
   deadAfterTokens: positive
     .nullable()
     .default(null)

@@ -63,6 +63,8 @@ export interface TrainConfig {
   readonly guard: GuardConfig | null;
   /** absent: rigorous, which never misses an entry and so decides nothing */
   readonly screening?: StatisticalScreening;
+  /** absent: Adam's moments are kept in f32 */
+  readonly moments?: "bf16";
   readonly checkpointEverySteps: number;
   /** one line of metrics.jsonl every so many steps */
   readonly logEverySteps: number;

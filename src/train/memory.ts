@@ -9,8 +9,10 @@ import { type EngineWork, type MemoryPlan, memoryPlan, planOf } from "../kernels
 
 /** Latents that may be dead at once, as a share, where AuxK needs room for them. */
 const DEAD_SHARE = 0.05;
-/** Node with everything loaded, its heap, and what V8 lets lie (64 MB) of pieces that have passed through. */
-const PROCESS_BYTES = 152 * 1024 * 1024;
+/** Node with everything loaded, before it has done anything. */
+const PROCESS_BYTES = 88e6;
+/** What V8 lets lie of arrays that nobody holds: pieces of files that have passed through. */
+const PASSING_BYTES = 64 * 1024 * 1024;
 
 export interface TrainingWork extends Omit<EngineWork, "nDead"> {
   /** is there an auxiliary loss? */
@@ -18,16 +20,18 @@ export interface TrainingWork extends Omit<EngineWork, "nDead"> {
   /** the store that is trained on */
   readonly nRows: number;
   readonly dtype: "bf16" | "f32";
+  /** what the process holds before it trains; default: a fresh one's */
+  readonly processBytes?: number;
 }
 
 /** Peak memory of a process that trains with the native engine. */
 export function trainingMemory(config: Omit<EngineConfig, "training">, work: TrainingWork): MemoryPlan {
-  const { batchTokens, k, aux, nRows, dtype } = work;
+  const { batchTokens, k, aux, nRows, dtype, processBytes = PROCESS_BYTES } = work;
   const { dIn, dSae } = config;
   const nDead = aux ? Math.ceil(DEAD_SHARE * dSae) : 0;
   return planOf([
     ...memoryPlan({ ...config, training: true }, { batchTokens, k, nDead }).parts,
     { name: "activations read", bytes: readerBytes({ nRows, dIn, dtype, batchTokens }) },
-    { name: "process", bytes: PROCESS_BYTES },
+    { name: "process", bytes: processBytes + PASSING_BYTES },
   ]);
 }

@@ -73,7 +73,7 @@ async function startingRows(start: TrainStart, checkpoint: Checkpoint | null): P
 
 /** An engine filled from `rows`, which are then closed: its copy of the weights is the only one. */
 async function openEngine(
-  { createEngine, store, start, threads }: TrainOptions,
+  { config, createEngine, store, start, threads }: TrainOptions,
   screening: Screening,
   rows: WeightRows,
 ): Promise<Engine> {
@@ -92,6 +92,7 @@ async function openEngine(
         training: true,
         threads,
         screening,
+        moments: config.moments,
       },
       null,
     );

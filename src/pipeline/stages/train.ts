@@ -42,10 +42,14 @@ export function trainUnit(context: RunContext, layer: number): Unit {
   };
 }
 
-/** Rigorous screening changes no result, so it is no input: runs from before there was a choice go on. */
+/** Rigorous screening and moments in f32 are what there was before there was a choice: such runs go on. */
 function decidingOptions({ train }: Recipe): Record<string, unknown> {
-  const { screening, ...rest } = train;
-  return screening.margin === "rigorous" ? rest : { ...rest, screening };
+  const { screening, moments, ...rest } = train;
+  return {
+    ...rest,
+    ...(screening.margin === "rigorous" ? {} : { screening }),
+    ...(moments === "f32" ? {} : { moments }),
+  };
 }
 
 /** A further epoch or more at its own learning rate, without resampling, from where training ended. */
@@ -104,6 +108,7 @@ export function trainConfig(recipe: Recipe): TrainConfig {
     resampling: train.resampling,
     guard: train.guard,
     ...statisticalScreening(train),
+    ...(train.moments === "f32" ? {} : { moments: train.moments }),
     checkpointEverySteps: train.checkpointEverySteps,
     logEverySteps: train.logEverySteps,
   };
@@ -201,13 +206,20 @@ async function runTraining(
       context,
       unit,
       trainingMemory(
-        { dIn: store.dIn, dSae: form.widths[form.widths.length - 1], ...form, threads },
+        {
+          dIn: store.dIn,
+          dSae: form.widths[form.widths.length - 1],
+          ...form,
+          threads,
+          moments: config.moments,
+        },
         {
           batchTokens: config.batchTokens,
           k: form.k,
           aux: form.auxCoefficient > 0,
           nRows: store.nRows,
           dtype: store.manifest.dtype,
+          processBytes: process.memoryUsage.rss(),
         },
       ),
     );

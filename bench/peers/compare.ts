@@ -74,6 +74,8 @@ export async function compare(
   }
 }
 
+const LONG_SECONDS = 20;
+
 /**
  * One turn of each, held against the other; then how many turns fill `seconds`, for each side.
  * @throws {EngineError} they do not compute the same
@@ -85,7 +87,8 @@ async function warmUp(ours: Side, theirs: Side, seconds: number): Promise<[numbe
     throw different("loss", a.loss, b.loss);
   if (differs(a.l0, b.l0, SAME_L0)) throw different("number of latents a token", a.l0, b.l0);
   const count = async (side: Side, first: Turns): Promise<number> => {
-    const isLong = first.seconds[0] >= seconds; // a second one would only cost time
+    // A first turn also touches memory for the first time; only where turns take minutes a second one costs too much.
+    const isLong = first.seconds[0] >= Math.max(seconds, LONG_SECONDS);
     const [typical] = isLong ? first.seconds : (await side.ask({ count: 1 })).seconds;
     return Math.max(1, Math.round(seconds / typical));
   };

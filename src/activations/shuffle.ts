@@ -12,22 +12,19 @@ import type { BatchReader } from "./activations.ts";
 export const BLOCK_ROWS = 128;
 /** A pool holds as many blocks as fit in this many bytes, in the store's own element type. */
 export const POOL_BYTES = 128 * 1024 * 1024;
-/** The one that batches are cut from, and the one before it or, on its way, the one after it: a batch lies in two at most. */
-export const POOLS_IN_MEMORY = 2;
+/** Two pools are kept, a third may be on its way. */
+export const POOLS_IN_MEMORY = 3;
 
 /** Half-open range of rows. */
 export type RowRange = readonly [from: number, to: number];
 
-/** Activations in their stored element type, bf16 as 16-bit words. */
-export type RawArray = Uint16Array | Float32Array;
-
-/** What a shuffle reads from. */
+/** What a shuffle reads from: activations in their stored element type, bf16 as 16-bit words. */
 export interface RawRows {
   readonly nRows: number;
   readonly dIn: number;
   readonly dtype: "bf16" | "f32";
-  /** The rows of ascending, disjoint ranges, one after the other: [sum of lengths, dIn]; written over `into` where they fit. */
-  readRaw(ranges: readonly RowRange[], into?: RawArray): Promise<RawArray>;
+  /** The rows of ascending, disjoint ranges, one after the other: [sum of lengths, dIn]. */
+  readRaw(ranges: readonly RowRange[]): Promise<Uint16Array | Float32Array>;
 }
 
 export interface ShuffleOptions {
@@ -110,19 +107,15 @@ class ShuffledReader implements BatchReader {
   #pool(order: EpochOrder, pool: number): Promise<Pool> {
     const key = `${order.epoch}/${pool}`;
     const held = this.#pools.get(key);
+    const loading = held ?? this.#load(order, pool);
     this.#pools.delete(key);
-    const loading = held ?? this.#load(order, pool, this.#evict());
     this.#pools.set(key, loading);
-    if (held === undefined) loading.catch(() => this.#pools.delete(key));
+    if (held === undefined) {
+      loading.catch(() => this.#pools.delete(key));
+      const [oldest] = this.#pools.keys();
+      if (this.#pools.size === POOLS_IN_MEMORY) this.#pools.delete(oldest);
+    }
     return loading;
-  }
-
-  /** Gives up the pool that was not used for longest, if there is no room for another. */
-  #evict(): Promise<Pool> | undefined {
-    if (this.#pools.size < POOLS_IN_MEMORY) return undefined;
-    const [[key, evicted]] = this.#pools;
-    this.#pools.delete(key);
-    return evicted;
   }
 
   /** Starts reading a pool that will be wanted; if that fails, the failure shows when the pool is asked for. */
@@ -130,19 +123,16 @@ class ShuffledReader implements BatchReader {
     if (!this.#pools.has(`${order.epoch}/${pool}`)) this.#pool(order, pool).catch(() => {});
   }
 
-  /** Reads a pool into the memory of one that was given up: whoever had waited for that one has taken its rows by now. */
-  async #load(order: EpochOrder, pool: number, evicted: Promise<Pool> | undefined): Promise<Pool> {
+  async #load(order: EpochOrder, pool: number): Promise<Pool> {
     const [from, to] = order.placesOf(pool);
     const rowOrder = new Philox(this.#seed, `shuffle/${order.epoch}/pool-${pool}`).permutation(to - from);
-    const spare = await evicted?.catch(() => undefined);
-    const raw = await this.#source.readRaw(order.rangesOf(pool), spare && whole(spare.raw));
-    return { raw, rowOrder };
+    return { raw: await this.#source.readRaw(order.rangesOf(pool)), rowOrder };
   }
 }
 
 interface Pool {
   /** [rows, dIn], by ascending row of the store */
-  readonly raw: RawArray;
+  readonly raw: Uint16Array | Float32Array;
   /** which of those rows stands at each place of the pool */
   readonly rowOrder: Uint32Array;
 }
@@ -201,13 +191,13 @@ class EpochOrder {
   }
 }
 
-/** All of the memory that an array is part of. */
-function whole(part: RawArray): RawArray {
-  return part instanceof Float32Array ? new Float32Array(part.buffer) : new Uint16Array(part.buffer);
-}
-
 /** Copies the rows of `raw` [n, dIn] named by `rowOrder` into `out`, widened to f32. */
-function gather(raw: RawArray, rowOrder: Uint32Array, dIn: number, out: Float32Array): void {
+function gather(
+  raw: Uint16Array | Float32Array,
+  rowOrder: Uint32Array,
+  dIn: number,
+  out: Float32Array,
+): void {
   if (raw instanceof Float32Array) {
     rowOrder.forEach((row, i) => {
       out.set(raw.subarray(row * dIn, (row + 1) * dIn), i * dIn);

@@ -11,7 +11,7 @@ import { bf16ToF32 } from "../tensor/half.ts";
 import type { ActivationRows, ActivationStore, BatchReader, StoreManifest } from "./activations.ts";
 import { readManifest } from "./manifest.ts";
 import { allocateRows } from "./rows.ts";
-import { createBatchReader, type RawArray, type RawRows, type RowRange } from "./shuffle.ts";
+import { createBatchReader, type RawRows, type RowRange } from "./shuffle.ts";
 
 /**
  * Opens the store in `dir`.
@@ -71,8 +71,8 @@ class OpenStore implements ActivationStore, RawRows {
     return createBatchReader(this, { batchTokens: options.batchTokens, seed: options.seed });
   }
 
-  readRaw(ranges: readonly RowRange[], into?: RawArray): Promise<RawArray> {
-    return this.#track(() => this.#readRaw(ranges, into));
+  readRaw(ranges: readonly RowRange[]): Promise<Uint16Array | Float32Array> {
+    return this.#track(() => this.#readRaw(ranges));
   }
 
   /** Waits for reads under way; later ones throw. */
@@ -100,10 +100,10 @@ class OpenStore implements ActivationStore, RawRows {
     return rows;
   }
 
-  async #readRaw(ranges: readonly RowRange[], into?: RawArray): Promise<RawArray> {
-    const length = this.dIn * ranges.reduce((n, [from, to]) => n + to - from, 0);
-    const Kind = this.dtype === "bf16" ? Uint16Array : Float32Array;
-    const raw = into instanceof Kind && into.length >= length ? into.subarray(0, length) : new Kind(length);
+  async #readRaw(ranges: readonly RowRange[]): Promise<Uint16Array | Float32Array> {
+    const nRows = ranges.reduce((n, [from, to]) => n + to - from, 0);
+    const raw =
+      this.dtype === "bf16" ? new Uint16Array(nRows * this.dIn) : new Float32Array(nRows * this.dIn);
     let filled = 0;
     await this.#eachPiece(ranges, async (file, first, last) => {
       raw.set((await file.readRows("activations", first, last)) as typeof raw, filled * this.dIn);

@@ -1,6 +1,10 @@
 // What lapidary.node exports. src/kernels/native.ts mirrors it in types; change both, and raise kInterface.
 #include <napi.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "cpu.h"
 #include "engine_object.h"
 #include "peak.h"
@@ -47,7 +51,16 @@ Napi::Value get_peak(const Napi::CallbackInfo& info) {
       [rate](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, *rate); });
 }
 
+// glibc keeps what is freed for what comes next, more of it the larger it was: up to 200 MB of this process, whose arrays
+// come and go by megabytes. With a limit that stays where it is, blocks beyond it go back to the system.
+void return_large_blocks() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 4 << 20);
+#endif
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  return_large_blocks();
   exports["interface"] = Napi::Number::New(env, kInterface);
   exports["cpuFeatures"] = Napi::Function::New(env, get_cpu_features, "cpuFeatures");
   exports["measurePeak"] = Napi::Function::New(env, get_peak, "measurePeak");

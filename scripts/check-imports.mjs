@@ -53,7 +53,7 @@ export const WORDS = [
   {
     word: /\bcreateRequire\b|\bprocess\.dlopen\b/,
     what: "createRequire",
-    places: ["kernels/native.ts", "worker-thread.ts"],
+    places: ["kernels/addon.ts", "worker-thread.ts"],
   },
   { word: /\bconsole\./, what: "console", places: ["cli"] },
   { word: /\bprocess\.(exit|exitCode)\b/, what: "process.exit", places: ["cli"] },

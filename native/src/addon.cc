@@ -1,4 +1,4 @@
-// What lapidary.node exports. src/kernels/native.ts mirrors it in types; change both, and raise kInterface.
+// What lapidary.node exports. src/kernels/addon.ts mirrors it in types; change both, and raise kInterface.
 #include <napi.h>
 
 #if defined(__GLIBC__)

@@ -1,5 +1,5 @@
-// The engine as JavaScript sees it: class `Engine`, whose methods return promises. src/kernels/native.ts mirrors it in
-// types, validates what people pass and queues calls; here only what memory safety needs is checked again.
+// The engine as JavaScript sees it: class `Engine`, whose methods return promises. src/kernels/addon.ts mirrors it in
+// types, native.ts validates what people pass and queues calls; here only what memory safety needs is checked again.
 #pragma once
 #include <napi.h>
 

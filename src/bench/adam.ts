@@ -1,6 +1,6 @@
 /**
- * `lapidary bench adam`: the update of a training step, from gradients to new weights, moments and norms. The batch is small, so that what is left is the traffic of memory: both matrices and their two moments,
- * read and written once.
+ * `lapidary bench adam`: the update of a training step, from gradients to new weights, moments and norms. The batch is small,
+ * so that what is left is the traffic of memory: both matrices and their two moments, read and written once.
  */
 import { UnsupportedError } from "../errors.ts";
 import { medianOf } from "./arithmetic.ts";
@@ -23,11 +23,11 @@ export async function benchAdam(options: BenchOptions): Promise<BenchReport> {
     training: true,
     rescale: true,
     checkSlice: () => checkTraining(options, trainStepOptions),
-    prepare: async ({ engine, planted, batch, profile }) => {
-      if (profile() === null)
+    prepare: async ({ engine, planted, batch }) => {
+      if ((await engine.profile()) === null)
         throw new UnsupportedError(
           `the ${engine.name} engine does not time the phases of a step`,
-          "bench adam needs the native engine: npm run setup",
+          "bench adam needs the native or the WebAssembly engine: --engine native",
         );
       return { turn: (i) => engine.trainStep(batch(i), trainStepOptions(i, planted)) };
     },

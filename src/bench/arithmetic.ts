@@ -3,7 +3,7 @@
  * encoder, tokens × inputs × latents, takes 2·B·d·F operations; a dense training step takes about six of them: the encode, the
  * reconstructions of all widths, and the gradients of both.
  */
-import type { StepProfile } from "../kernels/native.ts";
+import type { StepProfile } from "../kernels/kernels.ts";
 import { median, round } from "./measure.ts";
 import type { Peaks } from "./peaks.ts";
 import type { BenchSize } from "./sizes.ts";

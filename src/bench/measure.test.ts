@@ -19,7 +19,9 @@ it("numbers turns on from the untimed ones, and times three at least", async () 
   const timing = await timeTurns(async (i) => seen.push(i), {
     warmUp: 2,
     seconds: 1e-9,
-    after: () => behind++,
+    after: async () => {
+      behind++;
+    },
   });
   expect(seen).toEqual([0, 1, 2, 3, 4]);
   expect(timing.turns).toHaveLength(3);

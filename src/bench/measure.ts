@@ -17,7 +17,7 @@ export interface Timing {
  */
 export async function timeTurns(
   turn: (i: number) => Promise<unknown>,
-  { warmUp, seconds, after }: { warmUp: number; seconds: number; after?: () => void },
+  { warmUp, seconds, after }: { warmUp: number; seconds: number; after?: () => Promise<void> },
 ): Promise<Timing> {
   for (let i = 0; i < warmUp; i++) await turn(i);
   const turns: number[] = [];
@@ -26,7 +26,7 @@ export async function timeTurns(
     await turn(i);
     turns.push((performance.now() - start) / 1000);
     total += turns[turns.length - 1];
-    after?.();
+    await after?.();
   }
   return timingOf(turns);
 }

@@ -1,7 +1,7 @@
 /** `lapidary bench peaks`: what this machine can do at best. Shares of it are quoted beside every rate. */
 import { availableParallelism } from "node:os";
 import { EngineError } from "../errors.ts";
-import { measurePeak } from "../kernels/native.ts";
+import { measurePeak } from "../kernels/addon.ts";
 import type { BenchOptions, BenchReport } from "./bench.ts";
 import { round } from "./measure.ts";
 import { sayNumber } from "./words.ts";

@@ -2,8 +2,7 @@
  * What the engine benches share: check a slice, measure the machine's peaks, plant a workload, check it at full size, time
  * turns, measure the peaks again. Each bench adds what is its own.
  */
-import type { Screening } from "../kernels/kernels.ts";
-import type { StepProfile } from "../kernels/native.ts";
+import type { Screening, StepProfile } from "../kernels/kernels.ts";
 import type { BenchOptions, Figures } from "./bench.ts";
 import type { Check } from "./check.ts";
 import { peakMemoryBytes, round, type Timing, timeTurns } from "./measure.ts";
@@ -53,7 +52,10 @@ export async function sit(options: BenchOptions, plan: SittingPlan): Promise<Sit
     const checks = check === undefined ? [slice] : [slice, check];
     note("checked; timing");
     const profiles: StepProfile[] = [];
-    const after = () => profiles.push(...[workload.profile()].filter((profile) => profile !== null));
+    const after = async () => {
+      const profile = await engine.profile();
+      if (profile !== null) profiles.push(profile);
+    };
     const timing = await timeTurns(turn, { warmUp: WARM_UP, seconds, after });
     const peaks = before && bestOf(before, (await peaksIfKnown(threads, seconds)) ?? before);
     const memory = peakMemoryBytes();

@@ -1,6 +1,5 @@
 /** What an engine bench works on: an engine that holds a planted SAE, and several batches to take in turn. */
 import type { Engine, EngineConfig, EngineFactory, EngineTensor } from "../kernels/kernels.ts";
-import type { NativeEngine, StepProfile } from "../kernels/native.ts";
 import { selectEngine } from "../kernels/select.ts";
 import type { BenchOptions } from "./bench.ts";
 import { PlantedSae } from "./planted.ts";
@@ -12,8 +11,6 @@ export interface Workload {
   readonly batchTokens: number;
   /** The batch of turn `i`, [batchTokens, dIn]: there are several, taken in rotation. */
   batch(i: number): Float32Array;
-  /** Phases of the last step; null with an engine that does not say. */
-  profile(): StepProfile | null;
   dispose(): Promise<void>;
 }
 
@@ -42,7 +39,6 @@ export async function openWorkload(
     planted,
     batchTokens,
     batch: (i) => batches[i % N_BATCHES],
-    profile: () => ("profile" in engine ? (engine as NativeEngine).profile() : null),
     dispose: () => engine.dispose(),
   };
 }

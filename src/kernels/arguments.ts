@@ -3,7 +3,15 @@
  * behind can trust its input.
  */
 import { EngineError, ShapeError } from "../errors.ts";
-import type { EngineConfig, Screening, Selection, SparseActs, TrainStepOptions, Weights } from "./kernels.ts";
+import type {
+  EngineConfig,
+  EngineTensor,
+  Screening,
+  Selection,
+  SparseActs,
+  TrainStepOptions,
+  Weights,
+} from "./kernels.ts";
 
 /** @throws {ShapeError} dimensions or widths that make no SAE */
 export function checkConfig({ dIn, dSae, widths, threads, screening, moments }: EngineConfig): void {
@@ -99,8 +107,48 @@ export function checkEntries({ nTokens, offsets, latents }: SparseActs, dSae: nu
   }
 }
 
-/** @throws {ShapeError | EngineError} an option without a meaning */
+/** The width asked for, by default all of it. @throws {ShapeError} none that there is */
+export function decodeWidth({ width }: { width?: number }, dSae: number): number {
+  if (width === undefined) return dSae;
+  if (!Number.isInteger(width) || width < 1 || width > dSae)
+    throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+  return width;
+}
+
+/** @throws {ShapeError} rows [from, to) that a tensor of `rows` rows does not have */
+export function checkRows(tensor: EngineTensor, from: number, to: number, rows: number): void {
+  if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
+    throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+}
+
+/** How many rows `values` are. @throws {ShapeError} no whole rows, or rows that a tensor does not have */
+export function rowsIn(
+  values: Float32Array,
+  tensor: EngineTensor,
+  from: number,
+  { rows, width }: { readonly rows: number; readonly width: number },
+): number {
+  const n = values.length / width;
+  if (!Number.isInteger(n) || !Number.isInteger(from) || from < 0 || from + n > rows)
+    throw new ShapeError(
+      `values for ${tensor} from row ${from}`,
+      values.length,
+      `whole rows of ${width} within ${rows} rows`,
+    );
+  return n;
+}
+
+/** @throws {EngineError} an engine that has no memory to train with */
+export function checkTraining({ training }: Pick<EngineConfig, "training">): void {
+  if (!training)
+    throw new EngineError("trainStep on an engine made for inference", {
+      hint: "create the engine with `training: true`",
+    });
+}
+
+/** @throws {ShapeError | EngineError} an empty batch, or an option without a meaning */
 export function checkStep(options: TrainStepOptions, dSae: number, nTokens: number): void {
+  if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
   checkSelection(options.selection, dSae);
   const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
   if (!Number.isInteger(adamStep) || adamStep < 1)

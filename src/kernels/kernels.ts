@@ -149,6 +149,26 @@ export type EngineTensor =
  */
 export type NumericClass = "fp32-fma16" | "fp32-mul-add16" | "f64-sums";
 
+/** Where the last training step or encode spent its time, in seconds, and what its search cost. */
+export interface StepProfile {
+  /** search and selection, all of it */
+  readonly encode: number;
+  /** thereof: requantising encoder rows that had changed */
+  readonly quantise: number;
+  /** thereof: integer products, mean of the workers */
+  readonly screen: number;
+  /** thereof: exact products of candidates, mean of the workers */
+  readonly refine: number;
+  /** entries that the screen could not rule out */
+  readonly candidates: number;
+  /** 1, and one more for each guess of the cut that was too high */
+  readonly searches: number;
+  readonly reconstruct: number;
+  readonly aux: number;
+  readonly gradients: number;
+  readonly update: number;
+}
+
 /** Computes and remembers. One call at a time: a call made while another runs waits for it. Errors: EngineError, ShapeError. */
 export interface Engine {
   readonly name: "native" | "wasm" | "reference";
@@ -177,6 +197,9 @@ export interface Engine {
 
   /** Overwrites rows from `from` on with `rows`, same row lengths as `read`. */
   write(tensor: EngineTensor, from: number, rows: Float32Array): Promise<void>;
+
+  /** Of the last training step or encode; null with an engine that does not take the time. */
+  profile(): Promise<StepProfile | null>;
 
   /** Frees memory and threads. Later calls throw. */
   dispose(): Promise<void>;

@@ -58,7 +58,8 @@ function messageOf(error: unknown): string {
 }
 
 async function native(reason: string): Promise<SelectedEngine> {
-  const { cpuFeatures, createNativeEngine } = await import("./native.ts");
+  const { cpuFeatures } = await import("./addon.ts");
+  const { createNativeEngine } = await import("./native.ts");
   const { kernels } = cpuFeatures();
   return { name: "native", create: createNativeEngine, description: `native engine, ${kernels}`, reason };
 }

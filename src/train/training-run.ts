@@ -160,9 +160,11 @@ export class TrainingRun {
     if (screening.margin === "rigorous") return work();
     const { engine } = this.#session;
     await engine.setScreening({ margin: "rigorous" });
-    const done = await work();
-    await engine.setScreening(screening);
-    return done;
+    try {
+      return await work();
+    } finally {
+      await engine.setScreening(screening);
+    }
   }
 
   async #noteOtherBits({ record }: Checkpoint): Promise<void> {

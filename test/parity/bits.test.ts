@@ -1,7 +1,8 @@
 /** Design invariant 1: the same bits for any number of threads and every instruction set, whatever was guessed before. */
 import { describe, expect, it } from "vitest";
+import type { Isa } from "../../src/kernels/addon.ts";
 import type { Engine } from "../../src/kernels/kernels.ts";
-import { createNativeEngine, type Isa } from "../../src/kernels/native.ts";
+import { createNativeEngine } from "../../src/kernels/native.ts";
 import {
   addon,
   batchFor,

@@ -1,5 +1,6 @@
 /** Seeded SAEs, batches and options for the parity tests, and how results are compared. */
 import { createHash } from "node:crypto";
+import { type Isa, instructionSets } from "../../src/kernels/addon.ts";
 import type {
   Engine,
   EngineConfig,
@@ -8,7 +9,6 @@ import type {
   TrainStepOptions,
   Weights,
 } from "../../src/kernels/kernels.ts";
-import { type Isa, instructionSets } from "../../src/kernels/native.ts";
 import { Philox } from "../../src/random/philox.ts";
 
 export interface Case {

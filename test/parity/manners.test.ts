@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { EngineError, ShapeError } from "../../src/errors.ts";
+import { addonCandidates, type Isa, measurePeak } from "../../src/kernels/addon.ts";
 import type { EngineTensor, Selection } from "../../src/kernels/kernels.ts";
-import { addonCandidates, createNativeEngine, type Isa, measurePeak } from "../../src/kernels/native.ts";
+import { createNativeEngine } from "../../src/kernels/native.ts";
 import { selectEngine } from "../../src/kernels/select.ts";
 import { addon, batchFor, cases, hashOf, normals, stepOptions, weightsFor } from "./cases.ts";
 

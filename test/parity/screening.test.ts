@@ -6,7 +6,9 @@
  * errors have the attack's direction.
  */
 import { describe, expect, it } from "vitest";
+import type { Isa } from "../../src/kernels/addon.ts";
 import type {
+  Engine,
   EngineConfig,
   Screening,
   Selection,
@@ -14,7 +16,7 @@ import type {
   TrainStepOptions,
   Weights,
 } from "../../src/kernels/kernels.ts";
-import { createNativeEngine, type Isa, type NativeEngine } from "../../src/kernels/native.ts";
+import { createNativeEngine } from "../../src/kernels/native.ts";
 import { addon, deadMask, hashOf, stepOptions } from "./cases.ts";
 import { chosenFrom, difference, tightThresholds } from "./screening-answers.ts";
 import {
@@ -35,7 +37,7 @@ import {
 const { present, missing, isas, lacking } = addon();
 
 /** Makes engines with the same weights. */
-type Make = (screening: Screening, isa?: Isa, threads?: number) => Promise<NativeEngine>;
+type Make = (screening: Screening, isa?: Isa, threads?: number) => Promise<Engine>;
 
 function enginesFor(attack: Attack): Make {
   const weights = weightsOf(attack);
@@ -91,7 +93,7 @@ describe.skipIf(!present)(`the screen with a rigorous margin${missing}`, () => {
           const what = `${engine.description}, ${selection.kind} ${"k" in selection ? selection.k : ""}`;
           expect(difference(await engine.encode(x, selection), expected), what).toBe("");
           if (at > 0 && selection.kind !== "batch-topk")
-            expect(engine.profile().screen, what).toBeGreaterThan(0);
+            expect((await engine.profile())?.screen, what).toBeGreaterThan(0);
         }
         await engine.dispose();
       }
@@ -115,7 +117,7 @@ describe.skipIf(!present)(`the screen with a rigorous margin${missing}`, () => {
       const engine = await createNativeEngine(config, null, { isa });
       await engine.write("wEnc", 0, wEnc);
       results.push(await engine.encode(x, selection));
-      expect(engine.profile().screen).toBeGreaterThan(0);
+      expect((await engine.profile())?.screen).toBeGreaterThan(0);
       await engine.dispose();
     }
     for (const acts of results) {
@@ -168,7 +170,8 @@ describe.skipIf(!present)(`the screen in training${missing}`, () => {
     const results: string[] = [];
     for (const [step, x] of batches.entries()) {
       results.push(JSON.stringify(await engine.trainStep(x, stepOptions(8, step, rest))));
-      if (margin === "rigorous") expect(engine.profile().searches, `step ${step}`).toBeGreaterThan(0);
+      if (margin === "rigorous")
+        expect((await engine.profile())?.searches, `step ${step}`).toBeGreaterThan(0);
       if (step === 1) await engine.write("wEnc", 100, matrix(9, dIn, extreme, "written"));
     }
     results.push(await hashOf(engine));
@@ -199,7 +202,7 @@ describe.skipIf(!present)(`the screen with a statistical margin${missing}`, () =
     const thresholds = tightThresholds(all, configFor(attack).dSae, diceFor("statistical"));
     const engine = await make(screening);
     const acts = await engine.encode(x, { kind: "threshold", thresholds });
-    const { candidates } = engine.profile();
+    const { candidates } = (await engine.profile())!;
     await engine.dispose();
     return { acts, candidates };
   }

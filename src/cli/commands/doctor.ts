@@ -56,8 +56,8 @@ async function processor(): Promise<Finding> {
 /** As the addon finds them; what its kernels can use. */
 async function instructionSets(): Promise<string> {
   try {
-    const native = await import("../../kernels/native.ts");
-    const found = native.instructionSets().filter(({ isa, present }) => present && isa !== "scalar");
+    const addon = await import("../../kernels/addon.ts");
+    const found = addon.instructionSets().filter(({ isa, present }) => present && isa !== "scalar");
     return (
       found.map(({ name }) => name).join(", ") || "none of the vector instructions that there are kernels for"
     );

@@ -4,7 +4,7 @@
  * A decoder row of norm zero has no direction and decodes to nothing (SAELens: 0/0, NaN).
  */
 import type { SparseActs, Weights } from "../kernels.ts";
-import { Breath } from "./turns.ts";
+import { Breath } from "./breath.ts";
 
 /** What an activation contributes its latent's decoder row with: a / n, or a. Equals h where p > 0. */
 export function coefficients(acts: SparseActs, norms: Float32Array | null): Float64Array {

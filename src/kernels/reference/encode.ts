@@ -5,7 +5,7 @@
  * tokens' rows together are never held.
  */
 import type { EngineConfig, Weights } from "../kernels.ts";
-import { Breath } from "./turns.ts";
+import { Breath } from "./breath.ts";
 
 /** Values a tile may hold: 16 MB of f32. */
 const TILE_VALUES = 1 << 22;

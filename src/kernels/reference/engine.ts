@@ -3,15 +3,19 @@
  * are tested against, and what runs where no addon can be built. It is not fast: one core, on the event loop, with a
  * breath now and then.
  */
-import { EngineError, ShapeError } from "../../errors.ts";
+import { EngineError } from "../../errors.ts";
 import {
   checkActs,
   checkConfig,
   checkEntries,
+  checkRows,
   checkScreening,
   checkSelection,
   checkStep,
+  checkTraining,
   checkWeights,
+  decodeWidth,
+  rowsIn,
   tokensIn,
 } from "../arguments.ts";
 import type {
@@ -26,12 +30,12 @@ import type {
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
+import { Turns } from "../turns.ts";
 import { coefficients, visitReconstructions } from "./decode.ts";
 import { decoderNorms, visitPreActs } from "./encode.ts";
 import { allocateGradients, type Gradients } from "./gradients.ts";
 import { createSelector } from "./select.ts";
 import { trainStep } from "./train-step.ts";
-import { Turns } from "./turns.ts";
 
 /** Copies `weights`; the caller's arrays stay the caller's. */
 export const createReferenceEngine: EngineFactory = async (config, weights) => {
@@ -98,9 +102,7 @@ class ReferenceEngine implements Engine {
     return this.#turns.take(async () => {
       const weights = this.#live();
       const { dIn, dSae } = this.config;
-      const width = options.width ?? dSae;
-      if (!Number.isInteger(width) || width < 1 || width > dSae)
-        throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+      const width = decodeWidth(options, dSae);
       checkActs(acts);
       checkEntries(acts, dSae);
       const out = new Float32Array(acts.nTokens * dIn);
@@ -115,13 +117,9 @@ class ReferenceEngine implements Engine {
   trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult> {
     return this.#turns.take(async () => {
       const weights = this.#live();
-      if (this.#training === null)
-        throw new EngineError("trainStep on an engine made for inference", {
-          hint: "create the engine with `training: true`",
-        });
-      const nTokens = tokensIn(x, this.config.dIn);
-      if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
-      checkStep(options, this.config.dSae, nTokens);
+      checkTraining(this.config);
+      checkStep(options, this.config.dSae, tokensIn(x, this.config.dIn));
+      if (this.#training === null) throw new EngineError("the engine has been disposed");
       this.#norms = null;
       return trainStep({ config: this.config, weights, ...this.#training }, x, options);
     });
@@ -142,8 +140,7 @@ class ReferenceEngine implements Engine {
   read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array> {
     return this.#turns.take(async () => {
       const { data, rows, width } = this.#tensor(tensor);
-      if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
-        throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+      checkRows(tensor, from, to, rows);
       return data.slice(from * width, to * width);
     });
   }
@@ -151,16 +148,14 @@ class ReferenceEngine implements Engine {
   write(tensor: EngineTensor, from: number, values: Float32Array): Promise<void> {
     return this.#turns.take(async () => {
       const { data, rows, width } = this.#tensor(tensor);
-      const n = values.length / width;
-      if (!Number.isInteger(n) || !Number.isInteger(from) || from < 0 || from + n > rows)
-        throw new ShapeError(
-          `values for ${tensor} from row ${from}`,
-          values.length,
-          `whole rows of ${width} within ${rows} rows`,
-        );
+      rowsIn(values, tensor, from, { rows, width });
       if (tensor === "wDec") this.#norms = null;
       data.set(values, from * width);
     });
+  }
+
+  async profile(): Promise<null> {
+    return null;
   }
 
   dispose(): Promise<void> {

@@ -7,8 +7,8 @@
  * The auxiliary loss adds a second list of entries with its own S. Source: SAELens 6.18 by autograd, spec §1.6.
  */
 import type { EngineConfig, SparseActs, Weights } from "../kernels.ts";
+import { Breath } from "./breath.ts";
 import { addRow, dot } from "./decode.ts";
-import { Breath } from "./turns.ts";
 
 /** Gradients of all parameters, shapes as in Weights. */
 export type Gradients = { readonly [P in "wEnc" | "wDec" | "bEnc" | "bDec"]: Float32Array };

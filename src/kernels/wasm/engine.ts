@@ -11,13 +11,16 @@ import {
   checkActs,
   checkConfig,
   checkEntries,
+  checkRows,
   checkScreenable,
   checkScreening,
   checkSelection,
-  checkStep,
   checkWeights,
+  decodeWidth,
+  rowsIn,
   tokensIn,
 } from "../arguments.ts";
+import { screeningCall, selectionCall, stepCall, tensorPlace } from "../engine-calls.ts";
 import type {
   Engine,
   EngineConfig,
@@ -26,12 +29,13 @@ import type {
   Screening,
   Selection,
   SparseActs,
+  StepProfile,
   TrainStepOptions,
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
-import type { StepProfile } from "../native.ts";
-import { Turns } from "../reference/turns.ts";
+import { joinActs } from "../sparse-acts.ts";
+import { Turns } from "../turns.ts";
 import { compileWasm } from "./instance.ts";
 import {
   checkFits,
@@ -43,12 +47,10 @@ import {
   WASM_LIMIT_BYTES,
 } from "./memory.ts";
 import { InlineRunner, type WasmRunner } from "./runner.ts";
-import { joinActs, slicesOfActs } from "./slices.ts";
+import { slicesOfActs } from "./slices.ts";
 
 /** Beyond the engine interface: what tests and benches want to see. */
 export interface WasmEngine extends Engine {
-  /** of the last training step */
-  profile(): Promise<StepProfile>;
   /** bytes of WebAssembly memory taken so far */
   memoryBytes(): Promise<number>;
 }
@@ -111,15 +113,15 @@ class SlicedEngine implements WasmEngine {
       const { dIn, dSae } = this.config;
       const nTokens = tokensIn(x, dIn);
       checkSelection(selection, dSae);
-      const thresholds = selection.kind === "threshold" ? selection.thresholds : null;
       const step = this.#tokensAtOnce(nTokens, selection);
       const parts: SparseActs[] = [];
       for (let first = 0; first < nTokens; first += step) {
         const rows = x.subarray(first * dIn, (first + step) * dIn);
         const n = rows.length / dIn;
-        const count = selectionCount(selection, n);
-        const acts = await runner.call("encode", rows, KIND_CODE[selection.kind], count, thresholds);
-        parts.push({ nTokens: n, ...acts });
+        parts.push({
+          nTokens: n,
+          ...(await runner.call("encode", rows, ...selectionCall(selection, n, dSae))),
+        });
       }
       return parts.length === 1 ? parts[0] : joinActs(parts);
     });
@@ -128,9 +130,7 @@ class SlicedEngine implements WasmEngine {
   decode(acts: SparseActs, options: { width?: number } = {}): Promise<Float32Array> {
     return this.#turn(async (runner) => {
       const { dIn, dSae } = this.config;
-      const width = options.width ?? dSae;
-      if (!Number.isInteger(width) || width < 1 || width > dSae)
-        throw new ShapeError("decode width", width, `an integer from 1 to ${dSae}`);
+      const width = decodeWidth(options, dSae);
       checkActs(acts);
       checkEntries(acts, dSae);
       const out = new Float32Array(acts.nTokens * dIn);
@@ -143,48 +143,23 @@ class SlicedEngine implements WasmEngine {
   /** `x` must stay as it is until the promise settles. */
   trainStep(x: Float32Array, options: TrainStepOptions): Promise<TrainStepResult> {
     return this.#turn((runner) => {
-      if (!this.config.training)
-        throw new EngineError("trainStep on an engine made for inference", {
-          hint: "create the engine with `training: true`",
-        });
-      const nTokens = tokensIn(x, this.config.dIn);
-      if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
-      checkStep(options, this.config.dSae, nTokens);
-      const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
+      const call = stepCall(this.config, x, options);
+      const { selection, aux } = options;
+      const nTokens = x.length / this.config.dIn;
       const nDead = aux === null ? 0 : aux.dead.reduce((n, dead) => n + (dead === 0 ? 0 : 1), 0);
       checkFits(
         `a training step of ${nTokens} tokens`,
         engineBytes(this.config) + stepBytes(this.config, nTokens, selection, nDead),
         "train with smaller batches, or with the native engine, which has no such limit",
       );
-      return runner.call(
-        "trainStep",
-        x,
-        KIND_CODE[selection.kind],
-        selectionCount(selection, nTokens),
-        Float64Array.of(
-          learningRate,
-          adamStep,
-          beta1,
-          beta2,
-          epsilon,
-          clipNorm ?? Number.POSITIVE_INFINITY,
-          aux?.coefficient ?? 0,
-        ),
-        aux?.dead ?? null,
-        audit?.tokens ?? null,
-      );
+      return runner.call("trainStep", ...call);
     });
   }
 
   setScreening(screening: Screening): Promise<void> {
     return this.#turn((runner) => {
       checkScreening(screening);
-      return runner.call(
-        "setSearch",
-        MARGIN_CODE[screening.margin],
-        screening.margin === "statistical" ? screening.sigmas : 0,
-      );
+      return runner.call("setSearch", ...screeningCall(screening));
     });
   }
 
@@ -194,9 +169,8 @@ class SlicedEngine implements WasmEngine {
 
   read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array> {
     return this.#turn(async (runner) => {
-      const { owner, code, rows, width } = this.#tensor(tensor);
-      if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > rows)
-        throw new ShapeError(`rows of ${tensor}`, [from, to], `a range within 0 … ${rows}`);
+      const { owner, code, rows, width } = tensorPlace(tensor, this.config);
+      checkRows(tensor, from, to, rows);
       const out = new Float32Array((to - from) * width);
       const step = rowsAtOnce(width);
       for (let row = from; row < to; row += step) {
@@ -209,14 +183,9 @@ class SlicedEngine implements WasmEngine {
 
   write(tensor: EngineTensor, from: number, values: Float32Array): Promise<void> {
     return this.#turn(async (runner) => {
-      const { owner, code, rows, width } = this.#tensor(tensor);
-      const total = values.length / width;
-      if (!Number.isInteger(total) || !Number.isInteger(from) || from < 0 || from + total > rows)
-        throw new ShapeError(
-          `values for ${tensor} from row ${from}`,
-          values.length,
-          `whole rows of ${width} within ${rows} rows`,
-        );
+      const place = tensorPlace(tensor, this.config);
+      const { owner, code, width } = place;
+      const total = rowsIn(values, tensor, from, place);
       const step = rowsAtOnce(width);
       for (let row = 0; row < total; row += step) {
         const n = Math.min(step, total - row);
@@ -281,44 +250,6 @@ class SlicedEngine implements WasmEngine {
     const fitting = Math.floor((WASM_LIMIT_BYTES - fixed) / each);
     return Math.max(1, Math.min(fitting, rowsAtOnce(this.config.dIn)));
   }
-
-  #tensor(name: EngineTensor): { owner: number; code: number; rows: number; width: number } {
-    const place = TENSORS[name];
-    if (place === undefined) throw new EngineError(`no tensor called ${name}`);
-    const [owner, code] = place;
-    if (owner > 0 && !this.config.training)
-      throw new EngineError(`no ${name} in an engine made for inference`, {
-        hint: "create the engine with `training: true`",
-      });
-    const { dIn, dSae } = this.config;
-    return { owner, code, rows: code === 3 ? dIn : dSae, width: code < 2 ? dIn : 1 };
-  }
-}
-
-/** As native/src/engine.h numbers them. */
-const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
-const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
-
-/** Owners: 0 weights, 1 first moments, 2 second moments. Codes: 0 wEnc, 1 wDec, 2 bEnc, 3 bDec. */
-const TENSORS: Readonly<Record<EngineTensor, readonly [owner: number, code: number]>> = {
-  wEnc: [0, 0],
-  wDec: [0, 1],
-  bEnc: [0, 2],
-  bDec: [0, 3],
-  "m.wEnc": [1, 0],
-  "m.wDec": [1, 1],
-  "m.bEnc": [1, 2],
-  "m.bDec": [1, 3],
-  "v.wEnc": [2, 0],
-  "v.wDec": [2, 1],
-  "v.bEnc": [2, 2],
-  "v.bDec": [2, 3],
-};
-
-/** Entries of the whole batch (batch-topk: ⌊k·B⌋) or of a token (topk). */
-function selectionCount(selection: Selection, nTokens: number): number {
-  if (selection.kind === "threshold") return 0;
-  return selection.kind === "topk" ? selection.k : Math.floor(selection.k * nTokens);
 }
 
 function rowsAtOnce(width: number): number {

@@ -3,8 +3,7 @@
  * asks. Safe in a browser. A typed mirror of native/wasm/exports.cc; what is passed has been checked (`engine.ts`).
  */
 import { EngineError } from "../../errors.ts";
-import type { EngineConfig, SparseActs, TrainStepResult } from "../kernels.ts";
-import type { StepProfile } from "../native.ts";
+import type { EngineConfig, SparseActs, StepProfile, TrainStepResult } from "../kernels.ts";
 
 /** A compiled module, as the host holds it; may be posted to a worker. */
 export type WasmModule = object & { readonly wasmModule: unique symbol };

@@ -1,8 +1,9 @@
 /** Activations cut into slices of tokens and joined again are the same activations. */
 import { expect, it } from "vitest";
 import type { SparseActs } from "../kernels.ts";
+import { joinActs } from "../sparse-acts.ts";
 import { SLICE_VALUES } from "./memory.ts";
-import { joinActs, slicesOfActs } from "./slices.ts";
+import { slicesOfActs } from "./slices.ts";
 
 const acts: SparseActs = {
   nTokens: 5,

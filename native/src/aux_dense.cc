@@ -4,14 +4,15 @@
 #include <cstring>
 #include <limits>
 
+#include "ranges.h"
 #include "train_step.h"
 
 namespace lapidary {
 namespace {
 
 // Tokens, latents and dimensions worked on together, so that what they share stays in the second-level cache.
-constexpr size_t kTokensPerChunk = 16 * kTileTokens;
-constexpr size_t kLatentsPerChunk = 8 * kTileTokens;
+constexpr size_t kTokensPerRange = 16 * kTileTokens;
+constexpr size_t kLatentsPerRange = 8 * kTileTokens;
 constexpr size_t kRowsPerBlock = 256;
 
 // Puts every h where it belongs.
@@ -36,8 +37,6 @@ class Matrix : public HitSink {
   size_t n_latents_;
 };
 
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
-
 }  // namespace
 
 void TrainStep::auxiliary_dense(size_t k_aux, float signal_scale) {
@@ -56,28 +55,24 @@ void TrainStep::auxiliary_dense(size_t k_aux, float signal_scale) {
   latents.n = n_dead;
   Matrix h(dead_h_.data(), dead_selected_.data(), n_dead);
   engine_.dense_.score({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, h);
-  pool.parallel_for(n_tokens_, [&](size_t token, int worker) {
+  for_each(pool, n_tokens_, kTokensAtOnce, [&](size_t token, int worker) {
     select_dead(token, k_aux, workspaces_[static_cast<size_t>(worker)]);
   });
 
   // 2. r̂, its loss and its signal
-  pool.parallel_for(chunks_of(n_tokens_, kTokensPerChunk), [&](size_t chunk, int worker) {
-    const size_t first = chunk * kTokensPerChunk;
-    reconstruct_residuals(first, std::min(kTokensPerChunk, n_tokens_ - first), signal_scale,
-                          workspaces_[static_cast<size_t>(worker)]);
+  for_ranges(pool, n_tokens_, kTokensPerRange, [&](size_t first, size_t end, int worker) {
+    reconstruct_residuals(first, end - first, signal_scale, workspaces_[static_cast<size_t>(worker)]);
   });
 
   // 3. dh[b, i] = ⟨wDec[i], signal[b]⟩
-  const AlignedArray<float> no_bias(d_sae_);
   LatentRows decoder{};
   decoder.weights = engine_.weights_.w_dec.data();
-  decoder.bias = no_bias.data();
   decoder.ids = dead_ids_.data();
   decoder.n = n_dead;
   std::memset(dead_dh_.data(), 0, n_tokens_ * n_dead * sizeof(float));
   Matrix dh(dead_dh_.data(), nullptr, n_dead);
   engine_.dense_.score({aux_.signal.data(), d_pad_, d_pad_, nullptr, 0, n_tokens_}, decoder, dh);
-  pool.parallel_for(n_tokens_, [&](size_t token, int) {
+  for_each(pool, n_tokens_, kTokensAtOnce, [&](size_t token, int) {
     for (size_t at = token * n_dead; at < (token + 1) * n_dead; at++)
       if (dead_selected_[at] == 0) dead_dh_[at] = 0.0f;
   });
@@ -85,9 +80,8 @@ void TrainStep::auxiliary_dense(size_t k_aux, float signal_scale) {
   // 4. dwDec, dwEnc, dbEnc of the dead, on top of what the selection gives them
   every_token_.resize(n_tokens_);
   for (size_t t = 0; t < n_tokens_; t++) every_token_[t] = static_cast<uint32_t>(t);
-  pool.parallel_for(chunks_of(n_dead, kLatentsPerChunk), [&](size_t chunk, int worker) {
-    const size_t first = chunk * kLatentsPerChunk;
-    dead_gradients(first, std::min(kLatentsPerChunk, n_dead - first), workspaces_[static_cast<size_t>(worker)]);
+  for_ranges(pool, n_dead, kLatentsPerRange, [&](size_t first, size_t end, int worker) {
+    dead_gradients(first, end - first, workspaces_[static_cast<size_t>(worker)]);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "ranges.h"
 #include "train_step.h"
 
 namespace lapidary {
@@ -56,11 +57,8 @@ void TrainStep::auxiliary_sparse(size_t k_aux, float signal_scale) {
   aux_.entries = order_entries(engine_.pool_, hits, n_tokens_, dead_ids_.size());
   // 2. r̂, its loss and its gradients, token by token
   aux_.dh_by_latent.resize(aux_.entries.size());
-  constexpr size_t kTokensPerChunk = 16;
-  engine_.pool_.parallel_for((n_tokens_ + kTokensPerChunk - 1) / kTokensPerChunk, [&](size_t chunk, int worker) {
-    Workspace& work = workspaces_[static_cast<size_t>(worker)];
-    for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++)
-      auxiliary_token(t, signal_scale, work);
+  for_each(engine_.pool_, n_tokens_, kTokensAtOnce, [&](size_t token, int worker) {
+    auxiliary_token(token, signal_scale, workspaces_[static_cast<size_t>(worker)]);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine.h"
+#include "ranges.h"
 
 namespace lapidary {
 namespace {
@@ -31,7 +32,6 @@ void check(const SparseView& acts, size_t d_sae) {
 void Engine::decode(const SparseView& acts, size_t width, float* out) {
   check(acts, shape_.d_sae);
   const size_t d_pad = shape_.d_pad();
-  constexpr size_t kTokensPerChunk = 16;
   struct Workspace {
     AlignedArray<float> recon;
     std::vector<float> coef;
@@ -39,20 +39,18 @@ void Engine::decode(const SparseView& acts, size_t width, float* out) {
   std::vector<Workspace> workspaces(static_cast<size_t>(pool_.size()));
   for (Workspace& work : workspaces) work.recon = AlignedArray<float>(d_pad);
 
-  pool_.parallel_for((acts.n_tokens + kTokensPerChunk - 1) / kTokensPerChunk, [&](size_t chunk, int worker) {
+  for_each(pool_, acts.n_tokens, kTokensAtOnce, [&](size_t t, int worker) {
     Workspace& work = workspaces[static_cast<size_t>(worker)];
-    for (size_t t = chunk * kTokensPerChunk; t < std::min(acts.n_tokens, (chunk + 1) * kTokensPerChunk); t++) {
-      const uint32_t* begin = acts.latents + acts.offsets[t];
-      const uint32_t* end = std::lower_bound(begin, acts.latents + acts.offsets[t + 1], width);
-      const size_t n = static_cast<size_t>(end - begin);
-      work.coef.assign(acts.values + acts.offsets[t], acts.values + acts.offsets[t] + n);
-      // A decoder row of norm zero has no direction and decodes to nothing.
-      if (shape_.rescale_by_decoder_norm)
-        for (size_t e = 0; e < n; e++) work.coef[e] = norms_[begin[e]] > 0 ? work.coef[e] / norms_[begin[e]] : 0.0f;
-      std::memcpy(work.recon.data(), weights_.b_dec.data(), d_pad * sizeof(float));
-      kernels_.gather(work.recon.data(), weights_.w_dec.data(), d_pad, d_pad, begin, work.coef.data(), n);
-      std::memcpy(out + t * shape_.d_in, work.recon.data(), shape_.d_in * sizeof(float));
-    }
+    const uint32_t* begin = acts.latents + acts.offsets[t];
+    const uint32_t* end = std::lower_bound(begin, acts.latents + acts.offsets[t + 1], width);
+    const size_t n = static_cast<size_t>(end - begin);
+    work.coef.assign(acts.values + acts.offsets[t], acts.values + acts.offsets[t] + n);
+    // A decoder row of norm zero has no direction and decodes to nothing.
+    if (shape_.rescale_by_decoder_norm)
+      for (size_t e = 0; e < n; e++) work.coef[e] = norms_[begin[e]] > 0 ? work.coef[e] / norms_[begin[e]] : 0.0f;
+    std::memcpy(work.recon.data(), weights_.b_dec.data(), d_pad * sizeof(float));
+    kernels_.gather(work.recon.data(), weights_.w_dec.data(), d_pad, d_pad, begin, work.coef.data(), n);
+    std::memcpy(out + t * shape_.d_in, work.recon.data(), shape_.d_in * sizeof(float));
   });
 }
 

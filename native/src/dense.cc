@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ranges.h"
+
 namespace lapidary {
 namespace {
 
@@ -36,21 +38,18 @@ void DenseSearch::score(const TokenRows& tokens, const LatentRows& latents, HitS
 }
 
 void DenseSearch::score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
-  const size_t n_tiles = (tokens.n + kTileTokens - 1) / kTileTokens;
-  const size_t n_panels = (latents.n + kernels_.panel_latents - 1) / kernels_.panel_latents;
+  const size_t n_tiles = chunks_of(tokens.n, kTileTokens);
+  const size_t n_panels = chunks_of(latents.n, kernels_.panel_latents);
   const size_t workers = static_cast<size_t>(pool_.size());
 
   // 1. tokens, centred and packed
   packed_tokens_.reserve(n_tiles * kTileTokens * d_pad_);
-  constexpr size_t kTilesPerChunk = 8;
-  pool_.parallel_for((n_tiles + kTilesPerChunk - 1) / kTilesPerChunk, [&](size_t chunk, int worker) {
-    const size_t end = std::min(n_tiles, (chunk + 1) * kTilesPerChunk);
-    for (size_t tile = chunk * kTilesPerChunk; tile < end; tile++)
-      pack_tile(tokens, tile, workspaces_[static_cast<size_t>(worker)]);
-  });
+  constexpr size_t kTilesAtOnce = 8;
+  for_each(pool_, n_tiles, kTilesAtOnce,
+           [&](size_t tile, int worker) { pack_tile(tokens, tile, workspaces_[static_cast<size_t>(worker)]); });
 
   // 2. one panel against all tiles; where panels are few, against a share of them
-  const size_t wanted_shares = (4 * workers + n_panels - 1) / n_panels;
+  const size_t wanted_shares = chunks_of(4 * workers, n_panels);
   const size_t shares = std::max<size_t>(1, std::min(wanted_shares, n_tiles / 16));
   pool_.parallel_for(n_panels * shares, [&](size_t chunk, int worker) {
     Workspace& work = workspaces_[static_cast<size_t>(worker)];
@@ -98,7 +97,7 @@ Panel DenseSearch::pack_panel(const LatentRows& latents, size_t panel, Workspace
     const bool present = place < latents.n;
     const size_t row = present && latents.ids != nullptr ? latents.ids[place] : place;
     rows[i] = present ? latents.weights + row * d_pad_ : nullptr;
-    bias[i] = present ? latents.bias[row] : 0.0f;
+    bias[i] = present && latents.bias != nullptr ? latents.bias[row] : 0.0f;
     norm[i] = present && latents.norm != nullptr ? latents.norm[row] : 1.0f;
     floor[i] = !present ? kInfinity : latents.floor != nullptr ? latents.floor[row] : -kInfinity;
   }

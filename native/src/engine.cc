@@ -2,18 +2,19 @@
 #include "engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 #include <cstring>
 
+#include "clock.h"
+#include "ranges.h"
 #include "select.h"
 #include "train_step.h"
 
 namespace lapidary {
 namespace {
 
-constexpr size_t kRowsPerChunk = 64;
+constexpr size_t kRowsAtOnce = 64;
 // Tokens whose exact pre-activations give the first guess of a cut, and the share of it that is taken.
 constexpr size_t kSampleTokens = 64;
 constexpr float kSampleShare = 0.9f;
@@ -25,8 +26,6 @@ constexpr float kMemory = 0.8f;
 // A screen has to be prepared: for less than this the dense product is faster.
 constexpr size_t kFewTokens = 2 * kSampleTokens;
 constexpr size_t kFewLatents = 256;
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 void widen(const uint16_t* bf16, size_t n, float* out) {
   for (size_t j = 0; j < n; j++) {
@@ -74,17 +73,17 @@ LatentRows Engine::latent_rows() const {
 }
 
 Entries Engine::encode(const float* x, size_t n_tokens, const Selection& selection) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = seconds_now();
   const float* centre = shape_.apply_b_dec_to_input ? weights_.b_dec.data() : nullptr;
   Entries entries = select({x, shape_.d_in, shape_.d_in, centre, 0, n_tokens}, selection);
   profile_.reconstruct = profile_.aux = profile_.gradients = profile_.update = 0;
-  profile_.encode = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  profile_.encode = seconds_now() - start;
   return entries;
 }
 
 Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
   screen_.reset_cost();
-  profile_.searches = 0;
+  profile_.searches = 1;
   std::vector<Hit> hits;
   switch (selection.kind) {
     case SelectionKind::batch_topk:
@@ -108,7 +107,6 @@ Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
 
 // Every hit above the sink's floors.
 void Engine::search(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
-  profile_.searches++;
   const bool few = tokens.n < kFewTokens || latents.n < kFewLatents;
   if (search_.mode == SearchMode::dense || few || latents.ids != nullptr) return dense_.score(tokens, latents, sink);
   const double statistical = search_.sigmas / std::sqrt(static_cast<double>(shape_.d_in));
@@ -130,6 +128,7 @@ std::vector<Hit> Engine::select_batch_topk(const TokenRows& tokens, size_t count
       dense_.score(tokens, latent_rows(), sink);
     const bool enough = sink.complete();
     if (!enough && guess > 0.0f) {
+      profile_.searches++;
       guess = attempt > 2 ? 0.0f : guess_cut(tokens, count) / static_cast<float>(attempt + (had_cut ? 0 : 1));
       continue;
     }
@@ -200,23 +199,21 @@ size_t Engine::row_count(TensorName name) const { return name == TensorName::b_d
 
 void Engine::read(TensorOwner owner, TensorName name, size_t first, size_t n, float* out) {
   const TensorView view = tensor(owner, name);
-  pool_.parallel_for(chunks_of(n, kRowsPerChunk), [&](size_t chunk, int) {
-    for (size_t row = chunk * kRowsPerChunk; row < std::min(n, (chunk + 1) * kRowsPerChunk); row++)
-      if (view.data != nullptr)
-        std::memcpy(out + row * view.width, view.data + (first + row) * view.stride, view.width * sizeof(float));
-      else
-        widen(view.narrow + (first + row) * view.stride, view.width, out + row * view.width);
+  for_each(pool_, n, kRowsAtOnce, [&](size_t row, int) {
+    if (view.data != nullptr)
+      std::memcpy(out + row * view.width, view.data + (first + row) * view.stride, view.width * sizeof(float));
+    else
+      widen(view.narrow + (first + row) * view.stride, view.width, out + row * view.width);
   });
 }
 
 void Engine::write(TensorOwner owner, TensorName name, size_t first, size_t n, const float* rows) {
   const TensorView view = tensor(owner, name);
-  pool_.parallel_for(chunks_of(n, kRowsPerChunk), [&](size_t chunk, int) {
-    for (size_t row = chunk * kRowsPerChunk; row < std::min(n, (chunk + 1) * kRowsPerChunk); row++)
-      if (view.data != nullptr)
-        std::memcpy(view.data + (first + row) * view.stride, rows + row * view.width, view.width * sizeof(float));
-      else
-        narrow(rows + row * view.width, view.width, view.narrow + (first + row) * view.stride);
+  for_each(pool_, n, kRowsAtOnce, [&](size_t row, int) {
+    if (view.data != nullptr)
+      std::memcpy(view.data + (first + row) * view.stride, rows + row * view.width, view.width * sizeof(float));
+    else
+      narrow(rows + row * view.width, view.width, view.narrow + (first + row) * view.stride);
   });
   if (owner == TensorOwner::weights && name == TensorName::w_dec) refresh_norms(first, n);
   if (owner == TensorOwner::weights && name == TensorName::w_enc) screen_.forget(first, n);
@@ -224,11 +221,9 @@ void Engine::write(TensorOwner owner, TensorName name, size_t first, size_t n, c
 
 void Engine::refresh_norms(size_t first, size_t n) {
   const size_t d_pad = shape_.d_pad();
-  pool_.parallel_for(chunks_of(n, kRowsPerChunk), [&](size_t chunk, int) {
-    for (size_t i = first + chunk * kRowsPerChunk; i < first + std::min(n, (chunk + 1) * kRowsPerChunk); i++) {
-      const float* row = weights_.w_dec.data() + i * d_pad;
-      norms_[i] = std::sqrt(kernels_.dot(row, row, d_pad));
-    }
+  for_each(pool_, n, kRowsAtOnce, [&](size_t i, int) {
+    const float* row = weights_.w_dec.data() + (first + i) * d_pad;
+    norms_[first + i] = std::sqrt(kernels_.dot(row, row, d_pad));
   });
 }
 

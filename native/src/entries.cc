@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "ranges.h"
+
 namespace lapidary {
 namespace {
 
 // Latents, or tokens, that are sorted together by one worker.
 constexpr size_t kBucket = 64;
 constexpr size_t kEntriesPerChunk = 16384;
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 // Deals n entries into buckets, entries of one bucket in their order. Two passes over chunks: count, then move.
 // `bucket_of(i)` names the bucket of entry i; `move(i, to)` puts it in place `to`. Returns where each bucket begins.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ranges.h"
 #include "train_step.h"
 
 namespace lapidary {
@@ -13,8 +14,6 @@ namespace {
 // Latents of one chunk of work, and of one partial sum of dbEnc·wEnc.
 constexpr size_t kLatentBlock = kMaxPanel;
 constexpr size_t kDimensionBlock = 64;
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 }  // namespace
 
@@ -80,17 +79,13 @@ float TrainStep::bias_gradient(size_t latent) const {
 void TrainStep::measure_gradients(StepResult& result) {
   const Kernels& kernels = engine_.kernels_;
   // 1. dbEnc; squares of the rows of dwDec and dwEnc; Σ dbEnc[i]·wEnc[i] over each block of latents
-  engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int) {
-    for (size_t i = block * kLatentBlock; i < std::min(d_sae_, (block + 1) * kLatentBlock); i++) {
-      b_enc_gradient_[i] = bias_gradient(i);
-      squares_[i] = squares_[d_sae_ + i] = 0.0f;
-    }
+  for_each(engine_.pool_, d_sae_, kLatentBlock, [&](size_t i, int) {
+    b_enc_gradient_[i] = bias_gradient(i);
+    squares_[i] = squares_[d_sae_ + i] = 0.0f;
   });
   sweep(gradient_sweep(), [&](size_t start, size_t width) {
-    engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
-      const size_t first = block * kLatentBlock;
-      measure_rows(first, std::min(kLatentBlock, d_sae_ - first), start, width,
-                   workspaces_[static_cast<size_t>(worker)]);
+    for_ranges(engine_.pool_, d_sae_, kLatentBlock, [&](size_t first, size_t end, int worker) {
+      measure_rows(first, end - first, start, width, workspaces_[static_cast<size_t>(worker)]);
     });
   });
   sum_b_dec_gradient();
@@ -129,9 +124,8 @@ void TrainStep::measure_rows(size_t first, size_t n, size_t start, size_t width,
 
 // dbDec: one worker owns a range of dimensions; tokens ascending, then blocks of latents ascending.
 void TrainStep::sum_b_dec_gradient() {
-  engine_.pool_.parallel_for(chunks_of(d_pad_, kDimensionBlock), [&](size_t chunk, int) {
-    const size_t from = chunk * kDimensionBlock;
-    const size_t n = std::min(kDimensionBlock, d_pad_ - from);
+  for_ranges(engine_.pool_, d_pad_, kDimensionBlock, [&](size_t from, size_t end, int) {
+    const size_t n = end - from;
     float sum[kDimensionBlock] = {};
     const auto add_rows = [&](float* to, const float* rows, size_t n_rows) {
       for (size_t row = 0; row < n_rows; row++)
@@ -163,10 +157,8 @@ void TrainStep::update(const StepOptions& options, double grad_norm) {
 
   rounding_seed_ = static_cast<uint32_t>(options.adam_step) * 0x85ebca6bu;
   sweep(gradient_sweep(), [&](size_t start, size_t width) {
-    engine_.pool_.parallel_for(chunks_of(d_sae_, kLatentBlock), [&](size_t block, int worker) {
-      const size_t begin = block * kLatentBlock;
-      update_rows(begin, std::min(kLatentBlock, d_sae_ - begin), start, width, factors,
-                  workspaces_[static_cast<size_t>(worker)]);
+    for_ranges(engine_.pool_, d_sae_, kLatentBlock, [&](size_t first, size_t end, int worker) {
+      update_rows(first, end - first, start, width, factors, workspaces_[static_cast<size_t>(worker)]);
     });
   });
   engine_.screen_.forget(0, d_sae_);

@@ -22,7 +22,7 @@ struct TokenRows {
 // Latents to score.
 struct LatentRows {
   const float* weights;  // [dSae][d_pad]
-  const float* bias;     // [dSae]
+  const float* bias;     // [dSae]; null: zeros
   const float* norm;     // [dSae]; null: ones
   const float* floor;    // [dSae]; null: −inf
   const uint32_t* ids;   // rows to take, in this order; null: all

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ranges.h"
+
 namespace lapidary {
 namespace {
 
@@ -12,8 +14,6 @@ namespace {
 constexpr double kOutlierShare = 20.0;
 // Each costs an fma a pair beside d/4 integer instructions: this many dimensions to one of them.
 constexpr size_t kDimensionsPerOutlier = 64;
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 // Kernels load whole vectors of rows; a caller's may begin anywhere.
 bool is_aligned(const float* row) { return reinterpret_cast<uintptr_t>(row) % (kLanes * sizeof(float)) == 0; }

@@ -1,9 +1,11 @@
 #include "screen.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <limits>
+
+#include "clock.h"
+#include "ranges.h"
 
 namespace lapidary {
 namespace {
@@ -22,12 +24,6 @@ constexpr size_t kUnitsPerWorker = 8;
 constexpr double kTooMany = 0.15;
 // Tokens to choose the fp32 dimensions by.
 constexpr size_t kSampleTokens = 128;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
 
 }  // namespace
 
@@ -48,11 +44,11 @@ Screen::Screen(const Kernels& kernels, const ScreenKernels& screen, ThreadPool& 
 
 void Screen::score(const TokenRows& tokens, const LatentRows& latents, float quantisation, DenseSearch& dense,
                    HitSink& sink) {
-  const double start = now();
+  const double start = seconds_now();
   TokenRows sample = tokens;
   sample.n = std::min(tokens.n, kSampleTokens);
   latents_.refresh(pool_, kernels_, latents.weights, sample);
-  cost_.quantise += now() - start;
+  cost_.quantise += seconds_now() - start;
 
   const size_t fitting = kSlabBytes / (d_pad_ * sizeof(float)) / kTileTokens * kTileTokens;
   const size_t step = std::min(kSlabTokens, std::max(fitting, 64 * kTileTokens));
@@ -85,13 +81,13 @@ void Screen::score_slab(const TokenRows& tokens, const LatentRows& latents, floa
     const size_t first_token = chunk % n_segments * kSegmentTokens;
     const Unit unit{first_panel, std::min(n_panels, first_panel + group), first_token,
                     std::min(tokens.n, first_token + kSegmentTokens)};
-    const double start = now();
+    const double start = seconds_now();
     find_candidates(tokens, latents, unit, sink, work);
-    const double found = now();
+    const double found = seconds_now();
     refine(latents, unit, work);
     report(tokens, latents, unit, sink, worker, work);
     work.screen += found - start;
-    work.refine += now() - found;
+    work.refine += seconds_now() - found;
     work.candidates += work.tokens.size();
   });
   for (Workspace& work : workspaces_) {

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "ranges.h"
+
 namespace lapidary {
 namespace {
 
@@ -158,10 +160,11 @@ void TokenTopK::take(int worker, const Hit* hits, size_t n) {
 
 void TokenTopK::finish(ThreadPool& pool, std::vector<Hit>& out) {
   // In parallel over tokens; appended in their order.
-  std::vector<std::vector<Hit>> chosen((n_tokens_ + 63) / 64);
-  pool.parallel_for(chosen.size(), [&](size_t chunk, int) {
+  constexpr size_t kRange = 64;
+  std::vector<std::vector<Hit>> chosen(chunks_of(n_tokens_, kRange));
+  for_ranges(pool, n_tokens_, kRange, [&](size_t first, size_t end_token, int) {
     std::vector<Hit> candidates;
-    for (size_t token = chunk * 64; token < std::min(n_tokens_, (chunk + 1) * 64); token++) {
+    for (size_t token = first; token < end_token; token++) {
       candidates.clear();
       for (int worker = 0; worker < n_workers_; worker++) {
         const Hit* theirs = slots(worker, token);
@@ -171,7 +174,7 @@ void TokenTopK::finish(ThreadPool& pool, std::vector<Hit>& out) {
       const size_t n = std::min(k_, candidates.size());
       const auto end = candidates.begin() + static_cast<std::ptrdiff_t>(n);
       std::nth_element(candidates.begin(), end, candidates.end(), better);
-      chosen[chunk].insert(chosen[chunk].end(), candidates.begin(), end);
+      chosen[first / kRange].insert(chosen[first / kRange].end(), candidates.begin(), end);
     }
   });
   for (const auto& hits : chosen) out.insert(out.end(), hits.begin(), hits.end());

@@ -2,23 +2,14 @@
 #include "train_step.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
+#include "clock.h"
+#include "ranges.h"
+
 namespace lapidary {
-namespace {
-
-constexpr size_t kTokensPerChunk = 16;
-
-size_t chunks_of(size_t n, size_t size) { return (n + size - 1) / size; }
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
 
 StepResult Engine::train_step(const float* x, size_t n_tokens, const StepOptions& options) {
   return train_step_->run(x, n_tokens, options);
@@ -42,9 +33,9 @@ TrainStep::TrainStep(Engine& engine)
 
 StepResult TrainStep::run(const float* x, size_t n_tokens, const StepOptions& options) {
   StepProfile& profile = engine_.profile_;
-  double last = now();
+  double last = seconds_now();
   const auto lap = [&last](double& seconds) {
-    const double here = now();
+    const double here = seconds_now();
     seconds = here - last;
     last = here;
   };
@@ -86,14 +77,12 @@ void TrainStep::load_batch(const float* x) {
   x_.reserve(n_tokens_ * d_pad_);
   if (centred) centred_.reserve(n_tokens_ * d_pad_);
   c_ = centred ? centred_.data() : x_.data();
-  engine_.pool_.parallel_for(chunks_of(n_tokens_, kTokensPerChunk), [&](size_t chunk, int) {
-    for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++) {
-      float* row = x_.data() + t * d_pad_;  // padding: zeros since allocation
-      std::memcpy(row, x + t * d, d * sizeof(float));
-      if (!centred) continue;
-      float* c = centred_.data() + t * d_pad_;
-      for (size_t j = 0; j < d_pad_; j++) c[j] = row[j] - b_dec[j];
-    }
+  for_each(engine_.pool_, n_tokens_, kTokensAtOnce, [&](size_t t, int) {
+    float* row = x_.data() + t * d_pad_;  // padding: zeros since allocation
+    std::memcpy(row, x + t * d, d * sizeof(float));
+    if (!centred) return;
+    float* c = centred_.data() + t * d_pad_;
+    for (size_t j = 0; j < d_pad_; j++) c[j] = row[j] - b_dec[j];
   });
 }
 
@@ -105,10 +94,8 @@ void TrainStep::reconstruct(const StepOptions& options) {
   if (with_aux_) residual_.reserve(n_tokens_ * d_pad_);
   bound_groups();
   sweep(kBlock, [&](size_t start, size_t width) {
-    engine_.pool_.parallel_for(chunks_of(n_tokens_, kTokensPerChunk), [&](size_t chunk, int worker) {
-      Workspace& work = workspaces_[static_cast<size_t>(worker)];
-      for (size_t t = chunk * kTokensPerChunk; t < std::min(n_tokens_, (chunk + 1) * kTokensPerChunk); t++)
-        reconstruct_block(t, start, width, work);
+    for_each(engine_.pool_, n_tokens_, kTokensAtOnce, [&](size_t token, int worker) {
+      reconstruct_block(token, start, width, workspaces_[static_cast<size_t>(worker)]);
     });
   });
   order_dh();
@@ -172,11 +159,9 @@ void TrainStep::reconstruct_block(size_t token, size_t start, size_t width, Work
 
 void TrainStep::order_dh() {
   main_.dh_by_latent.resize(main_.dh.size());
-  constexpr size_t kEntriesPerChunk = 16384;
-  engine_.pool_.parallel_for(chunks_of(main_.dh.size(), kEntriesPerChunk), [&](size_t chunk, int) {
-    const size_t end = std::min(main_.dh.size(), (chunk + 1) * kEntriesPerChunk);
-    for (size_t e = chunk * kEntriesPerChunk; e < end; e++) main_.dh_by_latent[main_.entries.place[e]] = main_.dh[e];
-  });
+  constexpr size_t kEntriesAtOnce = 16384;
+  for_each(engine_.pool_, main_.dh.size(), kEntriesAtOnce,
+           [&](size_t e, int) { main_.dh_by_latent[main_.entries.place[e]] = main_.dh[e]; });
 }
 
 // Sums over rows: ascending, in f64.

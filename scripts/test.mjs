@@ -61,25 +61,30 @@ function examples() {
     : [];
 }
 
-/** Runs one step with its output shown; of the tests, keeps the last lines to show again at the end. */
+/** What is shown again at the end: the counts, and the name of every test that failed. */
+const SAID_AGAIN = /Test(s| Files) .*(passed|failed)|\bFAIL\b/;
+
+/** Runs one step with its output shown; of the tests, keeps what is {@link SAID_AGAIN}. */
 function run({ args, summary }) {
   return new Promise((done) => {
     const colour = process.stdout.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: "1" } : {};
     const child = spawn(process.execPath, args, {
       cwd: root,
       env: { ...process.env, ...(summary ? colour : {}) },
-      stdio: ["ignore", summary ? "pipe" : "inherit", "inherit"],
+      stdio: ["ignore", summary ? "pipe" : "inherit", summary ? "pipe" : "inherit"],
     });
-    let end = "";
-    child.stdout?.on("data", (chunk) => {
-      process.stdout.write(chunk);
-      end = (end + chunk).slice(-4000);
-    });
+    let text = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk) => {
+        process[stream === child.stdout ? "stdout" : "stderr"].write(chunk);
+        text += chunk;
+      });
+    }
     child.on("error", (error) => done({ ok: false, lines: [String(error)] }));
     child.on("close", (code) =>
       done({
         ok: code === 0,
-        lines: end.split("\n").filter((line) => /Test(s| Files) .*(passed|failed)/.test(line)),
+        lines: text.split("\n").filter((line) => SAID_AGAIN.test(line)),
       }),
     );
   });

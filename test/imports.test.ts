@@ -164,7 +164,7 @@ describe("packages and words", () => {
     expect(problems(tree)).toEqual([
       "sae/a.ts:2 uses console, which belongs to cli",
       "sae/a.ts:3 uses Math.random, which nothing may",
-      "sae/b.ts:1 uses createRequire, which belongs to kernels/native.ts, worker-thread.ts",
+      "sae/b.ts:1 uses createRequire, which belongs to kernels/addon.ts, worker-thread.ts",
       "sae/b.ts:2 uses process.exit, which belongs to cli",
     ]);
   });

@@ -119,15 +119,19 @@ async function evaluateChunks(
   const { ve, ...rest } = reconstruction.metrics();
   const result: EvalResult = {
     format: "lapidary-eval",
-    version: 1,
+    version: 2,
     set: subject.set,
     hookName: subject.hookName,
     sae: saeIdentity(sae),
     store: subject.store,
     nTokens: reconstruction.n,
+    nDocuments: 0,
+    intervals: { definition: "none yet", level: 0.95, replicates: 0, seed: 0 },
     metrics: { ve, l0: firing.l0, ...rest },
     latents: firing.summary(),
     threshold: thresholdSummary(sae),
+    outliers: null,
+    slices: [],
   };
   return { result, firingCounts: firing.counts };
 }

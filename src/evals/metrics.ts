@@ -11,6 +11,14 @@ export interface Metric<Value extends number | null = number> {
   readonly unit: string;
   /** tokens the number was computed from */
   readonly n: number;
+  /** confidence interval, as the result's `intervals` says; null: this metric has none */
+  readonly interval: Interval | null;
+}
+
+/** A confidence interval's ends, in the metric's unit. */
+export interface Interval {
+  readonly low: number;
+  readonly high: number;
 }
 
 /** Names, in the order in which reports show them. x: activation, x̂: its reconstruction, x̄: mean of x over the set. */
@@ -56,7 +64,7 @@ export function metric<Value extends number | null>(
   value: Value,
   n: number,
 ): Metric<Value> {
-  return { value, ...METRICS[name], n };
+  return { value, ...METRICS[name], n, interval: null };
 }
 
 /** a / b, or null where that is undefined. */

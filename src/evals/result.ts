@@ -9,7 +9,7 @@ import type { MetricValues } from "./metrics.ts";
 /** One SAE on one held-out set. */
 export interface EvalResult {
   readonly format: "lapidary-eval";
-  readonly version: 1;
+  readonly version: 2;
   readonly set: string;
   /** hook point of the activations */
   readonly hookName: string;
@@ -17,9 +17,92 @@ export interface EvalResult {
   /** hash of the store's manifest, so of every activation; null for activations that were never on disk */
   readonly store: { readonly hash: string; readonly nRows: number } | null;
   readonly nTokens: number;
+  readonly nDocuments: number;
+  /** how every `interval` of this result was made */
+  readonly intervals: IntervalMethod;
   readonly metrics: MetricValues;
   readonly latents: LatentSummary;
   readonly threshold: ThresholdSummary | null;
+  readonly outliers: OutlierSummary | null;
+  /** one entry a way of dividing the tokens; ways that nothing is known about are left out */
+  readonly slices: readonly SliceGroup[];
+}
+
+/** How confidence intervals were made; the same for every metric that has one. */
+export interface IntervalMethod {
+  readonly definition: string;
+  /** e.g. 0.95 */
+  readonly level: number;
+  readonly replicates: number;
+  readonly seed: number;
+}
+
+/** How unevenly the squared error lies on the tokens. */
+export interface OutlierSummary {
+  readonly definition: string;
+  /** of the tokens' squared errors: 0 all equal, 1 all on one token */
+  readonly gini: number;
+  /** one entry a share of tokens left out: 0.0001, 0.001, 0.01 */
+  readonly shares: readonly OutlierShare[];
+  /** the concentration curve: the worst `tokenShare` of tokens carry `sseShare` of the total; ascending, ends at (1, 1) */
+  readonly curve: readonly { readonly tokenShare: number; readonly sseShare: number }[];
+  /** the tokens of largest squared error, worst first; at most 50 */
+  readonly worst: readonly WorstToken[];
+}
+
+export interface OutlierShare {
+  /** share of tokens left out */
+  readonly share: number;
+  /** tokens left out, rounded up */
+  readonly nTokens: number;
+  /** share of the total squared error that the worst of them carry */
+  readonly sseShare: number;
+  /** VE of the tokens that remain, about their own mean */
+  readonly veWithout: number | null;
+  /** of the same number of tokens of largest norm: their share of the squared error, and VE without them */
+  readonly sseShareByNorm: number;
+  readonly veWithoutByNorm: number | null;
+}
+
+/** A badly reconstructed token. Texts are null where the windows or the tokenizer are not known. */
+export interface WorstToken {
+  readonly sse: number;
+  /** of the total */
+  readonly sseShare: number;
+  /** ‖x‖ */
+  readonly norm: number;
+  /** norm over the set's median norm */
+  readonly normRatio: number;
+  readonly tokenId: number;
+  readonly source: string | null;
+  readonly role: string | null;
+  readonly document: number;
+  readonly window: number;
+  readonly position: number;
+  readonly token: string | null;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+
+/** The tokens of a set, divided one way. */
+export interface SliceGroup {
+  readonly by: "source" | "role" | "position" | "tokenClass" | "document";
+  readonly definition: string;
+  /** of documents: the twenty with most tokens' worth of squared error, worst first */
+  readonly slices: readonly Slice[];
+  /** documents only: VE at the 0, 10, 25, 50, 75, 90, 100th percentile of documents that have one */
+  readonly quantiles?: readonly { readonly percentile: number; readonly ve: number }[];
+}
+
+export interface Slice {
+  readonly name: string;
+  readonly nTokens: number;
+  /** about the slice's own mean; null where its tokens do not vary */
+  readonly ve: number | null;
+  readonly l0: number;
+  readonly mse: number;
+  /** of the set's squared error */
+  readonly sseShare: number;
 }
 
 /** Which SAE was evaluated. */

@@ -24,9 +24,10 @@ describe("gemma-4-e4b-it", () => {
       diskBytes: 3 * 8_400_000 * rowBytes,
     });
     expect(Math.round((3 * 8_400_000 * rowBytes) / 1e9)).toBe(129);
+    const heldOut = 2 * 262_144 + 2 * 65_536 + 131_072; // two sets, three domains
     expect(plan("harvest", "held-out")).toMatchObject({
-      tokens: 2 * 262_144,
-      diskBytes: 6 * 262_144 * rowBytes,
+      tokens: heldOut,
+      diskBytes: 3 * heldOut * rowBytes,
     });
   });
 
@@ -64,20 +65,22 @@ describe("gemma-4-e4b-it", () => {
 
 describe("tiny-gemma", () => {
   const sizes = { dIn: 256, dSae: 4096, modelBytes: 20e6 };
+  const domains = 6000 + 6000 + 12_000;
   const fixed = ["corpus.tokens=300000", "eval.tokens=20000", "layers=[2, 4, 6]"];
 
-  it("harvests held-out sets from both models, training from one", async () => {
+  it("harvests held-out sets from both models, training and domains from one", async () => {
     const plan = await planOf("tiny-gemma", sizes, fixed);
     expect(plan("harvest", "training")?.tokens).toBe(300_000);
-    expect(plan("harvest", "held-out")?.tokens).toBe(2 * 2 * 20_000);
-    expect(plan("before")?.tokens).toBe(3 * 2 * 2 * 20_000);
+    expect(plan("harvest", "held-out")?.tokens).toBe(2 * 2 * 20_000 + domains);
+    expect(plan("before")?.tokens).toBe(3 * (2 * 2 * 20_000 + domains));
+    expect(plan("after")?.tokens).toBe(3 * (2 * 20_000 + domains));
     expect(plan("polish")).toBeUndefined();
   });
 
   it("from scratch: no base model and no before; with activations from elsewhere: no corpus", async () => {
     const scratch = await planOf("tiny-gemma", sizes, [...fixed, "sae={scratch: {dSae: 512}}", "train.k=8"]);
     expect(scratch("before")).toBeUndefined();
-    expect(scratch("harvest", "held-out")?.tokens).toBe(2 * 20_000);
+    expect(scratch("harvest", "held-out")?.tokens).toBe(2 * 20_000 + domains);
     const imported = await planOf("tiny-gemma", sizes, [
       ...fixed,
       "activations.import=d/{model}/{set}/{layer}",

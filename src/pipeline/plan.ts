@@ -6,7 +6,7 @@
 import { storeBytes } from "../activations/plan.ts";
 import { type MemoryPart, memoryPlan } from "../kernels/memory.ts";
 import { trainingMemory } from "../train/memory.ts";
-import type { Recipe } from "./recipe.ts";
+import type { HeldOutRecipe, Recipe } from "./recipe.ts";
 
 /** Sizes that the recipe itself does not hold. */
 export interface KnownSizes {
@@ -54,7 +54,11 @@ export function planRecipe(
   const { dIn, dSae, modelBytes } = sizes;
   const nLayers = recipe.layers.length;
   const dtype = recipe.activations.dtype;
-  const heldOut = recipe.eval.sets.reduce((sum, set) => sum + (set.tokens ?? recipe.eval.tokens), 0);
+  const tokensOf = (sets: readonly HeldOutRecipe[]) =>
+    sets.reduce((sum, set) => sum + (set.tokens ?? recipe.eval.tokens), 0);
+  const gated = tokensOf(recipe.eval.sets);
+  const domains = tokensOf(recipe.eval.domains);
+  const heldOut = gated + domains;
   const nModels = recipe.baseModel === null || !("from" in recipe.sae) ? 1 : 2;
   const isImported = recipe.activations.import !== null;
   const store = (nRows: number) => (dIn === null ? null : nLayers * storeBytes({ nRows, dIn, dtype }));
@@ -102,7 +106,7 @@ export function planRecipe(
     },
     ...[
       { part: "training", tokens: recipe.corpus.tokens },
-      { part: "held-out", tokens: nModels * heldOut },
+      { part: "held-out", tokens: nModels * gated + domains },
     ].map(({ part, tokens }) => ({
       stage: "harvest",
       part: isImported ? `import, ${part}` : part,
@@ -115,7 +119,7 @@ export function planRecipe(
     })),
     {
       stage: "before",
-      tokens: "from" in recipe.sae ? nModels * heldOut * nLayers : 0,
+      tokens: "from" in recipe.sae ? (nModels * gated + domains) * nLayers : 0,
       steps: null,
       diskBytes: 0,
       memoryBytes: evaluation(2),
@@ -131,7 +135,7 @@ export function planRecipe(
     },
     {
       stage: "export",
-      tokens: heldOut * nLayers,
+      tokens: gated * nLayers,
       steps: null,
       diskBytes: weights === null ? null : nLayers * weights,
       memoryBytes: evaluation(3),

@@ -100,6 +100,7 @@ export function mapPaths(recipe: Recipe, map: (path: string) => string): Recipe 
     eval: {
       ...recipe.eval,
       sets: recipe.eval.sets.map((set) => ({ ...set, sources: sources(set.sources) })),
+      domains: recipe.eval.domains.map((set) => ({ ...set, sources: sources(set.sources) })),
     },
   };
 }

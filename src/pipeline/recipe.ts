@@ -87,6 +87,28 @@ const heldOutSet = z.strictObject({
   sources: z.array(source).min(1),
 });
 
+const domainSet = heldOutSet
+  .extend({
+    contextSize: z
+      .number()
+      .int()
+      .min(2)
+      .nullable()
+      .default(null)
+      .describe(
+        "Tokens a window; null: the recipe's contextSize. A longer one shows the fit beyond the training context",
+      ),
+  })
+  .describe("Texts of another kind: measured and reported, not gated, not harvested from the base model");
+
+const splice = z
+  .strictObject({
+    tokens: positive
+      .default(32_768)
+      .describe("Kept tokens of each held-out set that are run through the whole model"),
+  })
+  .describe("Reconstructions put in the residual stream's place: next-token cross-entropy and KL");
+
 const schedule = {
   lr: z.number().positive(),
   lrEnd: z.number().min(0).nullable().default(null).describe("Final learning rate; null: lr / 10"),
@@ -259,6 +281,8 @@ export const recipeSchema = z
         .default(null)
         .describe("Least VE on every set; a layer below is marked and `run` exits 3"),
       sets: z.array(heldOutSet).min(1),
+      domains: z.array(domainSet).default([]),
+      splice: splice.nullable().default(splice.parse({})).describe("null: not measured"),
     }),
     output: z
       .strictObject({
@@ -273,7 +297,7 @@ export const recipeSchema = z
       .default({ id: "btk-mat-layer-{layer}-k-{k}", license: null, title: null }),
   })
   .superRefine((recipe, context) => {
-    const names = ["train", ...recipe.eval.sets.map((set) => set.name)];
+    const names = ["train", ...[...recipe.eval.sets, ...recipe.eval.domains].map((set) => set.name)];
     names.forEach((name, i) => {
       if (names.indexOf(name) !== i)
         context.addIssue({ code: "custom", path: ["eval", "sets"], message: `two sets named "${name}"` });
@@ -322,6 +346,7 @@ export const recipeSchema = z
 /** A recipe with every default filled in. */
 export type Recipe = z.infer<typeof recipeSchema>;
 export type SourceRecipe = z.infer<typeof source>;
+export type HeldOutRecipe = Recipe["eval"]["sets"][number] & { readonly contextSize?: number | null };
 export type ModelRecipe = z.infer<typeof model>;
 export type ScheduleRecipe = Pick<
   Recipe["train"],

@@ -18,6 +18,7 @@ import { RunState } from "./run-state.ts";
 import { finishedLayers, layersBelowGate, tableRows } from "./stages/card.ts";
 import { exportedId } from "./stages/export.ts";
 import type { StageName, Unit } from "./stages/unit.ts";
+import { takeOver } from "./take-over.ts";
 import { listUnits } from "./units.ts";
 import { softwareVersions } from "./versions.ts";
 
@@ -31,6 +32,8 @@ export interface PipelineOptions extends RunOptions {
   readonly layers?: readonly number[];
   /** make anew what was made with other inputs, instead of refusing */
   readonly overwrite?: boolean;
+  /** folders of runs whose corpus, activations and first evaluation are taken over where their inputs are the same */
+  readonly takeFrom?: readonly string[];
 }
 
 /** What a run came to. */
@@ -79,6 +82,7 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       const units = listUnits(context, layers).filter(
         (unit) => options.only === undefined || options.only.includes(unit.stage),
       );
+      await takeOver(context, units, options);
       await checkResources(context, units);
       for (const unit of units) {
         options.signal?.throwIfAborted();

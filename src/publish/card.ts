@@ -2,7 +2,7 @@
  * The model card: Markdown made from measured numbers alone. `CardFacts` is filled from result files by the pipeline;
  * nothing in a card is written by hand, and what was not measured is not claimed.
  */
-import { type BeforeAfterRow, formatBeforeAfterMarkdown } from "../evals/table.ts";
+import { type BeforeAfterRow, formatBeforeAfterMarkdown, type SetScore } from "../evals/table.ts";
 import type { Incident } from "../train/progress.ts";
 
 export interface CardLayer {
@@ -52,6 +52,16 @@ export interface CardFacts {
     readonly nKept: number;
     readonly sources: readonly string[];
   }[];
+  /** texts of other kinds, one entry a (layer, domain); `before` null from scratch */
+  readonly domains: readonly {
+    readonly layer: number;
+    readonly domain: string;
+    readonly contextSize: number;
+    readonly nTokens: number;
+    readonly sources: readonly string[];
+    readonly before: SetScore | null;
+    readonly after: SetScore;
+  }[];
   readonly training: {
     readonly sources: readonly {
       readonly name: string;
@@ -94,6 +104,7 @@ export function renderCard(facts: CardFacts): string {
     formatBeforeAfterMarkdown(facts.rows, { model: facts.model }),
     gateNote(facts),
     definitions(facts),
+    domains(facts),
     "## Use",
     usage(facts),
     "## How it was trained",
@@ -163,6 +174,24 @@ function definitions({ definitions: all, sets, layers, isImported, evalPacking }
   const table = `| layer | set | ${names.join(" | ")} |\n|---|---|${names.map(() => "---|").join("")}\n${rows.join("\n")}`;
   const packed = isImported ? "" : `\n\nHeld-out windows: ${packingText(evalPacking)}.`;
   return `After, by every metric:\n\n${table}\n\n${metrics.join("\n")}\n\n${claim}\n\n${held.join("\n")}${packed}`;
+}
+
+function domains({ domains: rows }: CardFacts): string {
+  if (rows.length === 0) return "";
+  const score = ({ ve, l0 }: SetScore) => `${ve?.toFixed(3) ?? "undefined"} (${l0?.toFixed(1) ?? "–"})`;
+  const lines = rows.map(
+    ({ layer, domain, before, after, contextSize, nTokens }) =>
+      `| ${layer} | ${domain} | ${before === null ? "–" : score(before)} | ${score(after)} | ${thousands(nTokens)} | ${thousands(contextSize)} |`,
+  );
+  const from = new Map(rows.map(({ domain, sources }) => [domain, sources]));
+  const origins = [...from].map(([domain, sources]) => `- **${domain}**: ${sources.map(code).join(", ")}`);
+  return `On texts unlike those of the training (not part of the gate), VE (L0):
+
+| layer | domain | before | after | tokens | context |
+|---|---|---|---|---|---|
+${lines.join("\n")}
+
+${origins.join("\n")}`;
 }
 
 function usage({ layers, prependBos, excluded }: CardFacts): string {
@@ -252,9 +281,13 @@ Software: ${Object.entries(software)
     .join(", ")}.`;
 }
 
-function limitations({ sets, contextSize, layers }: CardFacts): string {
+function limitations({ sets, domains: domainScores, contextSize, layers }: CardFacts): string {
+  const measured = [
+    ...new Set([...sets.map(({ name }) => name), ...domainScores.map(({ domain }) => domain)]),
+  ];
+  const longest = Math.max(contextSize, ...domainScores.map((domain) => domain.contextSize));
   const lines = [
-    `- Measured on ${sets.map(({ name }) => code(name)).join(", ")} only; on other texts, languages or contexts longer than ${thousands(contextSize)} tokens the fit was not measured.`,
+    `- Measured on ${measured.map(code).join(", ")} only; on other texts, languages or contexts longer than ${thousands(longest)} tokens the fit was not measured.`,
     "- The hook point is exact: the output of the decoder layer of the model files named above. Another precision or quantisation is another model.",
     "- A latent that fires is not an explanation: labels, if any, are hypotheses.",
   ];

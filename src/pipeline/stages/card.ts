@@ -15,6 +15,7 @@ import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
 import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
 import { softwareVersions } from "../versions.ts";
+import { heldOutRecipe } from "./corpus.ts";
 import { type LayerEvals, readLayerEvals } from "./evaluate.ts";
 import { exportedId } from "./export.ts";
 import { isLayerPolished } from "./polish-choice.ts";
@@ -77,7 +78,9 @@ export async function tableRows(context: RunContext): Promise<BeforeAfterRow[]> 
       const before = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "before"));
       const after = await readLayerEvals(context.dir.evals(layer, "after"));
       const pick = (evals: LayerEvals | undefined, model: "model" | "base") =>
-        (evals?.results ?? []).filter((entry) => entry.model === model).map(({ result }) => scoreOf(result));
+        (evals?.results ?? [])
+          .filter((entry) => entry.model === model && !entry.isDomain)
+          .map(({ result }) => scoreOf(result));
       return {
         layer,
         base: pick(before, "base"),
@@ -95,7 +98,9 @@ function isBelowGate(context: RunContext, after: LayerEvals): boolean {
   const { gate } = context.recipe.eval;
   return (
     gate !== null &&
-    after.results.some(({ result }) => !((result.metrics.ve.value ?? Number.NEGATIVE_INFINITY) >= gate))
+    after.results.some(
+      ({ isDomain, result }) => !isDomain && !((result.metrics.ve.value ?? Number.NEGATIVE_INFINITY) >= gate),
+    )
   );
 }
 
@@ -124,11 +129,14 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     license: recipe.output.license,
     rows: await tableRows(context),
     layers,
-    sets: first.results.map(({ set, result }) => ({
-      name: set,
-      nKept: result.nTokens,
-      sources: recipeLocations(context, set),
-    })),
+    sets: first.results
+      .filter(({ isDomain }) => !isDomain)
+      .map(({ set, result }) => ({
+        name: set,
+        nKept: result.nTokens,
+        sources: recipeLocations(context, set),
+      })),
+    domains: await domainRows(context),
     training: {
       sources: recipe.corpus.sources.map(({ name, kind, location }) => ({
         name,
@@ -178,11 +186,33 @@ function sourceOf(from: string, layers: readonly CardLayer[]): string {
 }
 
 function recipeLocations(context: RunContext, set: string): string[] {
-  return (
-    context.recipe.eval.sets
-      .find(({ name }) => name === set)
-      ?.sources.map(({ location }) => publicName(location)) ?? []
+  return heldOutRecipe(context, set)?.sources.map(({ location }) => publicName(location)) ?? [];
+}
+
+/** VE and L0 on the domains, before and after, one row a (layer, domain). */
+async function domainRows(context: RunContext): Promise<CardFacts["domains"]> {
+  const rows = await Promise.all(
+    finishedLayers(context).map(async (layer) => {
+      const before = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "before"));
+      const after = await readLayerEvals(context.dir.evals(layer, "after"));
+      return after.results
+        .filter(({ isDomain }) => isDomain)
+        .map(({ set, result }) => {
+          const source = before?.results.find((entry) => entry.model === "model" && entry.set === set);
+          const { contextSize } = heldOutRecipe(context, set) ?? {};
+          return {
+            layer,
+            domain: set,
+            contextSize: contextSize ?? context.recipe.contextSize,
+            nTokens: result.nTokens,
+            sources: recipeLocations(context, set),
+            before: source === undefined ? null : scoreOf(source.result),
+            after: scoreOf(result),
+          };
+        });
+    }),
   );
+  return rows.flat();
 }
 
 async function trainingRows(context: RunContext, layer: number): Promise<number> {

@@ -7,13 +7,23 @@ import type { WindowsManifest } from "../../corpus/windows.ts";
 import { fileIdentity, hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
-import type { SourceRecipe } from "../recipe.ts";
+import type { HeldOutRecipe, SourceRecipe } from "../recipe.ts";
 import { isHubId, publicName, resolvePath } from "../recipe-file.ts";
 import type { Unit } from "./unit.ts";
 
-/** Names of the run's window sets: "train" first, then the held-out sets. */
+/** Names of the run's window sets: "train" first, then the held-out sets, then the domains. */
 export function setNames(context: RunContext): string[] {
-  return ["train", ...context.recipe.eval.sets.map((set) => set.name)];
+  return ["train", ...heldOutRecipes(context).map((set) => set.name)];
+}
+
+/** Held-out sets and, after them, domains. */
+function heldOutRecipes({ recipe }: RunContext): HeldOutRecipe[] {
+  return [...recipe.eval.sets, ...recipe.eval.domains];
+}
+
+/** What the recipe says of a held-out set or domain; undefined for "train". */
+export function heldOutRecipe(context: RunContext, set: string): HeldOutRecipe | undefined {
+  return heldOutRecipes(context).find(({ name }) => name === set);
 }
 
 export function corpusUnits(context: RunContext): Unit[] {
@@ -41,11 +51,11 @@ export function corpusUnits(context: RunContext): Unit[] {
 /** Recipe → options of one set. */
 async function corpusSetOptions(context: RunContext, set: string): Promise<CorpusSetOptions> {
   const { recipe, folder } = context;
-  const heldOut = recipe.eval.sets.find(({ name }) => name === set);
+  const heldOut = heldOutRecipe(context, set);
   return {
     dir: context.dir.corpus(set),
     set,
-    contextSize: recipe.contextSize,
+    contextSize: heldOut?.contextSize ?? recipe.contextSize,
     tokens: heldOut === undefined ? recipe.corpus.tokens : (heldOut.tokens ?? recipe.eval.tokens),
     packing: heldOut === undefined ? recipe.corpus.packing : (recipe.eval.packing ?? recipe.corpus.packing),
     prependBos: recipe.corpus.prependBos,
@@ -65,7 +75,7 @@ async function corpusSetOptions(context: RunContext, set: string): Promise<Corpu
 
 async function corpusInputs(context: RunContext, set: string): Promise<Record<string, unknown>> {
   const { dir: _dir, tokenizerDir, sources, ...options } = await corpusSetOptions(context, set);
-  const heldOut = context.recipe.eval.sets.find(({ name }) => name === set);
+  const heldOut = heldOutRecipe(context, set);
   const recipes = heldOut?.sources ?? context.recipe.corpus.sources;
   return {
     ...options,

@@ -16,7 +16,7 @@ import { readJson } from "../../storage/json.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
 import { exportedId } from "./export.ts";
-import { heldOutPairs } from "./harvest.ts";
+import { evaluatedPairs, isDomain } from "./harvest.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
@@ -24,7 +24,7 @@ import type { Unit } from "./unit.ts";
 /** `evals/<hook>.<phase>.json` */
 export interface LayerEvals {
   readonly format: "lapidary-layer-evals";
-  readonly version: 1;
+  readonly version: 2;
   readonly phase: Phase;
   readonly layer: number;
   readonly hookName: string;
@@ -32,6 +32,8 @@ export interface LayerEvals {
   readonly results: readonly {
     readonly model: ModelKey;
     readonly set: string;
+    /** a set of another kind of text: shown, not gated */
+    readonly isDomain: boolean;
     readonly result: EvalResult;
   }[];
   /** latents that did not fire in the last deadAfterTokens tokens of training; null before training */
@@ -128,8 +130,8 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
   const engine = await context.engine();
   const inference = await openInference(sae, engine.create, { threads: context.options.threads });
   try {
-    const results: { model: ModelKey; set: string; result: EvalResult }[] = [];
-    for (const { model, set } of heldOutPairs(context, models)) {
+    const results: LayerEvals["results"][number][] = [];
+    for (const { model, set } of evaluatedPairs(context, models)) {
       const store = await openSetStore(context, model, set, layer);
       const { result } = await evaluate(inference, store, {
         signal: context.options.signal,
@@ -137,12 +139,12 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
           report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
       });
       await store.close();
-      results.push({ model, set, result });
+      results.push({ model, set, isDomain: isDomain(context, set), result });
     }
     const { numericClass } = inference;
     return {
       format: "lapidary-layer-evals",
-      version: 1,
+      version: 2,
       phase,
       layer,
       hookName: canonicalHookName(layer),
@@ -163,7 +165,7 @@ async function writeEvals(
   await writeJson(path, evals);
   const worst = Math.min(
     ...evals.results
-      .filter(({ model }) => model === "model")
+      .filter(({ model, isDomain }) => model === "model" && !isDomain)
       .map(({ result }) => result.metrics.ve.value ?? Number.NEGATIVE_INFINITY),
   );
   return { results: await hashFile(path), worstVe: worst };
@@ -175,7 +177,7 @@ function heldOutStores(
   models: readonly ModelKey[],
 ): Record<string, string> {
   return Object.fromEntries(
-    heldOutPairs(context, models).map(({ model, set }) => [
+    evaluatedPairs(context, models).map(({ model, set }) => [
       `${model}/${set}`,
       storeHash(context, model, set, layer),
     ]),

@@ -15,23 +15,43 @@ import { setNames } from "./corpus.ts";
 import { openSetWindows } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
+/** A set's activations: which model they are of. */
+export interface SetPair {
+  readonly model: ModelKey;
+  readonly set: string;
+}
+
 /** Which (model, set) pairs are harvested. */
-export function harvestPairs(context: RunContext): { model: ModelKey; set: string }[] {
-  const sets = setNames(context);
-  const base = context.recipe.baseModel === null || !("from" in context.recipe.sae) ? [] : sets.slice(1);
+export function harvestPairs(context: RunContext): SetPair[] {
+  const base = context.recipe.baseModel === null || !("from" in context.recipe.sae) ? [] : gatedSets(context);
   return [
-    ...sets.map((set) => ({ model: "model" as const, set })),
+    ...setNames(context).map((set) => ({ model: "model" as const, set })),
     ...base.map((set) => ({ model: "base" as const, set })),
   ];
 }
 
-/** Held-out (model, set) pairs, in the order of the recipe. */
-export function heldOutPairs(
-  context: RunContext,
-  models: readonly ModelKey[],
-): { model: ModelKey; set: string }[] {
-  const pairs = harvestPairs(context).filter(({ set }) => set !== "train");
+/** Pairs of the held-out sets proper, which the gate, the guard and firing frequencies look at; in the recipe's order. */
+export function heldOutPairs(context: RunContext, models: readonly ModelKey[]): SetPair[] {
+  const sets = gatedSets(context);
+  const pairs = harvestPairs(context).filter(({ set }) => sets.includes(set));
   return models.flatMap((model) => pairs.filter((pair) => pair.model === model));
+}
+
+/** Pairs that an SAE is evaluated on: the held-out sets, then the domains. */
+export function evaluatedPairs(context: RunContext, models: readonly ModelKey[]): SetPair[] {
+  const domains = harvestPairs(context).filter(
+    ({ set, model }) => isDomain(context, set) && models.includes(model),
+  );
+  return [...heldOutPairs(context, models), ...domains];
+}
+
+/** Is the set of another kind of text than the corpus: shown, but not gated? */
+export function isDomain({ recipe }: RunContext, set: string): boolean {
+  return recipe.eval.domains.some(({ name }) => name === set);
+}
+
+function gatedSets({ recipe }: RunContext): string[] {
+  return recipe.eval.sets.map(({ name }) => name);
 }
 
 export function harvestUnits(context: RunContext): Unit[] {

@@ -1,5 +1,6 @@
 /** `lapidary run <recipe>`: everything, or with --only some stages; with --dry-run only the plan. */
 import { type Command, InvalidArgumentError } from "commander";
+import { RecipeError } from "../../errors.ts";
 import { STAGES, type StageName } from "../../pipeline/stages/unit.ts";
 import { EXIT } from "../exit-codes.ts";
 import { addRecipeOptions, pipelineOptions, type RecipeOptions } from "../options.ts";
@@ -8,6 +9,7 @@ import { createOutput } from "../output.ts";
 interface RunCommandOptions extends RecipeOptions {
   readonly only?: StageName[];
   readonly dryRun?: boolean;
+  readonly seeds?: string;
 }
 
 export function addRunCommand(program: Command): void {
@@ -16,6 +18,10 @@ export function addRunCommand(program: Command): void {
     .argument("<recipe>", "recipe file (YAML)")
     .option("--only <stages>", `only these stages: ${STAGES.join(", ")}`, stageList)
     .option("--dry-run", "print what the recipe needs: tokens, steps, disk, memory, time")
+    .option(
+      "--seeds <n or list>",
+      "a run for each of n seeds, or of those listed (0,7,9), and how much their results vary",
+    )
     .addHelpText(
       "after",
       `
@@ -25,12 +31,22 @@ Examples:
   $ lapidary run recipes/tiny-gemma.yaml
   $ lapidary run recipes/tiny-gemma.yaml --only train,export,after --layers 4
   $ lapidary run recipes/tiny-gemma.yaml --set name=short --set corpus.tokens=50000
+  $ lapidary run recipes/tiny-gemma.yaml --seeds 3
   $ lapidary run recipes/gemma-4-e4b-it.yaml --dry-run`,
     )
     .action(async (recipe: string, options: RunCommandOptions) => {
+      if (options.dryRun && options.seeds !== undefined)
+        throw new RecipeError(
+          "--dry-run plans one run, not --seeds",
+          "leave --seeds out: each further seed costs what train, export, after and polish cost",
+        );
       if (options.dryRun) {
         const { dryRun } = await import("../dry-run.ts");
         return dryRun(recipe, options);
+      }
+      if (options.seeds !== undefined) {
+        const { runAllSeeds } = await import("../seeds.ts");
+        return runAllSeeds(recipe, options.seeds, options, options.only);
       }
       await runStages(recipe, options, options.only);
     });

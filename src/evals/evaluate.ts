@@ -1,145 +1,201 @@
 /**
- * How well an SAE fits activations: runs it over them once, chunk by chunk, and states every metric with its definition.
- * Memory is one chunk and its reconstruction; results do not depend on the chunk size beyond the last bits of fp64.
+ * How well an SAE fits activations: runs it over them once, chunk by chunk, goes through them again for what needs the whole
+ * set's mean and cuts, and states every metric with its definition and interval. Memory is three chunks with their
+ * reconstructions, 17 bytes a token, and dIn doubles a document and slice; results do not depend on the chunk size
+ * beyond the last bits of fp64.
  */
 import type { ActivationStore } from "../activations/activations.ts";
 import { DataError, LapidaryError, ShapeError } from "../errors.ts";
-import type { SparseActs } from "../kernels/kernels.ts";
 import { sameHook } from "../sae/hook-name.ts";
 import type { Sae } from "../sae/sae.ts";
-import { hashValue } from "../storage/hash.ts";
+import { intervalMethod, metricIntervals } from "./bootstrap.ts";
+import { DocumentSums } from "./documents.ts";
 import { FiringStats } from "./firing.ts";
-import { ReconstructionStats } from "./reconstruction.ts";
+import { measure, originOf, squaredDistance } from "./measure.ts";
+import { METRIC_NAMES, type MetricValues, metricOf } from "./metrics.ts";
+import { OutlierGroups, type TextsAround, TokenErrors } from "./outliers.ts";
 import { type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
+import { SliceSums, type TokenLabels } from "./slices.ts";
+import {
+  type ChunkOptions,
+  oneAhead,
+  type Reconstructor,
+  type RowsToEvaluate,
+  rowsSource,
+  storeSource,
+  type TokenSource,
+} from "./token-source.ts";
+import { type TokenSums, total } from "./token-sums.ts";
 
-/** The part of an `InferenceSae` that evaluation needs. */
-export interface Reconstructor {
-  readonly sae: Sae;
-  /** x [n, dIn] → its sparse activations and x̂ [n, dIn] */
-  reconstruct(x: Float32Array): Promise<{ acts: SparseActs; recon: Float32Array }>;
-}
+export type { Reconstructor, RowsToEvaluate } from "./token-source.ts";
 
-/** How much is evaluated, in which pieces. */
-export interface EvaluateOptions {
-  /** evaluate the first `limit` tokens only; default: all */
-  readonly limit?: number;
-  /** tokens a chunk; default 2048 */
-  readonly chunkRows?: number;
+/** How much is evaluated, in which pieces, and what is known of it. */
+export interface EvaluateOptions extends ChunkOptions {
+  /** sources of documents and classes of tokens, for slices */
+  readonly labels?: TokenLabels;
+  /** shows the worst tokens in context */
+  readonly texts?: TextsAround;
+  /** of the bootstrap; default 0 */
+  readonly seed?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { done: number; total: number }) => void;
 }
 
-/** An evaluation's result, and the counts behind its firing frequencies. */
+/** An evaluation's result, and what it was computed from. */
 export interface Evaluation {
   readonly result: EvalResult;
   /** [dSae] tokens on which each latent fired; add those of several sets to get their common frequencies */
   readonly firingCounts: Float64Array;
+  /** sums of every document's tokens, for paired intervals: `pairedDifferences` */
+  readonly documents: DocumentSums;
 }
-
-/** Activations in memory and what they are of. */
-export interface RowsToEvaluate {
-  /** [n, dIn] */
-  readonly activations: Float32Array;
-  readonly dIn: number;
-  readonly set: string;
-  readonly hookName: string;
-}
-
-const DEFAULT_CHUNK_ROWS = 2048;
 
 /**
  * Evaluates `sae` on the rows of `store`, in store order.
  * @throws {ShapeError} the SAE's dIn is not the store's
- * @throws {DataError} another hook point, no rows, or non-finite numbers
+ * @throws {DataError} another hook point, no rows, rows that do not vary, or non-finite numbers
  */
 export async function evaluate(
   sae: Reconstructor,
   store: ActivationStore,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { manifest, nRows } = store;
-  const total = Math.min(options.limit ?? nRows, nRows);
-  async function* chunks() {
-    for await (const rows of store.stream(options.chunkRows ?? DEFAULT_CHUNK_ROWS, total))
-      yield rows.activations;
-  }
-  const { set, hookName, dIn } = manifest;
-  const subject = { set, hookName, dIn, total, store: { hash: hashValue(manifest), nRows } };
-  return evaluateChunks(sae, chunks(), subject, options);
+  return evaluateTokens(sae, storeSource(store, options), options);
 }
 
-/** Evaluates `sae` on activations in memory. Errors as `evaluate`. */
+/** Evaluates `sae` on activations in memory; tokens whose documents are not known count as one. Errors as `evaluate`. */
 export async function evaluateRows(
   sae: Reconstructor,
   rows: RowsToEvaluate,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const { activations, dIn, set, hookName } = rows;
-  if (activations.length % dIn !== 0)
-    throw new ShapeError("activations to evaluate", activations.length, `a multiple of dIn ${dIn}`);
-  const nRows = activations.length / dIn;
-  const total = Math.min(options.limit ?? nRows, nRows);
-  const chunkRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
-  function* chunks() {
-    for (let from = 0; from < total; from += chunkRows)
-      yield activations.slice(from * dIn, Math.min(total, from + chunkRows) * dIn);
-  }
-  return evaluateChunks(sae, chunks(), { set, hookName, dIn, total, store: null }, options);
+  return evaluateTokens(sae, rowsSource(rows, options), options);
 }
 
-interface Subject {
-  readonly set: string;
-  readonly hookName: string;
-  readonly dIn: number;
-  /** tokens to come */
-  readonly total: number;
-  readonly store: EvalResult["store"];
-}
-
-async function evaluateChunks(
+async function evaluateTokens(
   reconstructor: Reconstructor,
-  chunks: AsyncIterable<Float32Array> | Iterable<Float32Array>,
-  subject: Subject,
-  { signal, onProgress }: EvaluateOptions,
+  source: TokenSource,
+  options: EvaluateOptions,
 ): Promise<Evaluation> {
   const { sae } = reconstructor;
-  const { dIn, dSae } = sae.config;
-  if (subject.dIn !== dIn) throw new ShapeError("dIn of the activations", subject.dIn, `the SAE's ${dIn}`);
-  if (subject.total === 0) throw new DataError(`set "${subject.set}" has no tokens to evaluate on`);
-  refuseOtherHook(sae, subject);
-  const reconstruction = new ReconstructionStats(dIn);
-  const firing = new FiringStats(dSae);
-  for await (const x of chunks) {
-    signal?.throwIfAborted();
-    const { acts, recon } = await reconstructor.reconstruct(x);
-    reconstruction.add(x, recon);
-    firing.add(acts);
-    onProgress?.({ done: reconstruction.n, total: subject.total });
-  }
-  const { ve, ...rest } = reconstruction.metrics();
+  refuseMismatch(sae, source);
+  const { labels = {}, texts, seed = 0 } = options;
+  const first = await firstPass(reconstructor, source, options);
+  const { documents, firing } = first;
+  const whole = total(
+    documents.parts.map(([, part]) => part),
+    documents.origin,
+  );
+  if (whole.scatter === 0)
+    throw new DataError(
+      `the ${whole.n} evaluated activations do not vary, so variance explained is not defined`,
+      { hint: "evaluate on more text" },
+    );
+  const outliers = await secondPass(first, whole.mean, source, options.signal);
   const result: EvalResult = {
     format: "lapidary-eval",
     version: 2,
-    set: subject.set,
-    hookName: subject.hookName,
+    set: source.set,
+    hookName: source.hookName,
     sae: saeIdentity(sae),
-    store: subject.store,
-    nTokens: reconstruction.n,
-    nDocuments: 0,
-    intervals: { definition: "none yet", level: 0.95, replicates: 0, seed: 0 },
-    metrics: { ve, l0: firing.l0, ...rest },
+    store: source.store,
+    nTokens: whole.n,
+    nDocuments: documents.nDocuments,
+    intervals: intervalMethod(seed),
+    metrics: metricsOf(documents, seed),
     latents: firing.summary(),
     threshold: thresholdSummary(sae),
-    outliers: null,
-    slices: [],
+    outliers: await outliers.summary({ sourceOf: labels.sourceOf, texts }),
+    slices: first.slices.groups(whole.get("sse"), documents),
   };
-  return { result, firingCounts: firing.counts };
+  return { result, firingCounts: firing.counts, documents };
 }
 
-/** An SAE read at another place than its own reconstructs badly for no fault of its own; that is an error, not a result. */
-function refuseOtherHook(sae: Sae, { set, hookName }: Subject): void {
+interface FirstPass {
+  readonly documents: DocumentSums;
+  readonly slices: SliceSums;
+  readonly errors: TokenErrors;
+  readonly firing: FiringStats;
+}
+
+/** Encodes and decodes every token, and sums what is measured by document and slice. */
+async function firstPass(
+  reconstructor: Reconstructor,
+  source: TokenSource,
+  { labels = {}, signal, onProgress }: EvaluateOptions,
+): Promise<FirstPass> {
+  let pass: FirstPass | null = null;
+  let done = 0;
+  signal?.throwIfAborted();
+  for await (const { rows, made } of oneAhead(source.chunks(), (x) => reconstructor.reconstruct(x))) {
+    signal?.throwIfAborted();
+    pass ??= startPass(originOf(rows.activations, source.dIn), reconstructor.sae, source, labels);
+    const { documents, slices, errors, firing } = pass;
+    const quantities = measure({ x: rows.activations, ...made }, documents.origin, done);
+    firing.add(made.acts);
+    errors.add(quantities);
+    slices.add(rows, quantities);
+    for (let row = 0; row < rows.nRows; row++)
+      documents.of(rows.document[row]).addToken(rows.activations, quantities, row);
+    done += rows.nRows;
+    onProgress?.({ done, total: source.total });
+  }
+  return pass!;
+}
+
+function startPass(origin: Float64Array, sae: Sae, source: TokenSource, labels: TokenLabels): FirstPass {
+  return {
+    documents: new DocumentSums(origin),
+    slices: new SliceSums(origin, source.known, labels),
+    errors: new TokenErrors(source.total),
+    firing: new FiringStats(sae.config.dSae),
+  };
+}
+
+/** Goes through the tokens again: each token's VE about the set's mean, and the groups that cuts leave out. */
+async function secondPass(
+  { documents, errors }: FirstPass,
+  mean: Float64Array,
+  source: TokenSource,
+  signal: AbortSignal | undefined,
+): Promise<OutlierGroups> {
+  const outliers = new OutlierGroups(errors, documents.origin);
+  let done = 0;
+  for await (const rows of source.chunks()) {
+    signal?.throwIfAborted();
+    outliers.add(rows, done, source.known.role);
+    for (let row = 0; row < rows.nRows; row++) {
+      const distance = squaredDistance(rows.activations, row, mean);
+      if (distance === 0) continue;
+      const document = documents.of(rows.document[row]);
+      document.add("tokenVe", 1 - errors.sse[done + row] / distance);
+      document.add("nTokenVe", 1);
+    }
+    done += rows.nRows;
+  }
+  return outliers;
+}
+
+/** Every metric of all documents together, with its interval. */
+export function metricsOf(documents: DocumentSums, seed: number): MetricValues {
+  const parts = documents.blocks();
+  const whole: TokenSums = total(
+    parts.map(([, part]) => part),
+    documents.origin,
+  );
+  const intervals = metricIntervals(parts, seed);
+  return Object.fromEntries(
+    METRIC_NAMES.map((name) => [name, metricOf(name, whole, intervals[name])]),
+  ) as unknown as MetricValues;
+}
+
+function refuseMismatch(sae: Sae, { dIn, total, set, hookName }: TokenSource): void {
+  if (dIn !== sae.config.dIn)
+    throw new ShapeError("dIn of the activations", dIn, `the SAE's ${sae.config.dIn}`);
+  if (total === 0) throw new DataError(`set "${set}" has no tokens to evaluate on`);
   const own = sae.config.hookName;
   if (own === null || own === hookName || isSameHook(own, hookName)) return;
+  // read at another place than its own it would reconstruct badly for no fault of its own
   throw new DataError(`the SAE reads ${own}, the activations of set "${set}" come from ${hookName}`, {
     hint: "evaluate on activations of the SAE's own hook point",
   });

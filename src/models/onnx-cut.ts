@@ -3,8 +3,8 @@
  * external files stay where they are; only the references are copied.
  */
 import { ModelError } from "../errors.ts";
-import type { OnnxModel, OnnxNode } from "./onnx-model.ts";
-import { nodeField, valueField } from "./onnx-write.ts";
+import { type OnnxModel, type OnnxNode, parseOnnx, tensorsOf } from "./onnx-model.ts";
+import { modelBytes, nodeField, valueField } from "./onnx-write.ts";
 import {
   bytesField,
   bytesFieldParts,
@@ -30,8 +30,6 @@ export interface Cut {
   /** nodes to put after the kept ones, and the tensors of the model that they read */
   readonly append?: readonly Uint8Array[];
   readonly appendReads?: readonly string[];
-  /** other bytes for a kept node, by its index */
-  readonly replace?: ReadonlyMap<number, readonly Uint8Array[]>;
 }
 
 /** The model with its external weights looked for under other names; everything else as it was. */
@@ -58,6 +56,21 @@ export function relocateWeights(model: OnnxModel, nameOf: (location: string) => 
     });
   }
   return { ...model, initializers };
+}
+
+/** The model with other nodes in the place of some, given by their `index`, as `nodeField` writes them. */
+export function replaceNodes(
+  model: OnnxModel,
+  replacements: ReadonlyMap<number, readonly Uint8Array[]>,
+): OnnxModel {
+  if (replacements.size === 0) return model;
+  const nodes = model.nodes
+    .flatMap((node) => {
+      const fields = replacements.get(node.index);
+      return fields === undefined ? [node] : parseOnnx(modelBytes(fields), model.file).nodes;
+    })
+    .map((node, index) => ({ ...node, index }));
+  return { ...model, nodes, ...tensorsOf(nodes, model.initializers, model.file) };
 }
 
 /** Nodes that the targets depend on, not looking behind the tensors in `stop`. */
@@ -102,8 +115,7 @@ export function cutModel(model: OnnxModel, cut: Cut): Uint8Array<ArrayBuffer> {
   const graph: Uint8Array[] = [];
   for (const { name, replaces } of newInputs)
     if (replaces !== undefined) graph.push(nodeField("Identity", [name], [replaces]));
-  for (const node of model.nodes)
-    if (kept.has(node)) graph.push(...(cut.replace?.get(node.index) ?? [node.raw]));
+  for (const node of model.nodes) if (kept.has(node)) graph.push(node.raw);
   graph.push(...(cut.append ?? []));
   graph.push(...model.otherGraphFields);
   for (const initializer of model.initializers.values())

@@ -294,22 +294,6 @@ class GraphReader {
   }
 
   finish() {
-    const producerOf = new Map<string, OnnxNode>();
-    const consumersOf = new Map<string, OnnxNode[]>();
-    for (const node of this.#nodes) {
-      for (const output of node.outputs) {
-        if (output === "") continue;
-        if (producerOf.has(output) || this.#initializers.has(output))
-          throw new FormatError(this.#file.name, `the tensor "${output}" is produced twice`);
-        producerOf.set(output, node);
-      }
-      for (const input of new Set([...node.inputs, ...node.implicitInputs])) {
-        if (input === "") continue;
-        const consumers = consumersOf.get(input);
-        if (consumers === undefined) consumersOf.set(input, [node]);
-        else consumers.push(node);
-      }
-    }
     return {
       nodes: this.#nodes,
       initializers: this.#initializers,
@@ -317,12 +301,36 @@ class GraphReader {
       defaultedInputs: this.#inputs.filter((input) => this.#initializers.has(input.name)),
       outputs: this.#outputs,
       values: this.#values,
-      producerOf,
-      consumersOf,
+      ...tensorsOf(this.#nodes, this.#initializers, this.#file.name),
       external: this.#external,
       otherGraphFields: this.#otherGraphFields,
     };
   }
+}
+
+/** Who makes each tensor, and who reads it. @throws {FormatError} a tensor is produced twice */
+export function tensorsOf(
+  nodes: readonly OnnxNode[],
+  initializers: ReadonlyMap<string, OnnxInitializer>,
+  file: string,
+): Pick<OnnxModel, "producerOf" | "consumersOf"> {
+  const producerOf = new Map<string, OnnxNode>();
+  const consumersOf = new Map<string, OnnxNode[]>();
+  for (const node of nodes) {
+    for (const output of node.outputs) {
+      if (output === "") continue;
+      if (producerOf.has(output) || initializers.has(output))
+        throw new FormatError(file, `the tensor "${output}" is produced twice`);
+      producerOf.set(output, node);
+    }
+    for (const input of new Set([...node.inputs, ...node.implicitInputs])) {
+      if (input === "") continue;
+      const consumers = consumersOf.get(input);
+      if (consumers === undefined) consumersOf.set(input, [node]);
+      else consumers.push(node);
+    }
+  }
+  return { producerOf, consumersOf };
 }
 
 function externalData(

@@ -1,23 +1,71 @@
 /**
- * Splits a model at the residual stream: lower half (tokens → residual) and upper half (residual → logits), so that
- * something can be put in between. The residual alone seldom suffices: Gemma 4's per-layer inputs, and keys and values
- * shared by later layers, cross the cut too. They are found and handed over; masks and rotary tables, which do not
- * depend on the tokens' contents, are computed in both halves.
+ * Cuts a model into segments that run one after the other, so that something can be put in between. The tensors of the cuts
+ * alone seldom suffice: Gemma 4's per-layer inputs, and keys and values shared by later layers, cross too. They are found
+ * and handed on; masks and rotary tables, which do not depend on the tokens' contents, are computed in every segment.
  */
 import { ModelError } from "../errors.ts";
 import { ancestors, cutModel } from "./onnx-cut.ts";
-import { type OnnxModel, type OnnxNode, parseOnnx } from "./onnx-model.ts";
-import { ELEM, nodeField } from "./onnx-write.ts";
-import { fieldText, messageFields, type WireFile, wireFields } from "./protobuf.ts";
-import {
-  descendants,
-  embeddingTensors,
-  FUSED_SKIP,
-  type ResidualPoint,
-  type ResidualStream,
-} from "./residual-stream.ts";
-import { sumNodes } from "./taps.ts";
+import type { OnnxModel, OnnxNode } from "./onnx-model.ts";
+import { ELEM } from "./onnx-write.ts";
+import { residualCuts } from "./residual-cuts.ts";
+import { descendants, embeddingTensors, type ResidualStream } from "./residual-stream.ts";
 
+/** One piece of a model, from a cut to the next. */
+export interface Segment {
+  /** tensors that it takes from earlier segments, beside inputs of the model */
+  readonly reads: readonly string[];
+  /** its outputs: the next cut first, then what later segments read */
+  readonly gives: readonly string[];
+  /** bytes of its weights, as they are stored */
+  readonly weightBytes: number;
+  /** Builds it; takes the element types ("float32", "float16" …) that the sessions of earlier segments declare for `reads`. */
+  build(types: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Cuts `model` at the tensors `cuts`, each computed from the one before: n cuts make n + 1 segments, the last of which gives
+ * `outputs`. Run in order over one table of named tensors they compute what the whole graph does. Each tensor that depends on
+ * a cut is computed after it, so whoever changes a cut's tensor in the table changes all that depends on it, and nothing else.
+ * @throws {ModelError} no such output or cut, or the cuts are in another order
+ */
+export function segmentModel(
+  model: OnnxModel,
+  cuts: readonly string[],
+  outputs: readonly string[],
+): Segment[] {
+  for (const name of outputs)
+    if (!model.outputs.some((output) => output.name === name))
+      throw new ModelError(`${model.file}: no output "${name}" to split for`);
+  const contents = descendants(model, embeddingTensors(model));
+  const segmentOf = new Map<string, number>();
+  const pieces = [...cuts, null].map((cut, index) => {
+    if (cut !== null) checkCut(model, contents, segmentOf, cut);
+    const targets = cut === null ? outputs : [cut];
+    const nodes = ancestors(model, targets, new Set(segmentOf.keys()));
+    const read = new Set<string>(targets.filter((name) => segmentOf.has(name)));
+    for (const node of nodes) for (const name of inputsOf(node)) if (segmentOf.has(name)) read.add(name);
+    for (const node of nodes)
+      for (const name of node.outputs) if (contents.has(name)) segmentOf.set(name, index);
+    return { targets, nodes, reads: [...read] };
+  });
+  return pieces.map(({ targets, nodes, reads }, index) => {
+    const later = new Set(pieces.slice(index + 1).flatMap((piece) => piece.reads));
+    const given = [...later].filter((name) => segmentOf.get(name) === index && !targets.includes(name));
+    const gives = [...targets, ...given];
+    return {
+      reads,
+      gives,
+      weightBytes: weightBytes(model, nodes),
+      build: (types) =>
+        cutModel(model, {
+          inputs: reads.map((name) => ({ name, elemType: elemTypeOf(types.get(name), name) })),
+          outputs: gives.map((name) => ({ name })),
+        }),
+    };
+  });
+}
+
+/** A model in two halves. */
 export interface SplitModel {
   /** name of the residual tensor: the lower half's first output, an input of the upper half */
   readonly residual: string;
@@ -29,8 +77,7 @@ export interface SplitModel {
 }
 
 /**
- * Splits `model` after decoder layer `layer`. The upper half sees the residual stream only through its inputs: a norm
- * that the exporter fused with the skip connection is separated from it first.
+ * Splits `model` after decoder layer `layer`. The upper half sees the residual stream only through its inputs.
  * @throws {ModelError} the graph has no output of the given name
  */
 export function splitModel(
@@ -39,91 +86,45 @@ export function splitModel(
   layer: number,
   outputs: readonly string[] = ["logits"],
 ): SplitModel {
-  const point = stream.layers[layer];
-  const residual = point.tensor ?? `blocks.${layer}.hook_resid_post`;
-  for (const name of outputs)
-    if (!model.outputs.some((output) => output.name === name))
-      throw new ModelError(`${model.file}: no output "${name}" to split for`);
-  const fused =
-    FUSED_SKIP.test(point.node.op) && (point.tensor === null || point.tensor === point.node.outputs[3]);
-  const above = fused ? separateNorm(model, point, residual) : model;
-  const boundary = [residual, ...crossing(above, fused ? point.sumOf : [residual], residual, outputs)];
-  const sum = sumNodes(point, residual);
-  const append = point.tensor === null ? [...sum.nodes, nodeField("Identity", [sum.tensor], [residual])] : [];
+  const ready = residualCuts(model, [stream.layers[layer]]);
+  const [residual] = ready.tensors;
+  const [lower, upper] = segmentModel(ready.model, [residual], outputs);
   return {
     residual,
-    boundary,
-    lower: cutModel(model, {
-      outputs: boundary.map((name) => ({ name })),
-      append,
-      appendReads: point.tensor === null ? point.sumOf : [],
-    }),
-    upper: (types) =>
-      cutModel(above, {
-        inputs: boundary.map((name) => ({ name, elemType: elemTypeOf(types.get(name), name) })),
-        outputs: outputs.map((name) => ({ name })),
-      }),
+    boundary: lower.gives,
+    lower: lower.build(new Map()),
+    upper: (types) => upper.build(types),
   };
 }
 
-/** Tensors beside the residual that the upper part needs and that depend on the tokens' contents. */
-function crossing(
+function checkCut(
   model: OnnxModel,
-  residualFrom: readonly string[],
-  residual: string,
-  outputs: readonly string[],
-): string[] {
-  const contents = descendants(model, embeddingTensors(model));
-  const lower = ancestors(model, residualFrom);
-  const upper = ancestors(model, outputs, new Set([residual]));
-  const shared = new Set(
-    [...upper].filter((node) => lower.has(node) && node.outputs.some((name) => contents.has(name))),
-  );
-  const found = new Set<string>();
-  for (const node of upper) {
-    if (shared.has(node)) continue;
-    for (const name of [...node.inputs, ...node.implicitInputs]) {
-      const producer = model.producerOf.get(name);
-      if (name !== residual && producer !== undefined && shared.has(producer)) found.add(name);
-    }
+  contents: ReadonlySet<string>,
+  segmentOf: ReadonlyMap<string, number>,
+  cut: string,
+): void {
+  if (!model.producerOf.has(cut)) throw new ModelError(`${model.file}: no tensor "${cut}" in the graph`);
+  if (!contents.has(cut))
+    throw new ModelError(`${model.file}: the tensor "${cut}" does not depend on the tokens`);
+  if (segmentOf.has(cut))
+    throw new ModelError(`${model.file}: the tensor "${cut}" is computed before another cut`, {
+      hint: "Name the tensors in the order of their layers.",
+    });
+}
+
+function inputsOf(node: OnnxNode): string[] {
+  return [...node.inputs, ...node.implicitInputs];
+}
+
+function weightBytes(model: OnnxModel, nodes: Iterable<OnnxNode>): number {
+  let bytes = 0;
+  for (const name of new Set([...nodes].flatMap(inputsOf))) {
+    const weight = model.initializers.get(name);
+    if (weight === undefined) continue;
+    const { external, raw, dims } = weight;
+    bytes += external === null ? raw.length : (external.length ?? dims.reduce((n, size) => n * size, 4));
   }
-  return [...found];
-}
-
-/** Replaces the fused skip + norm of `point` by the norm alone, reading `residual`. */
-function separateNorm(model: OnnxModel, point: ResidualPoint, residual: string): OnnxModel {
-  const { node } = point;
-  const simplified = node.op.includes("Simplified");
-  const weights = [node.inputs[2], ...(simplified ? [] : [node.inputs[3]])].filter((name) => name);
-  const norm = nodeField(
-    simplified ? "SimplifiedLayerNormalization" : "LayerNormalization",
-    [residual, ...weights],
-    [node.outputs[0]],
-    { attributes: { axis: -1, stash_type: 1, epsilon: { float: epsilonOf(node) } } },
-  );
-  const bytes = cutModel(model, {
-    outputs: model.outputs.map(({ name }) => ({ name })),
-    replace: new Map([[node.index, [norm]]]),
-  });
-  return parseOnnx(bytes, model.file);
-}
-
-/** The norm's epsilon; 1e-12 is what ONNX Runtime's fused operators take when it is not given. */
-function epsilonOf(node: OnnxNode): number {
-  const file: WireFile = { name: node.name, bytes: node.raw };
-  for (const field of wireFields(file))
-    for (const part of messageFields(file, field)) {
-      if (part.number !== 5) continue;
-      let name = "";
-      let value: number | null = null;
-      for (const item of messageFields(file, part)) {
-        if (item.number === 1) name = fieldText(file, item);
-        if (item.number === 2 && item.wireType === 5)
-          value = new DataView(file.bytes.buffer, file.bytes.byteOffset + item.from, 4).getFloat32(0, true);
-      }
-      if (name === "epsilon" && value !== null) return value;
-    }
-  return 1e-12;
+  return bytes;
 }
 
 function elemTypeOf(type: string | undefined, tensor: string): number {

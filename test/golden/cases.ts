@@ -83,6 +83,24 @@ export interface ScheduleFile {
   }[];
 }
 
+/** expected.json of a real `run_evals`. */
+export interface EvalExpectations {
+  readonly cases: readonly EvalCase[];
+}
+
+export interface EvalCase {
+  readonly name: string;
+  /** true: BOS and EOS */
+  readonly exclude_special_tokens: boolean | readonly number[];
+  readonly activation_scale: number | null;
+  /** windows of each batch, those of the first phase (CE and KL) before those of the second (sparsity and variance) */
+  readonly rows_used_per_batch: readonly (readonly number[])[];
+  /** group → name → value */
+  readonly metrics: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** name → [d_sae] */
+  readonly feature_metrics: Readonly<Record<string, readonly number[]>>;
+}
+
 /** Every folder below the golden folder, itself included. */
 function folders(dir: string = goldenFolder): string[] {
   const inner = readdirSync(dir)
@@ -126,6 +144,13 @@ export function runnerOutputs(): { name: string; dir: string }[] {
   return folders()
     .filter((dir) => ["output", "checkpoint_final"].every((part) => existsSync(join(dir, part, "cfg.json"))))
     .map((dir) => ({ name: basename(dir), dir }));
+}
+
+/** Folders in which a real `run_evals` left what it measured of a toy model and its SAE. */
+export function evalFolders(): { name: string; dir: string; cases: readonly EvalCase[] }[] {
+  return folders()
+    .filter((dir) => ["expected.json", "toy_model.safetensors"].every((file) => existsSync(join(dir, file))))
+    .map((dir) => ({ name: basename(dir), dir, ...json<EvalExpectations>(join(dir, "expected.json")) }));
 }
 
 /** Makes the absence of a kind visible in the count of skipped tests. */

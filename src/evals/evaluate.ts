@@ -14,7 +14,7 @@ import { FiringStats } from "./firing.ts";
 import { measure, originOf, squaredDistance } from "./measure.ts";
 import { METRIC_NAMES, type MetricValues, metricOf } from "./metrics.ts";
 import { OutlierGroups, type TextsAround, TokenErrors } from "./outliers.ts";
-import { type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
+import { EVAL_VERSION, type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
 import { SliceSums, type TokenLabels } from "./slices.ts";
 import {
   type ChunkOptions,
@@ -94,7 +94,7 @@ async function evaluateTokens(
   const outliers = await secondPass(first, whole.mean, source, options.signal);
   const result: EvalResult = {
     format: "lapidary-eval",
-    version: 2,
+    version: EVAL_VERSION,
     set: source.set,
     hookName: source.hookName,
     sae: saeIdentity(sae),
@@ -201,7 +201,8 @@ function refuseMismatch(sae: Sae, { dIn, total, set, hookName }: TokenSource): v
   });
 }
 
-function isSameHook(a: string, b: string): boolean {
+/** Whether two names mean the same activation; names that cannot be read only if they are the same text. */
+export function isSameHook(a: string, b: string): boolean {
   try {
     return sameHook(a, b);
   } catch (error) {

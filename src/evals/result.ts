@@ -6,10 +6,13 @@ import { bytesOf } from "../tensor/typed-array.ts";
 import type { LatentSummary } from "./firing.ts";
 import type { MetricValues } from "./metrics.ts";
 
+/** Of result files: changes when the same SAE and data would give other contents. */
+export const EVAL_VERSION = 2;
+
 /** One SAE on one held-out set. */
 export interface EvalResult {
   readonly format: "lapidary-eval";
-  readonly version: 2;
+  readonly version: typeof EVAL_VERSION;
   readonly set: string;
   /** hook point of the activations */
   readonly hookName: string;

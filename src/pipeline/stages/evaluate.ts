@@ -5,7 +5,7 @@
  */
 import { rm } from "node:fs/promises";
 import { evaluate } from "../../evals/evaluate.ts";
-import type { EvalResult } from "../../evals/result.ts";
+import { EVAL_VERSION, type EvalResult } from "../../evals/result.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
 import { loadSae } from "../../sae/load.ts";
@@ -15,6 +15,7 @@ import { hashFile } from "../../storage/hash.ts";
 import { readJson } from "../../storage/json.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
+import { setLabels } from "../set-labels.ts";
 import { exportedId } from "./export.ts";
 import { evaluatedPairs, isDomain } from "./harvest.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
@@ -55,6 +56,7 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
     inputs: async () => ({
       sae: await context.saeIdentity(layer),
       stores: heldOutStores(context, layer, ["base", "model"]),
+      ...measurement(context),
     }),
     files: () => [context.dir.evals(layer, "before")],
     isIntact: async () =>
@@ -89,6 +91,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     inputs: async () => ({
       export: context.state.output(exportUnit).files,
       stores: heldOutStores(context, layer, ["model"]),
+      ...measurement(context),
     }),
     files: () => (!polished && hasPolishedExport(context, layer) ? [] : [context.dir.evals(layer, "after")]),
     isIntact: async () =>
@@ -115,6 +118,11 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
   };
 }
 
+/** What decides an evaluation beside SAE and stores. */
+function measurement({ recipe }: RunContext): Record<string, unknown> {
+  return { results: EVAL_VERSION, seed: recipe.seed };
+}
+
 interface LayerEvaluation {
   readonly sae: Sae;
   readonly layer: number;
@@ -134,6 +142,8 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
     for (const { model, set } of evaluatedPairs(context, models)) {
       const store = await openSetStore(context, model, set, layer);
       const { result } = await evaluate(inference, store, {
+        ...(await setLabels(context, set)),
+        seed: context.recipe.seed,
         signal: context.options.signal,
         onProgress: ({ done, total }) =>
           report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),

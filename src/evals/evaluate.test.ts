@@ -3,92 +3,23 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import {
+  D_IN,
+  D_SAE,
+  differencesOf,
+  fakeSae,
+  normals,
+  reconstructor,
+  rowsFor,
+  shrunk,
+} from "../../test/evals/fixtures.ts";
 import { allocateRows } from "../activations/rows.ts";
 import { openActivationStore } from "../activations/store.ts";
 import { openWriter } from "../activations/writer.ts";
 import { DataError, ShapeError } from "../errors.ts";
-import type { SparseActs } from "../kernels/kernels.ts";
-import { Philox } from "../random/philox.ts";
 import type { Sae } from "../sae/sae.ts";
-import { evaluate, evaluateRows, type Reconstructor } from "./evaluate.ts";
+import { evaluate, evaluateRows } from "./evaluate.ts";
 import { METRICS } from "./metrics.ts";
-
-const D_IN = 5;
-const D_SAE = 8;
-
-function fakeSae(overrides: Partial<Sae["config"]> = {}): Sae {
-  return {
-    config: {
-      architecture: "jumprelu",
-      dIn: D_IN,
-      dSae: D_SAE,
-      dtype: "float32",
-      applyBDecToInput: true,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
-      hookName: "model.layers.4",
-      modelName: "tiny",
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
-      ...overrides,
-    },
-    weights: {
-      dIn: D_IN,
-      dSae: D_SAE,
-      wEnc: new Float32Array(D_IN * D_SAE),
-      wDec: new Float32Array(D_IN * D_SAE),
-      bEnc: new Float32Array(D_SAE),
-      bDec: new Float32Array(D_IN),
-    },
-    threshold: Float32Array.of(4, 1, 2, 3, 8, 7, 6, 5),
-    runnerConfig: null,
-  };
-}
-
-/** Answers x̂ = `recon(x)`; on a token latent 0 fires, and latent 3 where its first entry is positive. */
-function reconstructor(recon: (x: Float32Array) => Float32Array, sae = fakeSae()): Reconstructor {
-  return {
-    sae,
-    async reconstruct(x) {
-      const latents: number[] = [];
-      const offsets = [0];
-      for (let at = 0; at < x.length; at += D_IN) {
-        latents.push(0, ...(x[at] > 0 ? [3] : []));
-        offsets.push(latents.length);
-      }
-      const acts: SparseActs = {
-        nTokens: x.length / D_IN,
-        offsets: Uint32Array.from(offsets),
-        latents: Uint32Array.from(latents),
-        values: new Float32Array(latents.length).fill(1),
-      };
-      return { acts, recon: recon(x) };
-    },
-  };
-}
-
-const normals = (n: number, purpose: string, center = 0, scale = 1) => {
-  const noise = new Philox(7, purpose);
-  return Float32Array.from({ length: n }, (_, i) => center + scale * noise.normal(i));
-};
-const shrunk = (x: Float32Array) => x.map((value, i) => value * 0.8 + 0.1 * Math.sin(i % D_IN));
-const rowsFor = (activations: Float32Array) => ({
-  activations,
-  dIn: D_IN,
-  set: "prose",
-  hookName: "blocks.4.hook_resid_post",
-});
-
-function expectClose(got: object, expected: object, tolerance: number): void {
-  expect(Object.keys(got).sort()).toEqual(Object.keys(expected).sort());
-  for (const [name, value] of Object.entries(expected) as [string, number][]) {
-    const other = (got as Record<string, number>)[name];
-    expect(Math.abs(other - value), name).toBeLessThanOrEqual(tolerance * Math.max(1, Math.abs(value)));
-  }
-}
 
 describe("the metrics", () => {
   it("have hand-made values", async () => {
@@ -158,10 +89,11 @@ describe("an evaluation", () => {
       });
       const values = ({ result }: typeof inMemory) =>
         Object.fromEntries(Object.entries(result.metrics).map(([name, { value }]) => [name, value]));
-      expectClose(values(fromStore), values(inMemory), 1e-12);
+      expect(differencesOf(values(fromStore), values(inMemory), 1e-12)).toEqual([]);
       const some = await evaluate(sae, store, { limit: 12 });
       expect(some.result.nTokens).toBe(12);
-      expectClose(values(some), values(await evaluateRows(sae, rowsFor(x.slice(0, 12 * D_IN)))), 1e-12);
+      const first = await evaluateRows(sae, rowsFor(x.slice(0, 12 * D_IN)));
+      expect(differencesOf(values(some), values(first), 1e-12)).toEqual([]);
       await store.close();
     } finally {
       await rm(dir, { recursive: true, force: true });

@@ -11,8 +11,8 @@ import type { Sae } from "./sae.ts";
 export interface InferenceSae {
   readonly sae: Sae;
   readonly numericClass: NumericClass;
-  /** Latents' activations. */
-  encode(x: Float32Array): Promise<SparseActs>;
+  /** Latents' activations; `selection`: by another rule than the SAE's own. */
+  encode(x: Float32Array, selection?: Selection): Promise<SparseActs>;
   /**
    * Reconstruction [nTokens, dIn] of the inputs `x` that `acts` came from, or what is left of it after editing them.
    * `x` is looked at only for its scale, by SAEs with layer_norm or constant_norm_rescale; others do without.
@@ -34,7 +34,7 @@ export async function openInference(
     { dIn, dSae, widths: [dSae], applyBDecToInput, rescaleActsByDecoderNorm, training: false, ...options },
     sae.weights,
   );
-  const selection = selectionOf(sae);
+  const ownSelection = selectionOf(sae);
   const normalized = (x: Float32Array) => {
     if (x.length % dIn !== 0)
       throw new ShapeError("x [nTokens, dIn]", x.length, `a multiple of dIn = ${dIn}`);
@@ -44,7 +44,7 @@ export async function openInference(
   return {
     sae,
     numericClass: engine.numericClass,
-    async encode(x) {
+    async encode(x, selection = ownSelection) {
       return engine.encode(normalized(x).x, selection);
     },
     async decode(acts, x) {
@@ -62,7 +62,7 @@ export async function openInference(
     },
     async reconstruct(x) {
       const input = normalized(x);
-      const acts = await engine.encode(input.x, selection);
+      const acts = await engine.encode(input.x, ownSelection);
       const recon = await engine.decode(acts);
       input.restore(recon);
       return { acts, recon };

@@ -11,10 +11,11 @@ import { fileError, isAbsent } from "../storage/file-error.ts";
 import { bytesPerElement, type DType, isDType } from "../tensor/dtype.ts";
 import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
+import { readExactly } from "./read-exactly.ts";
 
 /** Longest header that is read; the reference implementation's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** One read or write call moves at most this much. */
+/** One write call moves at most this much. */
 const CHUNK_BYTES = 1 << 26;
 /** Reads under way together, where a tensor is read in many short pieces. */
 const READS_AT_ONCE = 64;
@@ -294,28 +295,6 @@ function duplicateTopLevelKey(text: string, header: unknown): string | null {
     }
   }
   return null;
-}
-
-async function readExactly(
-  path: string,
-  file: FileHandle,
-  into: Uint8Array,
-  position: number,
-): Promise<void> {
-  for (let done = 0; done < into.length; ) {
-    const length = Math.min(CHUNK_BYTES, into.length - done);
-    const { bytesRead } = await file.read(into, done, length, position + done).catch((error: unknown) => {
-      throw fileError(error, path);
-    });
-    if (bytesRead === 0) {
-      throw new FormatError(
-        path,
-        `ends after ${position + done} bytes, ${into.length - done} more were expected`,
-        { offset: position + done },
-      );
-    }
-    done += bytesRead;
-  }
 }
 
 /** A tensor to write: its data at once, or in pieces that add up to the shape. */

@@ -8,7 +8,11 @@ import { openCorpusSource } from "../../src/corpus/sources/source.ts";
 import { readTokenizerFolder } from "../../src/corpus/tokenizer-folder.ts";
 import { openWindowSet } from "../../src/corpus/window-set.ts";
 import { openArrowDataset } from "../../src/formats/arrow.ts";
+import { NpzFile, parseNpyHeader } from "../../src/formats/npy.ts";
+import type { PickleValue } from "../../src/formats/pickle.ts";
 import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { readTensorPickle, TorchFile, TorchTensor } from "../../src/formats/torch.ts";
+import { ZipFile } from "../../src/formats/zip.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { readModelConfig } from "../../src/models/model-config.ts";
 import { relocateWeights } from "../../src/models/onnx-cut.ts";
@@ -41,6 +45,7 @@ export interface Target {
 }
 
 const GOLDEN = join(ROOT, "test/fixtures/golden");
+const FOREIGN = join(ROOT, "test/fixtures/foreign");
 const CORPUS = join(ROOT, "test/fixtures/corpus");
 
 export const TARGETS: readonly Target[] = [
@@ -71,6 +76,57 @@ export const TARGETS: readonly Target[] = [
       } finally {
         await file.close();
       }
+    },
+  },
+  {
+    name: "NumPy archive",
+    seeds: async () => seedsOf(FOREIGN, ["stored.npz", "deflated.npz"], "a.npz"),
+    async read(folder) {
+      const file = await NpzFile.open(join(folder, "a.npz"));
+      try {
+        for (const name of file.arrays.keys()) await file.read(name);
+      } finally {
+        await file.close();
+      }
+    },
+    allowance: 20 * 2 ** 20, // what may be inflated whatever the ratio
+  },
+  {
+    name: "NumPy header",
+    seeds: async () => {
+      const zip = await ZipFile.open(join(FOREIGN, "stored.npz"));
+      const seeds = [...zip.entries.keys()].map(
+        async (name) => new Map([["a.npy", await zip.read(name, { maxBytes: 4096 })]]),
+      );
+      return Promise.all(seeds).finally(() => zip.close());
+    },
+    read: async (folder) => void parseNpyHeader("a.npy", await readFile(join(folder, "a.npy"))),
+  },
+  {
+    name: "torch checkpoint",
+    seeds: async () => seedsOf(FOREIGN, ["state.pt", "proto4.pt", "backup.pt"], "a.pt"),
+    async read(folder) {
+      const file = await TorchFile.open(join(folder, "a.pt"));
+      try {
+        for (const tensor of tensorsIn(file.value)) await file.read(tensor);
+      } finally {
+        await file.close();
+      }
+    },
+    allowance: 20 * 2 ** 20,
+  },
+  {
+    name: "pickle",
+    seeds: async () =>
+      Promise.all(
+        ["state", "proto4", "backup"].map(async (name) => {
+          const zip = await ZipFile.open(join(FOREIGN, `${name}.pt`));
+          const pickle = await zip.read(`${name}/data.pkl`, { maxBytes: 1 << 16 }).finally(() => zip.close());
+          return new Map([["data.pkl", pickle]]);
+        }),
+      ),
+    async read(folder) {
+      tensorsIn(readTensorPickle("data.pkl", await readFile(join(folder, "data.pkl"))));
     },
   },
   {
@@ -302,6 +358,17 @@ export const TARGETS: readonly Target[] = [
     read: async (folder) => void (await loadRecipe(join(folder, "recipe.yaml"))),
   },
 ];
+
+/** A seed a file, each under the same name. */
+function seedsOf(folder: string, names: readonly string[], as: string): Promise<Seed[]> {
+  return Promise.all(names.map(async (name) => new Map([[as, await readFile(join(folder, name))]])));
+}
+
+/** Tensors in a state dict, or in a dict of dicts. */
+function tensorsIn(value: PickleValue): TorchTensor[] {
+  if (value instanceof TorchTensor) return [value];
+  return value instanceof Map ? [...value.values()].flatMap(tensorsIn) : [];
+}
 
 async function documents(location: string, kind: "text" | "chat"): Promise<void> {
   const source = await openCorpusSource({ name: "a", location, kind, weight: 1 });

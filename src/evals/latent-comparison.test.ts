@@ -161,7 +161,7 @@ describe("two SAEs", () => {
     const { summary, latents } = await compareLatents(unknown(twins), unknown(twins), options);
     expect(latents.nearestInB.index[9]).toBe(4);
     expect(summary.byIndex!.nIndexIsNearest).toBe(n);
-    expect(summary.mutual.nPairs).toBe(n - 1);
+    expect(summary.mutual.nPairs).toBe(n);
   });
 
   it("refuses SAEs of other inputs and counts of another SAE; tells how far it is", async () => {

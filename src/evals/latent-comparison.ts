@@ -6,6 +6,7 @@ import { ShapeError } from "../errors.ts";
 import type { Sae } from "../sae/sae.ts";
 import { type CosineSummary, cosineSummary, definedOf, quantileOf, rowCosines } from "./cosines.ts";
 import { type NearestOptions, type NearestRows, nearestRows, nearestRowsMemory } from "./nearest-rows.ts";
+import { mutualMatches } from "./paired-latents.ts";
 import { type SaeIdentity, saeIdentity } from "./result.ts";
 
 /** One side of a comparison. */
@@ -113,8 +114,9 @@ export async function compareLatents(
       nearestInB: cosineSummary(nearestInB.cosine, "Decoder cosine of each latent of A to the nearest of B."),
       nearestInA: cosineSummary(nearestInA.cosine, "Decoder cosine of each latent of B to the nearest of A."),
       mutual: {
-        definition: "Pairs of a latent of A and one of B that are each other's nearest by decoder cosine.",
-        nPairs: nearestInB.index.reduce((n, j, i) => n + (j >= 0 && nearestInA.index[j] === i ? 1 : 0), 0),
+        definition:
+          "Pairs of a latent of A and one of B that are each other's nearest by decoder cosine; of twins, those of one index.",
+        nPairs: mutualMatches(nearestInB, nearestInA, byIndex?.decoderCosine ?? null).nPairs,
       },
     },
     latents: { byIndex, nearestInB, nearestInA },

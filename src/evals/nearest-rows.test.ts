@@ -1,6 +1,7 @@
 /** The nearest rows that an engine's search finds are those of all pairs in fp64; ties, zeros and right angles included. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ShapeError } from "../errors.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { selectEngine } from "../kernels/select.ts";
 import { Philox } from "../random/philox.ts";
@@ -12,14 +13,14 @@ const fastest: NearestOptions = { createEngine: (await selectEngine("auto")).cre
 
 /** All pairs. */
 function naive(of: Float32Array, among: Float32Array, dIn: number, skipOwn: boolean): NearestRows {
-  const row = (rows: Float32Array, i: number) => Array.from(rows.subarray(i * dIn, (i + 1) * dIn));
+  const rows = (all: Float32Array) =>
+    Array.from({ length: all.length / dIn }, (_, i) => Array.from(all.subarray(i * dIn, (i + 1) * dIn)));
+  const [from, to] = [rows(of), rows(among)];
   const dot = (a: number[], b: number[]) => a.reduce((sum, x, j) => sum + x * b[j], 0);
-  const [n, m] = [of.length / dIn, among.length / dIn];
-  const index = new Int32Array(n).fill(-1);
-  const cosine = new Float64Array(n).fill(Number.NaN);
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j < m; j++) {
-      const [a, b] = [row(of, i), row(among, j)];
+  const index = new Int32Array(from.length).fill(-1);
+  const cosine = new Float64Array(from.length).fill(Number.NaN);
+  for (const [i, a] of from.entries())
+    for (const [j, b] of to.entries()) {
       const c = dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
       if ((skipOwn && i === j) || Number.isNaN(c)) continue;
       if (index[i] < 0 || c > cosine[i]) [index[i], cosine[i]] = [j, c];
@@ -109,6 +110,11 @@ it("nothing to choose from: one row, none, only zeros", async () => {
   expect(await nearestOthers(Float32Array.of(1, 2), 2, reference)).toEqual(none);
   expect(await nearestRows(Float32Array.of(1, 2), new Float32Array(4), 2, reference)).toEqual(none);
   expect((await nearestOthers(new Float32Array(0), 2, reference)).index.length).toBe(0);
+});
+
+it("refuses rows that are cut short, and chunks of none", async () => {
+  await expect(nearestOthers(new Float32Array(5), 2, reference)).rejects.toThrow(ShapeError);
+  await expect(nearestOthers(normals(4, 1), 2, { ...reference, chunkRows: 0 })).rejects.toThrow(/chunk/);
 });
 
 it("whatever the rows, they are those of all pairs", async () => {

@@ -36,7 +36,7 @@ const PIECE_VALUES = 1 << 21;
 const ABOVE_ALL_COSINES = 2;
 
 /** The row of `among` [m, dIn] nearest to each row of `of` [n, dIn]. Rows of zeros have no direction and are left out. */
-export function nearestRows(
+export async function nearestRows(
   of: Float32Array,
   among: Float32Array,
   dIn: number,
@@ -46,7 +46,7 @@ export function nearestRows(
 }
 
 /** The other row of `rows` [n, dIn] nearest to each; an equal row counts as another, the row itself does not. */
-export function nearestOthers(
+export async function nearestOthers(
   rows: Float32Array,
   dIn: number,
   options: NearestOptions,
@@ -71,6 +71,9 @@ async function search(
   skipOwn: boolean,
   options: NearestOptions,
 ): Promise<NearestRows> {
+  const { chunkRows = DEFAULT_CHUNK_ROWS } = options;
+  if (!(Number.isInteger(chunkRows) && chunkRows > 0))
+    throw new ShapeError("rows of a chunk", chunkRows, "a positive integer");
   const from = directions(of, dIn);
   const to = skipOwn ? from : directions(among, dIn);
   const nearest = {

@@ -2,8 +2,8 @@
  * What kind of token a token is: the beginning of a word, the rest of one, a number, … A class follows from the token's
  * own bytes, not from its neighbours: a store knows which tokens were kept, not what stood before each.
  */
-import type { Tokenizer } from "../corpus/tokenizer.ts";
 import type { TokenizerFacts } from "../corpus/tokenizer-folder.ts";
+import type { Vocabulary } from "../corpus/vocabulary.ts";
 
 /** Classes of tokens, in the order in which reports show them. */
 export const TOKEN_CLASSES = [
@@ -27,22 +27,22 @@ export const TOKEN_CLASSES_DEFINITION =
 
 /** The class of the tokens of one tokenizer. Each id is looked up once. */
 export class TokenClasses {
-  readonly #tokenizer: Pick<Tokenizer, "bytesOf">;
+  readonly #vocabulary: Pick<Vocabulary, "bytesOf">;
   readonly #special: ReadonlySet<number>;
   readonly #known = new Map<number, TokenClass>();
 
   constructor(
-    tokenizer: Pick<Tokenizer, "bytesOf">,
+    vocabulary: Pick<Vocabulary, "bytesOf">,
     { specialTokenIds }: Pick<TokenizerFacts, "specialTokenIds">,
   ) {
-    this.#tokenizer = tokenizer;
+    this.#vocabulary = vocabulary;
     this.#special = new Set(specialTokenIds);
   }
 
   of(tokenId: number): TokenClass {
     let found = this.#known.get(tokenId);
     if (found === undefined) {
-      const bytes = this.#special.has(tokenId) ? null : this.#tokenizer.bytesOf(tokenId);
+      const bytes = this.#special.has(tokenId) ? null : this.#vocabulary.bytesOf(tokenId);
       found = bytes === null || bytes.length === 0 ? "special" : classOfBytes(bytes);
       this.#known.set(tokenId, found);
     }

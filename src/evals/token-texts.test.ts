@@ -1,9 +1,15 @@
 /** Text around tokens: the right ones, cut at the window's ends, with nothing in it that a terminal would obey. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { buildCorpusSet } from "../corpus/build.ts";
 import { Tokenizer } from "../corpus/tokenizer.ts";
 import { readTokenizerFolder } from "../corpus/tokenizer-folder.ts";
+import { Vocabulary } from "../corpus/vocabulary.ts";
+import { openWindowSet } from "../corpus/window-set.ts";
 import type { WindowBatch, WindowSet } from "../corpus/windows.ts";
 import { ShapeError } from "../errors.ts";
 import { TokenTexts, textOf } from "./token-texts.ts";
@@ -72,6 +78,38 @@ describe("text around a token", () => {
     await expect(texts.around(0, -1)).rejects.toThrow(ShapeError);
     await expect(texts.around(0, 0.5)).rejects.toThrow(/within its 2 tokens/);
   });
+});
+
+it("reads a set on disk: a window's text is its document's", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "token-texts-"));
+  try {
+    const location = join(dir, "texts.jsonl");
+    const text =
+      "Call me Ishmael. Some years ago, never mind how long, I thought I would sail about a little.";
+    await writeFile(location, `${JSON.stringify({ text })}\n`);
+    await buildCorpusSet(
+      {
+        dir: join(dir, "set"),
+        set: "train",
+        contextSize: 64,
+        tokens: 10,
+        packing: "document",
+        prependBos: true,
+        sources: [{ name: "texts", kind: "text", location, weight: 1 }],
+        excludeSpecialTokens: true,
+        tokenizerDir: folder.dir,
+      },
+      { tokenizer: { workers: 1 } },
+    );
+    const texts = new TokenTexts(await openWindowSet(join(dir, "set")), new Vocabulary(folder), {
+      tokensEachSide: 64,
+    });
+    const { before, token, after } = await texts.around(0, 4);
+    expect(before + token + after).toBe(`<bos>${text}`);
+    expect(token).toBe(textOf([tokenizer.encode(text)[3]], tokenizer));
+  } finally {
+    await rm(dir, { recursive: true });
+  }
 });
 
 describe("bytes made readable", () => {

@@ -1,5 +1,5 @@
 /** The text around a token of a window set, for people to read. */
-import type { Tokenizer } from "../corpus/tokenizer.ts";
+import type { Vocabulary } from "../corpus/vocabulary.ts";
 import type { WindowSet } from "../corpus/windows.ts";
 import { ShapeError } from "../errors.ts";
 
@@ -13,17 +13,17 @@ export interface TokenText {
 /** Shows tokens of one window set. */
 export class TokenTexts {
   readonly #windows: WindowSet;
-  readonly #tokenizer: Pick<Tokenizer, "bytesOf">;
+  readonly #vocabulary: Pick<Vocabulary, "bytesOf">;
   readonly #each: number;
 
   /** `tokensEachSide`: how many tokens are shown before and after; default 12 */
   constructor(
     windows: WindowSet,
-    tokenizer: Pick<Tokenizer, "bytesOf">,
+    vocabulary: Pick<Vocabulary, "bytesOf">,
     { tokensEachSide = 12 }: { readonly tokensEachSide?: number } = {},
   ) {
     this.#windows = windows;
-    this.#tokenizer = tokenizer;
+    this.#vocabulary = vocabulary;
     this.#each = tokensEachSide;
   }
 
@@ -36,7 +36,7 @@ export class TokenTexts {
     const length = lengths[0];
     if (!(Number.isInteger(position) && position >= 0 && position < length))
       throw new ShapeError(`position in window ${window}`, position, `within its ${length} tokens`);
-    const text = (from: number, to: number) => textOf(tokenIds.subarray(from, to), this.#tokenizer);
+    const text = (from: number, to: number) => textOf(tokenIds.subarray(from, to), this.#vocabulary);
     return {
       before: text(Math.max(0, position - this.#each), position),
       token: text(position, position + 1),
@@ -50,11 +50,11 @@ export class TokenTexts {
  * characters and those that turn the direction of writing as `\u{1B}`, an id without bytes as `[token 7]`. Newlines
  * and tabs stay.
  */
-export function textOf(tokenIds: Iterable<number>, tokenizer: Pick<Tokenizer, "bytesOf">): string {
+export function textOf(tokenIds: Iterable<number>, vocabulary: Pick<Vocabulary, "bytesOf">): string {
   let text = "";
   let bytes: number[] = [];
   for (const id of tokenIds) {
-    const own = tokenizer.bytesOf(id);
+    const own = vocabulary.bytesOf(id);
     if (own !== null) bytes.push(...own);
     else {
       text += `${textOfBytes(Uint8Array.from(bytes))}[token ${id}]`;

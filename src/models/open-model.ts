@@ -3,9 +3,9 @@ import { ModelError, ShapeError } from "../errors.ts";
 import { type Feeds, planFeeds } from "./feeds.ts";
 import { type ModelFolder, readModelFolder, requireWeights } from "./model-files.ts";
 import type { ModelInfo, OpenModelOptions, ResidualModel, TokenBatch } from "./residual-model.ts";
-import { findResidualStream, type ResidualStream } from "./residual-stream.ts";
+import { findResidualStream } from "./residual-stream.ts";
 import { runtimeDevices } from "./runtime.ts";
-import type { LoadedSession } from "./session-messages.ts";
+import type { LoadedSession, TensorSpec } from "./session-messages.ts";
 import { Sessions } from "./sessions.ts";
 import { tapGraph } from "./taps.ts";
 
@@ -36,7 +36,8 @@ export async function openResidualModel(dir: string, options: OpenModelOptions):
     }
     loaded.push(await sessions.load(lower.graph, folder.decoder.folder, folder.decoder.name));
     const feeds = planFeeds(loaded, folder.config);
-    const info = await describe(folder, stream, sessions, loaded, lower.taps);
+    const tap = loaded[loaded.length - 1].outputs.find((output) => output.name === lower.taps[0]);
+    const info = await describe(folder, stream.layers.length, sessions, tap);
     return new TappedModel(info, layers, { sessions, loaded, feeds, taps: lower.taps });
   } catch (error) {
     await sessions.close();
@@ -52,7 +53,7 @@ export function quantizesDynamically(folder: ModelFolder): boolean {
 }
 
 /** Ascending, without duplicates. @throws {ModelError} none, or out of range (says the range) */
-function checkLayers(layers: readonly number[], nLayers: number): number[] {
+export function checkLayers(layers: readonly number[], nLayers: number): number[] {
   if (layers.length === 0) throw new ModelError("no layers asked for", { hint: "Name at least one layer." });
   for (const layer of layers)
     if (!Number.isInteger(layer) || layer < 0 || layer >= nLayers)
@@ -63,15 +64,14 @@ function checkLayers(layers: readonly number[], nLayers: number): number[] {
   return [...new Set(layers)].sort((a, b) => a - b);
 }
 
-async function describe(
+/** What is recorded of an opened model; `tap`: its residual stream, as a session declares it. */
+export async function describe(
   folder: ModelFolder,
-  stream: ResidualStream,
+  nLayers: number,
   sessions: Sessions,
-  loaded: readonly LoadedSession[],
-  taps: readonly string[],
+  tap: TensorSpec | undefined,
 ): Promise<ModelInfo> {
   const { config } = folder;
-  const tap = loaded[loaded.length - 1].outputs.find((output) => output.name === taps[0]);
   const last = tap?.shape.at(-1);
   const dIn = typeof last === "number" && last > 0 ? last : config.dIn;
   if (dIn === null)
@@ -92,7 +92,7 @@ async function describe(
     ],
     modelType: config.modelType,
     dIn,
-    nLayers: stream.layers.length,
+    nLayers,
     vocabSize: config.vocabSize,
     contextSize: config.contextSize,
     dynamicQuantization: quantizesDynamically(folder),
@@ -150,7 +150,7 @@ class TappedModel implements ResidualModel {
 }
 
 /** @throws {ShapeError | ModelError} the batch is not what it says, or the model cannot take it */
-function checkBatch(batch: TokenBatch, info: ModelInfo): void {
+export function checkBatch(batch: TokenBatch, info: ModelInfo): void {
   const { nWindows, seqLen, tokenIds, lengths } = batch;
   if (nWindows < 1 || seqLen < 1)
     throw new ShapeError("token batch", [nWindows, seqLen], "at least one token");

@@ -3,6 +3,8 @@ import type * as OnnxRuntime from "onnxruntime-node";
 import { ModelError } from "../errors.ts";
 
 export type Ort = typeof OnnxRuntime;
+export type Session = OnnxRuntime.InferenceSession;
+export type Tensor = OnnxRuntime.Tensor;
 
 /** Where a model can run. "cpu" is always there; the others depend on system, drivers and ONNX Runtime's build. */
 export const DEVICES = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;

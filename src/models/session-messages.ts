@@ -31,7 +31,36 @@ export type SessionRequest =
       readonly sessions: readonly number[];
       readonly values: Readonly<Record<string, TensorData>>;
       readonly wanted: readonly string[];
-    };
+      /** a kept table to start from; `values` go before what it holds */
+      readonly base?: number;
+      /** keeps these tensors of the table, in the thread, under a number */
+      readonly keep?: { readonly table: number; readonly names: readonly string[] };
+    }
+  | ({ readonly kind: "score" } & ScoreRequest)
+  | { readonly kind: "drop"; readonly tables: readonly number[] };
+
+/** Cross-entropy and KL of runs against the clean one, from kept tables; logits never leave the thread. */
+export interface ScoreRequest {
+  /** gives the logits */
+  readonly session: number;
+  readonly logits: string;
+  /** the session's input of which only the wanted rows are fed, [..., tokens, d]; null: it is fed with all, as they are */
+  readonly rowwise: string | null;
+  readonly clean: number;
+  readonly others: readonly number[];
+  /** tokens of a table's run, padding included */
+  readonly nRows: number;
+  /** wanted tokens, by row, and the id that comes after each, −1 for none */
+  readonly rows: Uint32Array;
+  readonly next: Int32Array;
+}
+
+/** One entry a wanted token; one array an intervened run. */
+export interface ScoreAnswer {
+  readonly ceClean: Float64Array<ArrayBuffer>;
+  readonly ce: readonly Float64Array<ArrayBuffer>[];
+  readonly kl: readonly Float64Array<ArrayBuffer>[];
+}
 
 export interface LoadedSession {
   readonly session: number;
@@ -47,4 +76,6 @@ export type SessionAnswer =
       /** spent inside ONNX Runtime */
       readonly seconds: number;
     }
+  | { readonly id: number; readonly scores: ScoreAnswer; readonly seconds: number }
+  | { readonly id: number; readonly dropped: number }
   | { readonly id: number; readonly failure: string };

@@ -2,8 +2,10 @@
 import { parentPort } from "node:worker_threads";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { loadRuntime, type Ort } from "./runtime.ts";
+import { score } from "./scoring.ts";
 import type {
   LoadedSession,
+  ScoreAnswer,
   SessionAnswer,
   SessionRequest,
   TensorData,
@@ -12,6 +14,8 @@ import type {
 
 const port = parentPort;
 const sessions: InferenceSession[] = [];
+/** Tensors that later requests start from, by table and name. */
+const tables = new Map<number, ReadonlyMap<string, Tensor>>();
 let ort: Ort | undefined;
 /** Requests are answered one after the other, in the order they came. */
 let before: Promise<void> = Promise.resolve();
@@ -27,14 +31,37 @@ port?.on("message", (message: { id: number; request: SessionRequest }) => {
     );
 });
 
-type Body = { loaded: LoadedSession } | { values: Record<string, TensorData>; seconds: number };
+type Body =
+  | { loaded: LoadedSession }
+  | { values: Record<string, TensorData>; seconds: number }
+  | { scores: ScoreAnswer; seconds: number }
+  | { dropped: number };
 
 async function answer(request: SessionRequest): Promise<{ body: Body; transfer: ArrayBuffer[] }> {
   ort ??= await loadRuntime();
-  if (request.kind === "load") return { body: { loaded: await load(ort, request) }, transfer: [] };
-  const body = await run(ort, request);
-  const transfer = [...new Set(Object.values(body.values).map(({ data }) => data.buffer))];
-  return { body, transfer };
+  switch (request.kind) {
+    case "load":
+      return { body: { loaded: await load(ort, request) }, transfer: [] };
+    case "run": {
+      const body = await run(ort, request);
+      const transfer = [...new Set(Object.values(body.values).map(({ data }) => data.buffer))];
+      return { body, transfer };
+    }
+    case "score": {
+      const body = await score(ort, sessions[request.session], tableOf, request);
+      const { ceClean, ce, kl } = body.scores;
+      return { body, transfer: [ceClean, ...ce, ...kl].map((array) => array.buffer) };
+    }
+    case "drop":
+      for (const table of request.tables) tables.delete(table);
+      return { body: { dropped: tables.size }, transfer: [] };
+  }
+}
+
+function tableOf(table: number): ReadonlyMap<string, Tensor> {
+  const kept = tables.get(table);
+  if (kept === undefined) throw new Error("the batch has been released");
+  return kept;
 }
 
 async function load(
@@ -65,7 +92,7 @@ async function run(
   runtime: Ort,
   request: Extract<SessionRequest, { kind: "run" }>,
 ): Promise<{ values: Record<string, TensorData>; seconds: number }> {
-  const table = new Map<string, Tensor>();
+  const table = new Map<string, Tensor>(request.base === undefined ? [] : tableOf(request.base));
   for (const [name, { type, data, dims }] of Object.entries(request.values))
     table.set(name, new runtime.Tensor(type as "float32", data as Float32Array, dims));
   let seconds = 0;
@@ -82,12 +109,19 @@ async function run(
     seconds += (performance.now() - start) / 1000;
     for (const name of session.outputNames) table.set(name, outputs[name]);
   }
-  const values: Record<string, TensorData> = {};
-  for (const name of request.wanted) {
+  const named = (name: string): Tensor => {
     const tensor = table.get(name);
     if (tensor === undefined) throw new Error(`no output "${name}"`);
-    const data = (await tensor.getData()) as unknown as ArrayBufferView<ArrayBuffer>;
-    values[name] = { type: tensor.type, dims: tensor.dims, data };
+    return tensor;
+  };
+  const { keep } = request;
+  if (keep !== undefined) tables.set(keep.table, new Map(keep.names.map((name) => [name, named(name)])));
+  const values: Record<string, TensorData> = {};
+  for (const name of request.wanted) {
+    const tensor = named(name);
+    const data = (await tensor.getData()) as Float32Array<ArrayBuffer>;
+    // What is handed over is gone from here, so what is kept goes as a copy.
+    values[name] = { type: tensor.type, dims: tensor.dims, data: keep === undefined ? data : data.slice() };
   }
   return { values, seconds };
 }

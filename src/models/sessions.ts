@@ -4,7 +4,14 @@ import type { Worker } from "node:worker_threads";
 import { ModelError, StateError } from "../errors.ts";
 import { spawnWorker } from "../worker-thread.ts";
 import { checkDevice, type Device, deviceHint } from "./runtime.ts";
-import type { LoadedSession, SessionAnswer, SessionRequest, TensorData } from "./session-messages.ts";
+import type {
+  LoadedSession,
+  ScoreAnswer,
+  ScoreRequest,
+  SessionAnswer,
+  SessionRequest,
+  TensorData,
+} from "./session-messages.ts";
 
 interface Pending {
   resolve(answer: SessionAnswer): void;
@@ -67,20 +74,37 @@ export class Sessions {
    * Runs sessions one after the other over one table of named tensors: `values` first, then every session's outputs.
    * Returns the `wanted` ones. The buffers of `values` stay the caller's. Runs may be asked for before earlier ones are
    * answered: they wait in the thread, so that it need not wait for the asker, and are answered in order.
+   * With `tables`, the table starts as a kept one, or tensors of it are kept, in the thread, until `drop`.
    * @throws {ModelError} a run failed
    */
   async run(
     sessions: readonly LoadedSession[],
     values: Readonly<Record<string, TensorData>>,
     wanted: readonly string[],
+    tables: { base?: number; keep?: { table: number; names: readonly string[] } } = {},
   ): Promise<Readonly<Record<string, TensorData>>> {
     const order = sessions.map(({ session }) => session);
-    const answer = await this.#ask({ kind: "run", sessions: order, values, wanted }, []);
+    const answer = await this.#ask({ kind: "run", sessions: order, values, wanted, ...tables }, []);
     if ("values" in answer) {
       this.#runSeconds += answer.seconds;
       return answer.values;
     }
-    throw new ModelError(`the model failed: ${"failure" in answer ? answer.failure : "no answer"}`);
+    throw failed(answer);
+  }
+
+  /** Cross-entropy and KL of kept runs against a clean one. @throws {ModelError} a run failed */
+  async score(request: ScoreRequest): Promise<ScoreAnswer> {
+    const answer = await this.#ask({ kind: "score", ...request }, []);
+    if ("scores" in answer) {
+      this.#runSeconds += answer.seconds;
+      return answer.scores;
+    }
+    throw failed(answer);
+  }
+
+  /** Forgets kept tables. @throws {ModelError} the thread has ended */
+  async drop(tables: readonly number[]): Promise<void> {
+    await this.#ask({ kind: "drop", tables }, []);
   }
 
   /** Ends the thread and frees the sessions. */
@@ -113,4 +137,8 @@ export class Sessions {
     for (const { reject } of this.#pending.values()) reject(this.#ended);
     this.#pending.clear();
   }
+}
+
+function failed(answer: SessionAnswer): ModelError {
+  return new ModelError(`the model failed: ${"failure" in answer ? answer.failure : "no answer"}`);
 }

@@ -24,7 +24,7 @@ export interface SplicedModel {
   readonly info: ModelInfo;
   /** layers at which it is cut, ascending */
   readonly layers: readonly number[];
-  readonly unembedding: Unembedding;
+  readonly unembedding: UnembeddingPlan;
   /** seconds that ONNX Runtime has spent so far */
   readonly runSeconds: number;
   /** Memory that batches of `batchTokens` tokens take when `nRuns` interventions are compared with the clean run at once. */
@@ -38,7 +38,7 @@ export interface SplicedModel {
 }
 
 /** How logits are computed. */
-export interface Unembedding {
+export interface UnembeddingPlan {
   /** size of the vocabulary by graph or configuration; null: neither says */
   readonly vocabSize: number | null;
   /** tokens whose logits are computed at once; null: those of whole windows, because the graph's end could not be cut off */
@@ -64,7 +64,7 @@ export interface SplicedBatch {
   ): Promise<Intervention>;
   /**
    * Cross-entropy and KL of interventions against the clean run at some tokens.
-   * @throws {ModelError} logits that are not finite
+   * Not finite where logits are not.
    */
   score(
     tokens: ScoredTokens,
@@ -72,7 +72,7 @@ export interface SplicedBatch {
     signal?: AbortSignal,
   ): Promise<TokenScores>;
   /** Frees an intervention, or all of the batch. */
-  release(intervention?: Intervention): void;
+  release(intervention?: Intervention): Promise<void>;
 }
 
 /** A run with replaced streams, as a handle. */

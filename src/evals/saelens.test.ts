@@ -159,6 +159,12 @@ describe("SAELens 6.18's metrics", () => {
     expect(stats(zero, 1).values().explained_variance_legacy).toBeNull();
   });
 
+  it("the ratio of an activation of almost no length is the length of its reconstruction", () => {
+    const small = { ...tokens(4, 2, 2, 4), x: new Float32Array(8).fill(1e-5) };
+    const { l2_ratio, l2_norm_out } = stats(small, 4).values();
+    expect(l2_ratio).toBeCloseTo(l2_norm_out!, 12);
+  });
+
   it("refuses arrays that do not fit, numbers that are none, and to speak of nothing", () => {
     const made = new SaelensStats(6, 9);
     expect(() => made.add(all.x.subarray(6), all.recon, all.acts)).toThrow(ShapeError);

@@ -4,6 +4,7 @@
  * are relative to the recipe's own folder. Nothing here reads files: `recipe-file.ts` does.
  */
 import { z } from "zod";
+import { DEFAULT_NEWCOMER_STEPS, DEFAULT_WATCH } from "../train/config.ts";
 
 const positive = z.number().int().positive();
 const fraction = z.number().min(0).max(1);
@@ -132,7 +133,51 @@ const resampling = z.strictObject({
     .min(1)
     .default(1.25)
     .describe("Cap: factor by which the simulated cut may rise"),
+  maxNewcomers: positive.nullable().default(null).describe("Cap: newcomers at a boundary; null: no cap"),
+  maxLatentShare: fraction
+    .nullable()
+    .default(null)
+    .describe("Cap: newcomers at a boundary as a share of all latents; null: no cap"),
+  watchSteps: positive
+    .default(DEFAULT_NEWCOMER_STEPS)
+    .describe("Steps for which the newcomers' share of the selection is watched and recorded"),
+  maxWatchedShare: fraction
+    .nullable()
+    .default(null)
+    .describe(
+      "Past this share of a step's selection in those steps training rolls back; null: only recorded",
+    ),
 });
+
+const watch = z
+  .strictObject({
+    everySteps: positive.default(DEFAULT_WATCH.everySteps),
+    tokens: positive.default(DEFAULT_WATCH.tokens).describe("Held-out rows the watch looks at"),
+    divergenceChecks: positive
+      .default(DEFAULT_WATCH.divergenceChecks)
+      .describe("So many checks in a row with VE falling, or the training loss rising, are divergence"),
+    maxGradNormRise: z
+      .number()
+      .gt(1)
+      .default(DEFAULT_WATCH.maxGradNormRise)
+      .describe("Recent gradient norms past so many times their running median are divergence"),
+    plateauChecks: positive.default(DEFAULT_WATCH.plateauChecks),
+    plateauImprovement: z
+      .number()
+      .min(0)
+      .default(DEFAULT_WATCH.plateauImprovement)
+      .describe("The best VE improving by less than this over plateauChecks checks is a plateau"),
+  })
+  .describe("Looks at held-out rows while training, says what it sees, and keeps the best checkpoint");
+
+const earlyStop = z
+  .strictObject({
+    minImprovement: z.number().min(0).default(0.0005),
+    checks: positive.default(5).describe("Checks of the watch"),
+  })
+  .describe(
+    "Ends training once the best held-out VE improved by less than minImprovement over so many checks",
+  );
 
 const guard = z.strictObject({
   everySteps: positive.default(200),
@@ -210,6 +255,18 @@ const train = z.strictObject({
     .describe("A latent is dead after so many tokens without firing; null: 1000 batches"),
   resampling: resampling.nullable().default(resampling.parse({})),
   guard: guard.nullable().default(guard.parse({})),
+  watch: watch.nullable().default(watch.parse({})),
+  earlyStop: earlyStop.nullable().default(null),
+  keep: z
+    .enum(["last", "best"])
+    .default("last")
+    .describe("Which SAE is exported: the last one, or the checkpoint with the best held-out VE"),
+  threshold: z
+    .enum(["ema", "calibrated", "calibrated-per-latent"])
+    .default("ema")
+    .describe(
+      "The exported threshold: training's moving average; the one at which L0 on held-out rows is k; or one a latent, at which it fires as often there as in training's selection",
+    ),
   screening: screening.default(screening.parse({})),
   checkpointEverySteps: positive.default(500),
   logEverySteps: positive.default(10),
@@ -336,6 +393,14 @@ export const recipeSchema = z
         code: "custom",
         path: ["polish", "when"],
         message: "gate needs a gate: set eval.gate",
+      });
+    }
+    const { watch: watched, earlyStop: stops, keep } = recipe.train;
+    if (watched === null && (stops !== null || keep === "best")) {
+      context.addIssue({
+        code: "custom",
+        path: ["train", stops === null ? "keep" : "earlyStop"],
+        message: "it goes by held-out VE, which nobody watches: set train.watch",
       });
     }
     if ("scratch" in recipe.sae && recipe.train.k === null) {

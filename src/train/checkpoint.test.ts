@@ -14,6 +14,7 @@ import {
   writeCheckpoint,
 } from "./checkpoint.ts";
 import { readCounters, readWeights, restoreTensors } from "./checkpoint-tensors.ts";
+import { NOTHING_WATCHED } from "./watch.ts";
 
 let dir: string;
 let engine: Engine;
@@ -33,7 +34,7 @@ afterEach(() => rm(dir, { recursive: true }));
 
 const counters = Float64Array.from({ length: D_SAE }, (_, i) => 2 ** 33 + i);
 
-async function save(step: number, finished = false) {
+async function save(step: number, finished = false, best?: number) {
   return writeCheckpoint(dir, engine, counters, {
     state: {
       step,
@@ -43,6 +44,7 @@ async function save(step: number, finished = false) {
       guard: null,
       rollbacks: 0,
       incidents: [],
+      ...(best !== undefined && { watch: { ...NOTHING_WATCHED, best: { step: best, ve: 0.5 } } }),
       seconds: 1,
     },
     run: {
@@ -112,4 +114,18 @@ it("keeps the last two and the last at an epoch boundary; of a finished run the 
   await save(30, true);
   await pruneCheckpoints(dir);
   expect(await steps()).toEqual([30]);
+});
+
+it("keeps what any checkpoint that is kept calls the best", async () => {
+  const steps = async () => (await listCheckpoints(dir)).map(({ record }) => record.state.step);
+  await save(5, false, 5);
+  await save(10, false, 5); // a boundary: the guard may go back to it, and then 5 is the best again
+  for (const step of [12, 14, 16]) {
+    await save(step, false, 12);
+    await pruneCheckpoints(dir);
+  }
+  expect(await steps()).toEqual([5, 10, 12, 14, 16]);
+  await save(30, true, 12);
+  await pruneCheckpoints(dir);
+  expect(await steps()).toEqual([12, 30]);
 });

@@ -18,8 +18,10 @@ import { hashFile, hashValue } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { type WrittenFile, writeTensors } from "./checkpoint-tensors.ts";
 import type { GuardState } from "./guard.ts";
-import type { AuditState, Incident } from "./progress.ts";
+import type { NewcomersState } from "./newcomers.ts";
+import type { AuditState, Incident, ResamplingNote } from "./progress.ts";
 import type { RunIdentity } from "./run-identity.ts";
+import type { WatchState } from "./watch.ts";
 
 /** What a run has come to, beside its tensors and counters. */
 export interface TrainState {
@@ -31,6 +33,14 @@ export interface TrainState {
   /** latents dead by the token count */
   readonly dead: number;
   readonly guard: GuardState | null;
+  /** with a watch only; a run begun before there was one has none yet */
+  readonly watch?: WatchState;
+  /** while those of the last resampling are watched */
+  readonly newcomers?: NewcomersState;
+  /** so far; absent: none */
+  readonly resamplings?: readonly ResamplingNote[];
+  /** why training ends with this step, before its last */
+  readonly stoppedEarly?: string;
   /** how often the guard has gone back; with the first, resampling ends */
   readonly rollbacks: number;
   readonly incidents: readonly Incident[];
@@ -167,7 +177,7 @@ export async function removeCheckpoint(checkpoint: Checkpoint): Promise<void> {
 
 /**
  * Removes what is not needed any more. Kept while training: the last two, and the last one at an epoch boundary (where
- * the guard goes back to). Kept once finished: the final one.
+ * the guard goes back to). Kept once finished: the final one. Of each that is kept, also the one that it says was the best.
  */
 export async function pruneCheckpoints(dir: string): Promise<void> {
   const all = await listCheckpoints(dir);
@@ -175,7 +185,11 @@ export async function pruneCheckpoints(dir: string): Promise<void> {
   if (newest === undefined) return;
   const boundary = all.findLast(({ record }) => record.reader.batch === 0);
   const kept = newest.record.finished ? [newest] : [...all.slice(-2), boundary];
-  for (const checkpoint of all) if (!kept.includes(checkpoint)) await removeCheckpoint(checkpoint);
+  const best = new Set(kept.map((checkpoint) => checkpoint?.record.state.watch?.best?.step));
+  for (const checkpoint of all) {
+    if (kept.includes(checkpoint) || best.has(checkpoint.record.state.step)) continue;
+    await removeCheckpoint(checkpoint);
+  }
 }
 
 /** Of everything but the time it took: the same steps give the same hash. */

@@ -1,31 +1,17 @@
 /**
- * The guard: looks at held-out rows every so many steps, and says when resampling has gone wrong.
- *
- * It reconstructs with the selection that training uses (batch-topk), not with the learnt threshold: from a cold start
- * T lags for a thousand steps and would make every early picture a bad one. For the same reason the threshold it
- * watches is the batch-topk cut of its own rows, the value that T is drifting towards, so a runaway shows at once.
+ * The guard: looks at held-out rows every so many steps (`held-out.ts`), and says when resampling has gone wrong.
  *
  * A resampling is on probation until the check at the next epoch boundary passes. A breach on probation undoes it
  * (the trainer goes back to the checkpoint before it and resamples no more). Without a probation there is nothing whose
  * undoing would change the course of a deterministic run: a fall of VE is then noted as an incident, and its new level
  * becomes the reference.
  */
-
-import type { ActivationStore } from "../activations/activations.ts";
-import { DataError } from "../errors.ts";
-import type { Engine, Selection } from "../kernels/kernels.ts";
 import type { GuardConfig } from "./config.ts";
+import type { HeldOutReading } from "./held-out.ts";
 import type { Incident } from "./progress.ts";
-import { visitReconstructions } from "./reconstructions.ts";
-import { cutOf } from "./threshold.ts";
 
-/** What a check sees. */
-export interface GuardReading {
-  /** `1 − Σ‖x−x̂‖² / Σ‖x−x̄‖²` over the guard's rows, x̄ their mean; f64. −1e300 if it is not a number. */
-  readonly ve: number;
-  /** mean over chunks of the selection's smallest activation, in units of p; null if nothing was positive */
-  readonly cut: number | null;
-}
+/** What a check decides by. */
+export type GuardReading = Pick<HeldOutReading, "ve" | "cut">;
 
 /** What the guard remembers; part of every checkpoint. */
 export interface GuardState {
@@ -40,44 +26,6 @@ export interface GuardState {
 export interface Breach {
   readonly limit: "ve" | "threshold";
   readonly what: string;
-}
-
-/**
- * Reconstructs the first `tokens` rows of the held-out store (all, if it has fewer) in chunks of `chunkRows`, each with its
- * own batch selection.
- * A pure function of weights and rows. @throws {DataError} the rows do not vary
- */
-export async function readGuard(
-  engine: Engine,
-  store: ActivationStore,
-  options: { selection: Selection; tokens: number; chunkRows: number },
-): Promise<GuardReading> {
-  const { dIn } = store;
-  const sums = new Float64Array(dIn);
-  let [squares, errors, nRows, cuts, nCuts] = [0, 0, 0, 0, 0];
-  for await (const { activations: x, nRows: n } of store.stream(options.chunkRows, options.tokens)) {
-    const acts = await engine.encode(x, options.selection);
-    await visitReconstructions(engine, acts, (recon, first) => {
-      for (let i = 0, at = first * dIn; i < recon.length; ) {
-        for (let j = 0; j < dIn; j++, at++, i++) {
-          sums[j] += x[at];
-          squares += x[at] * x[at];
-          errors += (x[at] - recon[i]) ** 2;
-        }
-      }
-    });
-    nRows += n;
-    const cut = cutOf(acts);
-    if (cut !== null) {
-      cuts += cut;
-      nCuts += 1;
-    }
-  }
-  const variance = squares - sums.reduce((sum, s) => sum + s * s, 0) / nRows;
-  if (!(variance > 0))
-    throw new DataError(`the guard's ${nRows} held-out rows do not vary; it needs a real set`);
-  const ve = 1 - errors / variance;
-  return { ve: Number.isFinite(ve) ? ve : -1e300, cut: nCuts === 0 ? null : cuts / nCuts };
 }
 
 /** The guard's memory when a reading is its new reference: before the first step, and after a breach that was noted. */

@@ -25,6 +25,8 @@ export interface MetricsLine {
   readonly threshold: number;
   readonly dead: number;
   readonly learningRate: number;
+  /** in the steps after a resampling: the newcomers' share of this step's selection */
+  readonly newcomers?: number;
   /** with statistical screening: what its audits have come to, this step's included */
   readonly audit?: AuditState;
 }

@@ -5,7 +5,7 @@ import type { EngineFactory, Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { TrainingForm } from "../sae/sae.ts";
 import type { ThresholdSpread } from "../sae/warm-start.ts";
-import type { StatisticalScreening, TrainConfig } from "./config.ts";
+import type { ResamplingConfig, StatisticalScreening, TrainConfig } from "./config.ts";
 import type { TrainProgress } from "./progress.ts";
 
 /** What training starts from. */
@@ -26,8 +26,8 @@ export interface TrainOptions {
   /** hashes of whatever decides the result (store manifest, start SAE, recipe part); compared on resume */
   readonly identity: Readonly<Record<string, unknown>>;
   readonly store: ActivationStore;
-  /** held-out rows for the guard; required when `config.guard` is set */
-  readonly guardStore?: ActivationStore | null;
+  /** held-out rows for guard and watch; required when `config.guard` or `config.watch` is set */
+  readonly heldOut?: ActivationStore | null;
   readonly start: TrainStart;
   readonly createEngine: EngineFactory;
   /** go on although the checkpoint was computed in another numeric class */
@@ -40,8 +40,8 @@ export interface TrainOptions {
   readonly onProgress?: (progress: TrainProgress) => void;
 }
 
-/** @throws {RecipeError} a count is not one, or the guard has nothing to look at; @throws {ShapeError} its rows do not fit */
-export function checkOptions({ config, guardStore, store, start }: TrainOptions): void {
+/** @throws {RecipeError} a count is not one, or guard or watch have nothing to look at; @throws {ShapeError} the rows do not fit */
+export function checkOptions({ config, heldOut, store, start }: TrainOptions): void {
   const counts = ["batchTokens", "epochs", "checkpointEverySteps", "logEverySteps"] as const;
   for (const key of counts) {
     if (!Number.isSafeInteger(config[key]) || config[key] < 1)
@@ -50,23 +50,58 @@ export function checkOptions({ config, guardStore, store, start }: TrainOptions)
   if (!(config.deadAfterTokens >= 0)) {
     throw new RecipeError(`deadAfterTokens is ${config.deadAfterTokens}, expected 0 or more`);
   }
-  if (config.guard !== null) {
-    if (guardStore == null) {
-      throw new RecipeError(
-        "the guard is on, but there are no held-out activations for it",
-        "give it a held-out set, or set train.guard to null",
-      );
-    }
-    if (guardStore.dIn !== store.dIn)
-      throw new ShapeError("dIn of the guard's rows", guardStore.dIn, store.dIn);
-    if (!(config.guard.everySteps >= 1)) {
-      throw new RecipeError(`guard.everySteps is ${config.guard.everySteps}, expected at least 1`);
-    }
-  }
+  checkHeldOut(config, heldOut ?? null, store.dIn);
+  if (config.resampling !== null) checkResampling(config.resampling);
   if (config.screening !== undefined) checkScreening(config.screening);
   if (typeof start.threshold === "number" && !Number.isFinite(start.threshold)) {
     throw new RecipeError(`the threshold to start from is ${start.threshold}, expected a finite number`);
   }
+}
+
+function checkHeldOut(config: TrainConfig, heldOut: ActivationStore | null, dIn: number): void {
+  const { guard, watch, earlyStop } = config;
+  if (earlyStop !== undefined && watch === undefined)
+    throw new RecipeError(
+      "training is to stop early by held-out VE, which nobody watches",
+      "set train.watch, or train.earlyStop to null",
+    );
+  if (guard === null && watch === undefined) return;
+  if (heldOut === null) {
+    const who = guard === null ? "watch" : "guard";
+    throw new RecipeError(
+      `the ${who} is on, but there are no held-out activations for it`,
+      `give it a held-out set, or set train.${who} to null`,
+    );
+  }
+  if (heldOut.dIn !== dIn) throw new ShapeError("dIn of the held-out rows", heldOut.dIn, dIn);
+  if (guard !== null) checkCounts("guard", { everySteps: guard.everySteps });
+  if (watch !== undefined) {
+    const { everySteps, tokens, divergenceChecks, plateauChecks, maxGradNormRise } = watch;
+    checkCounts("watch", { everySteps, tokens, divergenceChecks, plateauChecks });
+    if (!(maxGradNormRise > 1))
+      throw new RecipeError(`watch.maxGradNormRise is ${maxGradNormRise}, expected more than 1`);
+  }
+  if (earlyStop !== undefined) checkCounts("earlyStop", { checks: earlyStop.checks });
+}
+
+function checkResampling({
+  maxNewcomers,
+  maxLatentShare,
+  watchSteps,
+  maxWatchedShare,
+}: ResamplingConfig): void {
+  checkCounts("resampling", { ...(watchSteps !== undefined && { watchSteps }) });
+  if (maxNewcomers !== undefined && !(Number.isSafeInteger(maxNewcomers) && maxNewcomers >= 0))
+    throw new RecipeError(`resampling.maxNewcomers is ${maxNewcomers}, expected a whole number`);
+  for (const [name, share] of Object.entries({ maxLatentShare, maxWatchedShare }))
+    if (share !== undefined && !(share >= 0 && share <= 1))
+      throw new RecipeError(`resampling.${name} is ${share}, expected a share between 0 and 1`);
+}
+
+function checkCounts(where: string, counts: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(counts))
+    if (!Number.isSafeInteger(count) || count < 1)
+      throw new RecipeError(`${where}.${name} is ${count}, expected a whole number of at least 1`);
 }
 
 function checkScreening(screening: StatisticalScreening): void {

@@ -115,6 +115,49 @@ describe("resample", () => {
     expect(report.reason).toMatch(/caps/);
   });
 
+  it("predicts VE of the trial batch by its definition, before and with the newcomers", async () => {
+    const { engine, options } = await setting({ config: { ...OPEN, scale: 2 } });
+    const order = new Philox(7, "resampling/epoch-0/batches").permutation(options.reader.nBatches);
+    const x = await options.reader.batch(0, order[0]);
+    const ve = async () => {
+      const recon = await engine.decode(await engine.encode(x, selection));
+      const n = x.length / D_IN;
+      const mean = Array.from(
+        { length: D_IN },
+        (_, j) => x.filter((_, at) => at % D_IN === j).reduce((a, b) => a + b) / n,
+      );
+      const sse = x.reduce((sum, v, at) => sum + (v - recon[at]) ** 2, 0);
+      return 1 - sse / x.reduce((sum, v, at) => sum + (v - mean[at % D_IN]) ** 2, 0);
+    };
+    const before = await ve();
+    const { report } = await resample(engine, options);
+    expect(report.veBefore).toBeCloseTo(before, 10);
+    expect(report.trials.at(-1)!.ve).toBeCloseTo(await ve(), 10);
+    expect(report.trials.at(-1)!.selectionShare).toBeGreaterThan(0);
+  });
+
+  it("keeps the caps on the newcomers' number, choosing among the dead by seed and epoch", async () => {
+    const chosen: number[][] = [];
+    for (const change of [
+      { config: { ...OPEN, maxNewcomers: 5 } },
+      { config: { ...OPEN, maxNewcomers: 5 } },
+      { config: { ...OPEN, maxNewcomers: 5 }, epoch: 1 },
+      { config: { ...OPEN, maxLatentShare: 0.05 } },
+      { config: { ...OPEN, maxNewcomers: 100, maxLatentShare: 1 } },
+      { config: { ...OPEN, maxNewcomers: 0 } },
+    ]) {
+      const { engine, options } = await setting(change);
+      const { newcomers, report } = await resample(engine, options);
+      expect(newcomers.every((i) => options.dead[i] === 1)).toBe(true);
+      expect(newcomers).toEqual(newcomers.toSorted((a, b) => a - b));
+      if (newcomers.length < 16) expect(report.reason).toMatch(/caps on their number/);
+      chosen.push(newcomers);
+    }
+    expect(chosen.map(({ length }) => length)).toEqual([5, 5, 5, 3, 16, 0]);
+    expect(chosen[1]).toEqual(chosen[0]);
+    expect(chosen[2]).not.toEqual(chosen[0]);
+  });
+
   it("puts everything back, to the bit, when no number of newcomers keeps the caps", async () => {
     const config = { scale: 50, maxSelectionShare: 0, maxThresholdRise: 1 };
     const { engine, options } = await setting({ config });

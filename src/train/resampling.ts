@@ -15,6 +15,8 @@ import type { BatchReader } from "../activations/activations.ts";
 import type { Engine, EngineTensor, Selection, SparseActs } from "../kernels/kernels.ts";
 import { Philox } from "../random/philox.ts";
 import type { ResamplingConfig } from "./config.ts";
+import { FitSums } from "./fit-sums.ts";
+import { visitReconstructions } from "./reconstructions.ts";
 import { drawDirections } from "./residual-draws.ts";
 import { cutOf } from "./threshold.ts";
 
@@ -27,6 +29,8 @@ export interface ResamplingTrial {
   readonly cut: number | null;
   /** that cut over the cut without them; null if either is undefined */
   readonly cutRise: number | null;
+  /** VE of the batch under the training selection, with the newcomers in; null if it is not a number */
+  readonly ve: number | null;
   readonly withinCaps: boolean;
 }
 
@@ -42,6 +46,8 @@ export interface ResamplingReport {
   readonly medianNormProduct: number | null;
   readonly encoderNorm: number | null;
   readonly cutBefore: number | null;
+  /** VE of the trial batch without newcomers; null if it is not a number or there was no trial */
+  readonly veBefore: number | null;
   readonly trials: readonly ResamplingTrial[];
 }
 
@@ -57,7 +63,8 @@ export interface ResamplingOptions {
 }
 
 /**
- * Resamples dead latents in `engine`, or leaves it as it was. The trial batch is not among the batches that directions
+ * Resamples dead latents in `engine` (all of them, or as many as the caps on their number allow), or leaves it as it was.
+ * The trial batch is not among the batches that directions
  * are drawn from (unless the store has only one). Over a cap, the half of the newcomers that took most of the selection
  * is put back and the rest tried again, until the caps are kept or nobody is left; who was put back stays dead and may
  * be resampled at the next boundary.
@@ -87,9 +94,11 @@ export async function resample(
   const order = new Philox(options.seed, `resampling/epoch-${options.epoch}/batches`).permutation(
     options.reader.nBatches,
   );
+  const chosen = chooseLatents(deadIds, dead.length, options);
+  if (chosen.length === 0) return nothing("the caps on their number allow none");
   const directions = await drawDirections(engine, {
     selection: options.selection,
-    wanted: deadIds.length,
+    wanted: chosen.length,
     random: new Philox(options.seed, `resampling/epoch-${options.epoch}/tokens`),
     batches: [...(order.length > 1 ? order.subarray(1) : order)],
     read: (i) => options.reader.batch(options.epoch, i),
@@ -97,16 +106,18 @@ export async function resample(
   if (directions.length === 0) return nothing("every token is reconstructed exactly");
 
   const trialBatch = await options.reader.batch(options.epoch, order[0]);
-  const before = cutOf(await engine.encode(trialBatch, options.selection));
+  const actsBefore = await engine.encode(trialBatch, options.selection);
+  const before = cutOf(actsBefore);
+  const veBefore = await veOf(engine, trialBatch, actsBefore);
   let candidates: Newcomer[] = [];
   for (const [n, u] of directions.entries()) {
-    candidates.push(await place(engine, deadIds[n], u, medianDecoderNorm, encoderNorm));
+    candidates.push(await place(engine, chosen[n], u, medianDecoderNorm, encoderNorm));
   }
   const trials: ResamplingTrial[] = [];
   while (candidates.length > 0) {
     const acts = await engine.encode(trialBatch, options.selection);
     const taken = selectionsOf(acts, candidates);
-    const trial = judge(acts, taken, before, config);
+    const trial = { ...judge(acts, taken, before, config), ve: await veOf(engine, trialBatch, acts) };
     trials.push(trial);
     if (trial.withinCaps) break;
     const { modest, greedy } = halve(candidates, taken);
@@ -118,11 +129,12 @@ export async function resample(
   const report: ResamplingReport = {
     ...base,
     newcomers: newcomers.length,
-    reason: reasonFor(deadIds.length, directions.length, newcomers.length),
+    reason: reasonFor(deadIds.length, chosen.length, directions.length, newcomers.length),
     medianDecoderNorm,
     medianNormProduct,
     encoderNorm,
     cutBefore: before,
+    veBefore,
     trials,
   };
   return { newcomers, report };
@@ -134,8 +146,29 @@ const NOTHING = {
   medianNormProduct: null,
   encoderNorm: null,
   cutBefore: null,
+  veBefore: null,
   trials: [],
 } as const;
+
+/** Dead latents that may be given a new start, ascending: all, or as many as the caps on their number allow, drawn by seed and epoch. */
+function chooseLatents(
+  deadIds: readonly number[],
+  dSae: number,
+  { config, seed, epoch }: ResamplingOptions,
+): readonly number[] {
+  const { maxNewcomers = deadIds.length, maxLatentShare = 1 } = config;
+  const most = Math.min(maxNewcomers, Math.floor(maxLatentShare * dSae));
+  if (deadIds.length <= most) return deadIds;
+  const order = new Philox(seed, `resampling/epoch-${epoch}/latents`).permutation(deadIds.length);
+  return Array.from(order.subarray(0, most).sort(), (n) => deadIds[n]);
+}
+
+/** VE of a batch whose selected activations are `acts`; null if it is not a number (a batch that does not vary). */
+async function veOf(engine: Engine, x: Float32Array, acts: SparseActs): Promise<number | null> {
+  const fit = new FitSums(engine.config.dIn);
+  await visitReconstructions(engine, acts, (recon, first) => fit.add(x, recon, first));
+  return Number.isFinite(fit.ve) ? fit.ve : null;
+}
 
 /** A latent with its new rows in the engine and its old ones here. */
 interface Newcomer {
@@ -205,7 +238,7 @@ function judge(
   taken: Uint32Array,
   before: number | null,
   config: ResamplingConfig,
-): ResamplingTrial {
+): Omit<ResamplingTrial, "ve"> {
   const total = taken.reduce((sum, n) => sum + n, 0);
   const selectionShare = acts.latents.length === 0 ? 0 : total / acts.latents.length;
   const cut = cutOf(acts);
@@ -225,9 +258,10 @@ function halve(candidates: readonly Newcomer[], taken: Uint32Array) {
   return { modest: ranked.slice(0, kept), greedy: ranked.slice(kept) };
 }
 
-function reasonFor(dead: number, drawn: number, kept: number): string | null {
+function reasonFor(dead: number, chosen: number, drawn: number, kept: number): string | null {
   if (kept < drawn) return "the caps allow no more";
-  return drawn < dead ? "there are fewer badly reconstructed tokens than dead latents" : null;
+  if (drawn < chosen) return "there are fewer badly reconstructed tokens than dead latents";
+  return chosen < dead ? "the caps on their number allow no more" : null;
 }
 
 /** Medians over live latents of ‖wDec‖ and of ‖wEnc‖·‖wDec‖. */

@@ -3,30 +3,24 @@
  * one sentence of the loop in `trainer.ts`.
  */
 import type { BatchReader } from "../activations/activations.ts";
-import { StateError, TrainingError } from "../errors.ts";
+import { TrainingError } from "../errors.ts";
 import type { AuditResult, TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
 import { afterAudit, auditIncident, NO_AUDITS, screeningOf, tokensToAudit } from "./audit.ts";
 import { BatchQueue } from "./batch-queue.ts";
+import { type Checkpoint, pruneCheckpoints, type TrainState, writeCheckpoint } from "./checkpoint.ts";
 import {
-  type Checkpoint,
-  checkpointDir,
-  listCheckpoints,
-  pruneCheckpoints,
-  removeCheckpoint,
-  type TrainState,
-  verifyCheckpoint,
-  writeCheckpoint,
-} from "./checkpoint.ts";
-import { readCounters, restoreTensors } from "./checkpoint-tensors.ts";
-import {
-  afterGoodCheck,
-  findBreach,
-  firstGuardState,
-  type GuardReading,
-  incidentOf,
-  readGuard,
-} from "./guard.ts";
-import { batchVariance, type MetricsLine } from "./metrics.ts";
+  afterLook,
+  afterResampling,
+  afterSettling,
+  afterStepTaken,
+  metricsLine,
+  newcomerSteps,
+} from "./course.ts";
+import { goBack } from "./go-back.ts";
+import { afterGoodCheck, findBreach, firstGuardState, incidentOf } from "./guard.ts";
+import { type HeldOutReading, readHeldOut } from "./held-out.ts";
+import { batchVariance } from "./metrics.ts";
+import { shareIncident, undone } from "./newcomers.ts";
 import type { TrainOptions } from "./options.ts";
 import { type Incident, Pace } from "./progress.ts";
 import { resample } from "./resampling.ts";
@@ -56,6 +50,8 @@ export class TrainingRun {
   readonly #openedAt = performance.now();
   #state: TrainState;
   #lastCheckpoint: Checkpoint | null;
+  /** what was last seen of the held-out rows, and when: watch and guard often look at the same rows */
+  #seen: { readonly step: number; readonly tokens: number; readonly reading: HeldOutReading } | null = null;
 
   private constructor(options: TrainOptions, identity: RunIdentity, session: Session) {
     this.#options = options;
@@ -98,6 +94,11 @@ export class TrainingRun {
     return this.#lastCheckpoint;
   }
 
+  /** The last step is done, or training stops early. */
+  get isOver(): boolean {
+    return this.step === this.#identity.totalSteps || this.#state.stoppedEarly !== undefined;
+  }
+
   /** The next step opens an epoch that is not the first, and the guard has not ended resampling. */
   get mayResample(): boolean {
     return (
@@ -108,18 +109,36 @@ export class TrainingRun {
     );
   }
 
+  /** At checks, at checkpoints, and when newcomers have been watched long enough. */
+  get watchIsDue(): boolean {
+    const { watch } = this.#options.config;
+    return (
+      watch !== undefined &&
+      (this.step % watch.everySteps === 0 || this.checkpointIsDue || this.newcomersSettle)
+    );
+  }
+
   get guardIsDue(): boolean {
     const { guard } = this.#options.config;
     return guard !== null && (this.step % guard.everySteps === 0 || this.#atBoundary);
   }
 
   get checkpointIsDue(): boolean {
-    return this.step % this.#options.config.checkpointEverySteps === 0 || this.#atBoundary;
+    return this.step % this.#options.config.checkpointEverySteps === 0 || this.#atBoundary || this.isOver;
   }
 
   /** `step` steps done end an epoch. The last step does, too. */
   get #atBoundary(): boolean {
     return this.step % this.#identity.batchesPerEpoch === 0;
+  }
+
+  /** Newcomers have been watched for `watchSteps` steps, or to the end of the epoch or of training. */
+  get newcomersSettle(): boolean {
+    const { newcomers } = this.#state;
+    return (
+      newcomers !== undefined &&
+      (this.step - newcomers.since >= newcomerSteps(this.#options.config) || this.#atBoundary || this.isOver)
+    );
   }
 
   get #selection(): TrainStepOptions["selection"] {
@@ -147,10 +166,11 @@ export class TrainingRun {
       thresholdFrom: typeof start.threshold === "number" ? "given" : start.threshold,
       ...(start.thresholdSpread === undefined ? {} : { thresholdSpread: start.thresholdSpread }),
     });
+    if (config.watch !== undefined) await this.watch();
     if (config.guard !== null) {
-      const reading = await this.#readGuard();
-      this.#state = { ...this.#state, guard: firstGuardState(reading) };
-      await this.#session.events.append({ event: "guard", step: 0, ...reading });
+      const { ve, cut } = await this.#look(config.guard.tokens);
+      this.#state = { ...this.#state, guard: firstGuardState({ ve, cut }) };
+      await this.#session.events.append({ event: "guard", step: 0, ve, cut });
     }
   }
 
@@ -207,7 +227,8 @@ export class TrainingRun {
     const told = this.#isLogged(this.step + 1) || this.#options.onProgress !== undefined;
     const variance = told ? batchVariance(x, this.#identity.dIn) : Number.NaN;
     const result = await stepping;
-    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradNorm)) throw this.#nonFinite(result);
+    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradNorm))
+      throw await this.#nonFinite(result);
 
     this.#session.latents.observe(result.fired, nTokens);
     const { threshold } = this.#state;
@@ -222,6 +243,9 @@ export class TrainingRun {
           : threshold,
     };
     if (result.audit !== null) await this.#noteAudit(result.audit);
+    const { state, incident } = afterStepTaken(this.#state, result, config);
+    this.#state = state;
+    if (incident !== null) await this.#addIncident(incident);
     this.#pace.step(nTokens);
     if (told) await this.#tell(result, learningRate, 1 - result.mse / variance);
   }
@@ -259,23 +283,22 @@ export class TrainingRun {
   }
 
   async #tell(result: TrainStepResult, learningRate: number, ve: number): Promise<void> {
-    const { step, threshold, dead, rollbacks, audit } = this.#state;
-    const { loss, mse, innerMse, aux, l0, gradNorm, minPositive } = result;
-    const shared = { step, loss, ve, l0, threshold, dead, learningRate };
-    if (this.#isLogged(step)) {
-      const line: MetricsLine = { ...shared, attempt: rollbacks, mse, innerMse, aux, gradNorm, minPositive };
-      await this.#session.metrics.append({ ...line, ...(audit && { audit }) });
-    }
+    const { step, threshold, dead, newcomers } = this.#state;
+    const { loss, l0 } = result;
+    if (this.#isLogged(step))
+      await this.#session.metrics.append({ ...metricsLine(this.#state, result, { ve, learningRate }) });
     this.#options.onProgress?.({
-      ...shared,
+      ...{ step, loss, ve, l0, threshold, dead, learningRate },
+      ...(newcomers && { newcomers: { count: newcomers.latents.length, share: newcomers.latest } }),
       totalSteps: this.#identity.totalSteps,
       tokensPerSecond: this.#pace.tokensPerSecond,
     });
   }
 
-  #nonFinite({ loss, gradNorm }: TrainStepResult): TrainingError {
+  async #nonFinite({ loss, gradNorm }: TrainStepResult): Promise<TrainingError> {
     const { epoch, batch } = this.#batches.positionOf(this.step);
     const what = Number.isFinite(loss) ? `the gradient norm is ${gradNorm}` : `the loss is ${loss}`;
+    await this.#session.events.append({ event: "non-finite", step: this.step + 1, epoch, batch, what });
     return new TrainingError(
       `${what} in step ${this.step + 1} (epoch ${epoch}, batch ${batch}, both counted from 0); ` +
         `last good checkpoint: ${this.#lastCheckpoint?.dir ?? "none yet"}`,
@@ -297,34 +320,66 @@ export class TrainingRun {
       }),
     );
     this.#session.latents.restart(newcomers);
-    const { guard } = this.#state;
-    this.#state = {
-      ...this.#state,
-      dead: this.#session.latents.count,
-      guard: guard !== null && newcomers.length > 0 ? { ...guard, probation: this.step } : guard,
-    };
-    await this.#session.events.append({ event: "resampling", step: this.step, ...report });
+    const { threshold } = this.#state;
+    this.#state = { ...this.#state, dead: this.#session.latents.count };
+    this.#state = afterResampling(this.#state, newcomers, report);
+    await this.#session.events.append({ event: "resampling", step: this.step, threshold, ...report });
+    this.#seen = null; // other weights at the same step
     this.#pace.restart();
   }
 
-  async #readGuard(): Promise<GuardReading> {
-    const { config, guardStore } = this.#options;
-    return this.#exactly(() =>
-      readGuard(this.#session.engine, guardStore!, {
+  /** Reads the held-out rows as the SAE reconstructs them now. */
+  async #look(tokens: number): Promise<HeldOutReading> {
+    if (this.#seen?.step === this.step && this.#seen.tokens === tokens) return this.#seen.reading;
+    const { config, heldOut } = this.#options;
+    const reading = await this.#exactly(() =>
+      readHeldOut(this.#session.engine, heldOut!, {
         selection: this.#selection,
-        tokens: config.guard!.tokens,
+        tokens,
         chunkRows: config.batchTokens,
       }),
     );
+    this.#seen = { step: this.step, tokens, reading };
+    this.#pace.restart();
+    return reading;
+  }
+
+  /** A look of the watch: written down, and judged if it is a check. */
+  async watch(): Promise<void> {
+    const { config } = this.#options;
+    const reading = await this.#look(config.watch!.tokens);
+    const isCheckpoint = this.step > 0 && this.checkpointIsDue;
+    const { state, events, incident } = afterLook(this.#state, reading, config, isCheckpoint);
+    this.#state = state;
+    for (const event of events) await this.#session.events.append(event);
+    if (incident !== null) await this.#addIncident(incident);
+  }
+
+  /** Newcomers took more of the step's selection than they may: true, and training has gone back to before them. */
+  async newcomersRollBack(): Promise<boolean> {
+    const { newcomers } = this.#state;
+    if (newcomers === undefined) return false;
+    const limit = this.#options.config.resampling?.maxWatchedShare ?? 1;
+    if (newcomers.latest <= limit) return false;
+    await this.#rollBack(newcomers.since, shareIncident(newcomers, limit, this.step));
+    return true;
+  }
+
+  /** Writes down what became of the newcomers, who are no longer watched. */
+  async settleNewcomers(): Promise<void> {
+    const { state, event } = afterSettling(this.#state);
+    this.#state = state;
+    if (event !== null) await this.#session.events.append(event);
   }
 
   /** A guard check. True if it ended in going back to the checkpoint before the last resampling. */
   async guardRollsBack(): Promise<boolean> {
+    const config = this.#options.config.guard!;
     const state = this.#state.guard!;
-    const reading = await this.#readGuard();
+    const { ve, cut } = await this.#look(config.tokens);
+    const reading = { ve, cut };
     await this.#session.events.append({ event: "guard", step: this.step, ...reading });
-    this.#pace.restart();
-    const breach = findBreach(state, reading, this.#options.config.guard!);
+    const breach = findBreach(state, reading, config);
     if (breach === null) {
       this.#state = { ...this.#state, guard: afterGoodCheck(state, reading, this.#atBoundary) };
       return false;
@@ -344,20 +399,17 @@ export class TrainingRun {
    * from a checkpoint before the breach, and comes to the same breach and the same decision again.
    */
   async #rollBack(step: number, incident: Incident): Promise<void> {
-    const all = await listCheckpoints(this.#options.dir);
-    const target = all.find(({ record }) => record.state.step === step);
-    if (target === undefined) {
-      throw new StateError(
-        `${checkpointDir(this.#options.dir, step)} is gone; the guard needs it to go back`,
-      );
-    }
-    await verifyCheckpoint(target);
-    await restoreTensors(target.dir, this.#session.engine, "all");
-    this.#session.latents.restore(await readCounters(target.dir));
-    for (const { dir, record } of all) if (record.state.step > step) await removeCheckpoint({ dir, record });
-    const { incidents, rollbacks, audit } = this.#state;
-    this.#state = { ...target.record.state, incidents, rollbacks: rollbacks + 1, ...(audit && { audit }) };
+    const target = await goBack(this.#options.dir, step, this.#session);
+    const { incidents, rollbacks, audit, resamplings } = this.#state;
+    this.#state = {
+      ...target.record.state,
+      incidents,
+      rollbacks: rollbacks + 1,
+      ...(resamplings && { resamplings: undone(resamplings, step) }),
+      ...(audit && { audit }),
+    };
     this.#lastCheckpoint = target;
+    this.#seen = null;
     await this.#addIncident(incident);
     this.#pace.restart();
   }
@@ -366,11 +418,15 @@ export class TrainingRun {
   async saveCheckpoint(): Promise<void> {
     const { dir } = this.#options;
     if (this.step === 0 || this.step === this.#lastCheckpoint?.record.state.step) return;
-    const finished = this.step === this.#identity.totalSteps;
+    const finished = this.isOver;
     if (finished) {
-      const { step, threshold, dead, rollbacks, audit } = this.#state;
+      const { step, threshold, dead, rollbacks, audit, stoppedEarly } = this.#state;
       const end = { event: "end", step, threshold, dead, rollbacks };
-      await this.#session.events.append({ ...end, ...(audit && { audit }) });
+      await this.#session.events.append({
+        ...end,
+        ...(stoppedEarly !== undefined && { stoppedEarly }),
+        ...(audit && { audit }),
+      });
     }
     await this.#session.metrics.sync();
     await this.#session.events.sync();

@@ -139,7 +139,7 @@ export function tinyRun(dir: string, changes: Partial<TrainOptions> = {}): Train
     dir,
     identity: { store: "memory", sae: "random" },
     store: memoryStore(sparseRows(800, 2)),
-    guardStore: memoryStore(sparseRows(128, 3)),
+    heldOut: memoryStore(sparseRows(128, 3)),
     start: { form: FORM, weights: async () => startWeights(16), threshold: "first-batch-cut" },
     createEngine: createReferenceEngine,
     ...changes,

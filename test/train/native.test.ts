@@ -26,7 +26,7 @@ describe.skipIf(!present)(`training by the native engine${missing}`, () => {
     tinyRun(dir, {
       createEngine: createNativeEngine,
       store: memoryStore(sparseRows(800, 2)),
-      guardStore: memoryStore(sparseRows(320, 3)),
+      heldOut: memoryStore(sparseRows(320, 3)),
       start: {
         form: { ...FORM, widths: [64, D_SAE] },
         weights: async () => startWeights(16, 16, D_SAE),

@@ -57,6 +57,14 @@ async function trainThroughPowerCuts(options: TrainOptions, seed: number): Promi
 }
 
 const runaway = { scale: 5, maxSelectionShare: 1, maxThresholdRise: 1e9 };
+const WATCH = {
+  everySteps: 3,
+  tokens: 100,
+  divergenceChecks: 2,
+  maxGradNormRise: 2,
+  plateauChecks: 3,
+  plateauImprovement: 0.02,
+};
 const kinds: [name: string, changes: Partial<TrainOptions>][] = [
   ["with resampling", {}],
   ["with a guard that rolls back", { config: { ...CONFIG, resampling: runaway } }],
@@ -65,6 +73,28 @@ const kinds: [name: string, changes: Partial<TrainOptions>][] = [
     {
       config: { ...CONFIG, resampling: null },
       start: { form: { ...FORM, auxCoefficient: 1 }, weights: async () => startWeights(16), threshold: 0.25 },
+    },
+  ],
+  [
+    "with a watch that keeps an early best, and newcomers who are watched",
+    {
+      config: {
+        ...CONFIG,
+        guard: null,
+        watch: WATCH,
+        resampling: { ...runaway, maxNewcomers: 15, watchSteps: 5 },
+      },
+    },
+  ],
+  [
+    "with newcomers past their cap, and an early stop",
+    {
+      config: {
+        ...CONFIG,
+        watch: WATCH,
+        earlyStop: { minImprovement: 0.01, checks: 3 },
+        resampling: { ...runaway, maxWatchedShare: 0.5 },
+      },
     },
   ],
 ];
@@ -84,7 +114,7 @@ describe.each(kinds)("a run %s", (name, changes) => {
 
   it("survives being asked to stop after every few steps", async () => {
     const dir = join(root, name, "aborts");
-    const stops = [1, 7, 11, 12, 13, 16, 24, 29, 35];
+    const stops = [1, 7, 11, 12, 13, 16, 24, 29, 32];
     for (const stop of stops) {
       const controller = new AbortController();
       const stopped = train(

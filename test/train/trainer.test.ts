@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Engine, EngineFactory } from "../../src/kernels/kernels.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { loadFinalCheckpoint, readFinishedTraining, trainedSae } from "../../src/train/final-checkpoint.ts";
-import { readGuard } from "../../src/train/guard.ts";
+import { readHeldOut } from "../../src/train/held-out.ts";
 import type { TrainProgress } from "../../src/train/progress.ts";
 import { learningRateAt } from "../../src/train/schedule.ts";
 import { train } from "../../src/train/trainer.ts";
@@ -170,7 +170,7 @@ describe("the guard", () => {
       saved.weights,
     );
     const options = { selection: { kind: "batch-topk", k: 3 } as const, tokens: 128, chunkRows: 64 };
-    expect((await readGuard(engine, memoryStore(sparseRows(128, 3)), options)).ve).toBeGreaterThan(0.45);
+    expect((await readHeldOut(engine, memoryStore(sparseRows(128, 3)), options)).ve).toBeGreaterThan(0.45);
   });
 
   it("with the caps on, the same newcomers are not let in", async () => {
@@ -239,7 +239,7 @@ describe("refusals", () => {
   });
 
   it("a guard without rows, weights of another shape, an unfinished final checkpoint", async () => {
-    await expect(train(tinyRun(dir, { guardStore: null }))).rejects.toThrow(/no held-out activations/);
+    await expect(train(tinyRun(dir, { heldOut: null }))).rejects.toThrow(/no held-out activations/);
     const start = { form: FORM, weights: async () => startWeights(0, D_IN, 32), threshold: 0 };
     await expect(train(tinyRun(dir, { start }))).rejects.toThrow(/got \[32, 16\], expected \[64, 16\]/);
     await expect(trainedSae(dir)).rejects.toThrow(/has not finished/);

@@ -4,10 +4,11 @@ import { StateError } from "../../errors.ts";
 import { initRows } from "../../sae/init.ts";
 import type { TrainingForm } from "../../sae/sae.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
-import type { ScheduleConfig, TrainConfig } from "../../train/config.ts";
+import type { ResamplingConfig, ScheduleConfig, TrainConfig } from "../../train/config.ts";
 import { openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
 import { trainingMemory } from "../../train/memory.ts";
 import type { TrainStart } from "../../train/options.ts";
+import { decidingConfig } from "../../train/run-identity.ts";
 import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe.ts";
@@ -42,11 +43,18 @@ export function trainUnit(context: RunContext, layer: number): Unit {
   };
 }
 
-/** Rigorous screening and moments in f32 are what there was before there was a choice: such runs go on. */
-function decidingOptions({ train }: Recipe): Record<string, unknown> {
-  const { screening, moments, ...rest } = train;
+/**
+ * What is there by default is what there was before there was a choice: such runs go on. What is kept of a training and
+ * its threshold are chosen when it is exported.
+ */
+function decidingOptions(recipe: Recipe): Record<string, unknown> {
+  const { screening, moments, earlyStop, watch: _, keep: _keep, threshold: _ema, ...rest } = recipe.train;
+  const { resampling, watch } = decidingConfig(trainConfig(recipe));
   return {
     ...rest,
+    resampling,
+    ...(watch === undefined ? {} : { watch }),
+    ...(earlyStop === null ? {} : { earlyStop }),
     ...(screening.margin === "rigorous" ? {} : { screening }),
     ...(moments === "f32" ? {} : { moments }),
   };
@@ -63,7 +71,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
     inputs: async () => ({
       ...trainingInputs(context, layer),
       trained: context.state.output(`train:${layer}`).weightsHash,
-      config: polishConfig(recipe), // not polish.when: wanting a polish does not change what it does
+      config: decidingConfig(polishConfig(recipe)), // not polish.when: wanting a polish does not change what it does
     }),
     files: () => [dir.train(layer, true)],
     isWanted: async () => isLayerPolished(context, layer),
@@ -105,12 +113,25 @@ export function trainConfig(recipe: Recipe): TrainConfig {
     epsilon: train.epsilon,
     clipNorm: train.clipNorm,
     deadAfterTokens: train.deadAfterTokens ?? 1000 * train.batchTokens,
-    resampling: train.resampling,
+    resampling: train.resampling && withoutNulls(train.resampling),
     guard: train.guard,
+    ...(train.watch === null ? {} : { watch: train.watch }),
+    ...(train.earlyStop === null ? {} : { earlyStop: train.earlyStop }),
     ...statisticalScreening(train),
     ...(train.moments === "f32" ? {} : { moments: train.moments }),
     checkpointEverySteps: train.checkpointEverySteps,
     logEverySteps: train.logEverySteps,
+  };
+}
+
+/** Caps that are not set are absent. */
+function withoutNulls(resampling: NonNullable<Recipe["train"]["resampling"]>): ResamplingConfig {
+  const { maxNewcomers, maxLatentShare, maxWatchedShare, ...rest } = resampling;
+  return {
+    ...rest,
+    ...(maxNewcomers !== null && { maxNewcomers }),
+    ...(maxLatentShare !== null && { maxLatentShare }),
+    ...(maxWatchedShare !== null && { maxWatchedShare }),
   };
 }
 
@@ -193,9 +214,10 @@ async function runTraining(
   { unit, dir, config, start, report }: TrainingRun,
 ): Promise<Record<string, unknown>> {
   const store = await openSetStore(context, "model", "train", layer);
-  const guardSet = guardSetName(context);
-  const guardStore =
-    config.guard === null || guardSet === null ? null : await openSetStore(context, "model", guardSet, layer);
+  const heldOutSet = heldOutSetName(context);
+  const isHeldOutWanted = config.guard !== null || config.watch !== undefined;
+  const heldOut =
+    isHeldOutWanted && heldOutSet !== null ? await openSetStore(context, "model", heldOutSet, layer) : null;
   const engine = await context.engine();
   warnOfIdleResampling(context, layer, config, store.nRows);
   try {
@@ -228,25 +250,35 @@ async function runTraining(
       dir,
       identity: trainingInputs(context, layer),
       store,
-      guardStore,
+      heldOut,
       start: from,
       createEngine: engine.create,
       allowOtherBits: context.options.allowOtherBits,
       threads,
       signal: context.options.signal,
-      onProgress: ({ step, totalSteps, loss, ve, l0, threshold, dead, tokensPerSecond }) =>
+      onProgress: ({ step, totalSteps, loss, ve, l0, threshold, dead, tokensPerSecond, newcomers }) =>
         report({
           done: step,
           total: totalSteps,
           unit: "steps",
-          details: { "tok/s": Math.round(tokensPerSecond), loss, ve, l0, threshold, dead },
+          details: {
+            "tok/s": Math.round(tokensPerSecond),
+            loss,
+            ve,
+            l0,
+            threshold,
+            dead,
+            ...(newcomers && {
+              resampled: `${newcomers.count} take ${(100 * newcomers.share).toFixed(1)} %`,
+            }),
+          },
         }),
     });
     const { finalCheckpointDir: _dir, seconds: _seconds, ...facts } = outcome;
     return facts;
   } finally {
     await store.close();
-    await guardStore?.close();
+    await heldOut?.close();
   }
 }
 
@@ -260,19 +292,19 @@ function warnOfIdleResampling(context: RunContext, layer: number, config: TrainC
   });
 }
 
-/** The guard watches the first held-out set. */
-function guardSetName(context: RunContext): string | null {
+/** Guard and watch look at the first held-out set. */
+function heldOutSetName(context: RunContext): string | null {
   return setNames(context)[1] ?? null;
 }
 
 function trainingInputs(context: RunContext, layer: number): Record<string, unknown> {
-  const guardSet = guardSetName(context);
+  const { guard, earlyStop } = context.recipe.train;
+  const set = heldOutSetName(context);
   return {
     store: storeHash(context, "model", "train", layer),
+    // a watch decides nothing by itself
     guardStore:
-      context.recipe.train.guard === null || guardSet === null
-        ? null
-        : storeHash(context, "model", guardSet, layer),
+      (guard === null && earlyStop === null) || set === null ? null : storeHash(context, "model", set, layer),
     seed: context.recipe.seed,
   };
 }

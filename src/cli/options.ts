@@ -96,6 +96,7 @@ export function layerList(text: string): number[] {
   return text.split(",").map(wholeNumber);
 }
 
-function collect(value: string, before: string[] = []): string[] {
+/** Values of an option that may be given several times. */
+export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }

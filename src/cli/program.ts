@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { LapidaryError } from "../errors.ts";
 import { softwareVersions } from "../pipeline/versions.ts";
 import { addBenchCommand } from "./commands/bench.ts";
+import { addCompareCommand } from "./commands/compare.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
@@ -42,6 +43,7 @@ async function createProgram(): Promise<Command> {
   addStageCommands(program);
   addImportCommand(program);
   addEvalCommand(program);
+  addCompareCommand(program);
   addVerifyCommand(program);
   addCardCommand(program);
   addInspectCommand(program);

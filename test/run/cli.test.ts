@@ -643,6 +643,7 @@ it("help has every command, with examples, and the exit codes", async () => {
     "import",
     "adapt",
     "eval",
+    "compare",
     "export",
     "verify",
     "card",

@@ -1,14 +1,14 @@
 /** `lapidary eval`: does this SAE fit this model? On a text file in seconds, on a store, or the eval stages of a recipe. */
-import { open } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { Command } from "commander";
-import { DataError, RecipeError } from "../../errors.ts";
+import { RecipeError } from "../../errors.ts";
 import type { EvalResult } from "../../evals/result.ts";
 import type { EngineFactory } from "../../kernels/kernels.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { addRecipeOptions, positiveInteger, type RecipeOptions, wholeNumber } from "../options.ts";
 import { createOutput, type Output } from "../output.ts";
 import { count } from "../progress.ts";
+import { readText } from "../text-file.ts";
 import { runStages } from "./run.ts";
 
 interface EvalOptions extends RecipeOptions {
@@ -20,9 +20,6 @@ interface EvalOptions extends RecipeOptions {
   readonly device?: "cpu" | "cuda" | "webgpu" | "coreml" | "dml";
   readonly dtype?: string;
 }
-
-/** Longest text file that is read whole. */
-const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
 export function addEvalCommand(program: Command): void {
   addRecipeOptions(program.command("eval"))
@@ -133,32 +130,6 @@ async function onStore(
   } finally {
     await inference.dispose();
     await store.close();
-  }
-}
-
-async function readText(path: string): Promise<string> {
-  const data = path.match(/\.(jsonl|json|parquet|zst)$/i)?.[0];
-  if (data !== undefined)
-    throw new DataError(
-      `${path}: --text takes plain text, and would measure the ${data} file's own syntax too`,
-      {
-        hint: "give a .txt file; a recipe's eval.sets read documents and chats (lapidary eval <recipe>)",
-      },
-    );
-  const file = await open(path, "r").catch(() => {
-    throw new DataError(`no text file at ${path}`, {
-      hint: "--text takes any UTF-8 text, a few KB are enough",
-    });
-  });
-  try {
-    const { size } = await file.stat();
-    if (size > MAX_TEXT_BYTES)
-      throw new DataError(`${path} has ${size} bytes, at most ${MAX_TEXT_BYTES} are read`, {
-        hint: "cut it, or make a corpus set of it with a recipe",
-      });
-    return await file.readFile("utf8");
-  } finally {
-    await file.close();
   }
 }
 

@@ -3,12 +3,13 @@
  * decides its result and, once done, what came out. Starting, resuming and re-running ask the same question of it: is
  * this unit done with these inputs? Rewritten atomically at every change.
  */
-import { access } from "node:fs/promises";
 import { arch, cpus, platform, totalmem } from "node:os";
+import { dirname, relative } from "node:path";
 import { StateError } from "../errors.ts";
 import { writeJson } from "../storage/atomic.ts";
 import { type Difference, jsonDifferences } from "../storage/differences.ts";
-import { hashValue } from "../storage/hash.ts";
+import { statIfPresent } from "../storage/file-error.ts";
+import { hashFile, hashValue } from "../storage/hash.ts";
 import { readJsonIfPresent } from "../storage/json.ts";
 
 export interface UnitRecord {
@@ -19,6 +20,8 @@ export interface UnitRecord {
   /** what later units depend on: hashes of manifests, identities */
   readonly output: Readonly<Record<string, unknown>> | null;
   readonly startedAt: string;
+  /** hashes of the files it left, by their path in the run; of units that nothing later replaces */
+  readonly files?: Readonly<Record<string, string>>;
   readonly finishedAt: string | null;
   /** wall-clock seconds, added up over interruptions */
   readonly seconds: number;
@@ -76,6 +79,15 @@ export class RunState {
     });
   }
 
+  /** what the run was last worked on with */
+  get machine(): Readonly<Record<string, unknown>> {
+    return this.#file.machine;
+  }
+
+  get versions(): Readonly<Record<string, string>> {
+    return this.#file.versions;
+  }
+
   get units(): Readonly<Record<string, UnitRecord>> {
     return this.#file.units;
   }
@@ -93,19 +105,16 @@ export class RunState {
     return record.output;
   }
 
-  /** Is the unit done with exactly these inputs, and are its files still there? */
+  /** Is the unit done with exactly these inputs, and are its files still there, and as it left them where that is recorded? */
   async isDone(id: string, inputs: unknown, files: readonly string[]): Promise<boolean> {
     const record = this.#file.units[id];
     if (record?.state !== "done" || record.inputsHash !== hashValue(inputs)) return false;
-    const present = await Promise.all(
-      files.map((file) =>
-        access(file).then(
-          () => true,
-          () => false,
-        ),
-      ),
-    );
-    return present.every(Boolean);
+    for (const file of files) {
+      if ((await statIfPresent(file)) === null) return false;
+      const hash = record.files?.[this.#nameOf(file)];
+      if (hash !== undefined && (await hashFile(file)) !== hash) return false;
+    }
+    return true;
   }
 
   /** Keys whose values differ from those the unit was begun with; empty when it is new or unchanged. */
@@ -138,12 +147,21 @@ export class RunState {
     await this.#save();
   }
 
-  async finish(id: string, output: Readonly<Record<string, unknown>>, seconds: number): Promise<void> {
+  /** `files`: what the unit left for good; it is not done any more once one of them is another. */
+  async finish(
+    id: string,
+    output: Readonly<Record<string, unknown>>,
+    seconds: number,
+    files: readonly string[] = [],
+  ): Promise<void> {
     const record = this.#file.units[id];
+    const hashes: Record<string, string> = {};
+    for (const file of files) hashes[this.#nameOf(file)] = await hashFile(file);
     this.#file.units[id] = {
       ...record,
       state: "done",
       output,
+      ...(files.length === 0 ? {} : { files: hashes }),
       finishedAt: new Date().toISOString(),
       seconds: record.seconds + seconds,
     };
@@ -154,6 +172,10 @@ export class RunState {
   async forget(ids: readonly string[]): Promise<void> {
     for (const id of ids) delete this.#file.units[id];
     await this.#save();
+  }
+
+  #nameOf(file: string): string {
+    return relative(dirname(this.#path), file);
   }
 
   async #save(): Promise<void> {

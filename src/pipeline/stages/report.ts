@@ -1,0 +1,199 @@
+/** Stage `report`: what the run's result files and logs say, as one HTML page that opens offline. */
+import { readFile, rm } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { stringify } from "yaml";
+import { FormatError, StateError } from "../../errors.ts";
+import { loadComparedLatents } from "../../evals/compared-latents-file.ts";
+import type {
+  LatentMovement,
+  LayerFacts,
+  Measurement,
+  ReportFacts,
+  TrainingEvent,
+  TrainingFacts,
+} from "../../report/facts.ts";
+import { renderReport } from "../../report/report.ts";
+import { canonicalHookName } from "../../sae/hook-name.ts";
+import { writeFileAtomically } from "../../storage/atomic.ts";
+import { fileError, statIfPresent } from "../../storage/file-error.ts";
+import { hashFile } from "../../storage/hash.ts";
+import { readJsonIfPresent } from "../../storage/json.ts";
+import type { MetricsLine } from "../../train/metrics.ts";
+import type { RunContext } from "../context.ts";
+import { mapPaths, publicName } from "../recipe-file.ts";
+import { heldOutRecipe, setNames } from "./corpus.ts";
+import type { LayerEvals } from "./evaluate.ts";
+import type { Unit } from "./unit.ts";
+
+/** Logs longer than this are not read: they are no logs of a training. */
+const MAX_LOG_BYTES = 1 << 30;
+
+export function reportUnit(context: RunContext): Unit {
+  const path = context.dir.report;
+  return {
+    id: "report",
+    stage: "report",
+    layer: null,
+    title: "report",
+    isDerived: true,
+    inputs: async () => ({
+      results: Object.fromEntries(
+        await Promise.all(
+          (await resultFiles(context)).map(async (file) => [nameOf(context, file), await hashFile(file)]),
+        ),
+      ),
+      recipe: mapPaths(context.recipe, publicName),
+    }),
+    files: () => [path],
+    clear: () => rm(path, { force: true }),
+    async run() {
+      const facts = await reportFacts(context);
+      if (facts.layers.length === 0)
+        throw new StateError(
+          "no layer has been measured or trained yet",
+          "run the stages before the report first",
+        );
+      await writeFileAtomically(path, await renderReport(facts));
+      return {};
+    },
+  };
+}
+
+/** Everything that a report shows, from the files of the run. */
+export async function reportFacts(context: RunContext): Promise<ReportFacts> {
+  const { recipe, state } = context;
+  const layers = await Promise.all(recipe.layers.map((layer) => layerFacts(context, layer)));
+  const files = await resultFiles(context);
+  return {
+    title: recipe.output.title ?? recipe.name,
+    run: recipe.name,
+    model: context.modelName,
+    baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
+    source: "from" in recipe.sae ? publicName(recipe.sae.from) : null,
+    gate: recipe.eval.gate,
+    isImported: recipe.activations.import !== null,
+    sets: setNames(context)
+      .slice(1)
+      .map((name) => ({
+        name,
+        sources: heldOutRecipe(context, name)?.sources.map(({ location }) => publicName(location)) ?? [],
+      })),
+    layers: layers.filter(({ measurements, trainings }) => measurements.length + trainings.length > 0),
+    splices: [],
+    provenance: {
+      recipe: stringify(mapPaths(recipe, publicName), { lineWidth: 100 }),
+      files: await Promise.all(
+        files.map(async (file) => ({ what: nameOf(context, file), sha256: await hashFile(file) })),
+      ),
+      software: state.versions,
+      machine: machineOf(state.machine),
+      seeds: [{ what: "training, shuffling, resampling", seed: recipe.seed }],
+    },
+  };
+}
+
+/** Result files and logs of the run that are there. */
+async function resultFiles({ recipe, dir }: RunContext): Promise<string[]> {
+  const candidates = recipe.layers.flatMap((layer) => [
+    ...(["before", "prepolish", "after"] as const).map((phase) => dir.evals(layer, phase)),
+    dir.latentArrays(layer),
+    ...[false, true].flatMap((polish) =>
+      ["metrics.jsonl", "events.jsonl"].map((name) => join(dir.train(layer, polish), name)),
+    ),
+  ]);
+  const present = await Promise.all(candidates.map(async (file) => (await statIfPresent(file)) !== null));
+  return candidates.filter((_, i) => present[i]);
+}
+
+function nameOf({ dir }: RunContext, file: string): string {
+  return relative(dir.root, file).split("\\").join("/");
+}
+
+async function layerFacts(context: RunContext, layer: number): Promise<LayerFacts> {
+  const { dir } = context;
+  const [before, prepolish, after] = await Promise.all(
+    (["before", "prepolish", "after"] as const).map((phase) =>
+      readJsonIfPresent<LayerEvals>(dir.evals(layer, phase)),
+    ),
+  );
+  const trainings = await Promise.all([
+    readTraining(dir.train(layer, false), "training"),
+    readTraining(dir.train(layer, true), "polish"),
+  ]);
+  return {
+    layer,
+    hookName: after?.hookName ?? before?.hookName ?? canonicalHookName(layer),
+    measurements: [before, prepolish, after].flatMap(measurementsOf),
+    deadInTraining: after?.deadInTraining ?? null,
+    trainings: trainings.filter((training) => training !== null),
+    movement: await readMovement(dir.latentArrays(layer)),
+  };
+}
+
+/** Results of version 1 have neither intervals nor outliers nor slices: what is absent is shown as not measured. */
+function measurementsOf(evals: LayerEvals | undefined): Measurement[] {
+  return (evals?.results ?? []).map(({ model, set, isDomain, result }) => ({
+    phase: model === "base" ? "home" : (evals as LayerEvals).phase,
+    set,
+    isDomain: isDomain ?? false,
+    result: {
+      ...result,
+      metrics: Object.fromEntries(
+        Object.entries(result.metrics).map(([name, metric]) => [
+          name,
+          { ...metric, interval: metric.interval ?? null },
+        ]),
+      ) as typeof result.metrics,
+      nDocuments: result.nDocuments ?? 0,
+      intervals: result.intervals ?? null,
+      outliers: result.outliers ?? null,
+      slices: result.slices ?? [],
+    },
+  }));
+}
+
+async function readTraining(dir: string, name: TrainingFacts["name"]): Promise<TrainingFacts | null> {
+  const metrics = await readLines<MetricsLine>(join(dir, "metrics.jsonl"));
+  const events = await readLines<TrainingEvent>(join(dir, "events.jsonl"));
+  return metrics === null ? null : { name, metrics, events: events ?? [] };
+}
+
+/** The records of a JSON-lines file; a last line without its end is being written, and is left out. Null: no such file. */
+async function readLines<Line>(path: string): Promise<Line[] | null> {
+  const info = await statIfPresent(path);
+  if (info === null) return null;
+  if (info.size > MAX_LOG_BYTES)
+    throw new FormatError(path, `${info.size} bytes of log, at most ${MAX_LOG_BYTES} are read`);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .flatMap((line, i) => {
+      if (line === "") return [];
+      try {
+        return [JSON.parse(line) as Line];
+      } catch (cause) {
+        throw new FormatError(path, `line ${i + 1} is not JSON`, { cause });
+      }
+    });
+}
+
+/** How far each latent turned, and how its firing frequency on the held-out sets together changed. */
+async function readMovement(path: string): Promise<LatentMovement | null> {
+  if ((await statIfPresent(path)) === null) return null;
+  const { latents } = await loadComparedLatents(path);
+  if (latents.byIndex === null || latents.byIndex.logFrequencyChange === null) return null;
+  const { decoderCosine, logFrequencyChange } = latents.byIndex;
+  return { decoderCosine, logFrequencyChange };
+}
+
+function machineOf(machine: Readonly<Record<string, unknown>>): Record<string, string> {
+  const { platform, arch, cpu, cores, memoryBytes } = machine;
+  return {
+    processor: `${cpu}, ${cores} cores`,
+    memory: `${(Number(memoryBytes) / 2 ** 30).toFixed(1)} GiB`,
+    system: `${platform}, ${arch}`,
+  };
+}

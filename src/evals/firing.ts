@@ -57,6 +57,11 @@ export class FiringStats {
     this.#tokensByL0 = new Float64Array(dSae + 1);
   }
 
+  /** Tokens seen. */
+  get nTokens(): number {
+    return this.#nTokens;
+  }
+
   /** @throws {ShapeError} an activation names a latent beyond dSae */
   add({ nTokens, offsets, latents }: SparseActs): void {
     for (const latent of latents) {

@@ -31,6 +31,9 @@ export class RunDirectory {
   get card(): string {
     return join(this.root, "README.md");
   }
+  get report(): string {
+    return join(this.root, "report", "index.html");
+  }
   /** The repository to publish: a card and one SAELens directory a layer. */
   get repository(): string {
     return join(this.root, "sae");
@@ -49,6 +52,21 @@ export class RunDirectory {
   }
   evals(layer: number, phase: Phase): string {
     return join(this.root, "evals", `${canonicalHookName(layer)}.${phase}.json`);
+  }
+  /** Sums of each document's tokens, for paired intervals. */
+  documents(layer: number, phase: Phase): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.${phase}.documents.safetensors`);
+  }
+  /** How often each latent fired, by set. */
+  firing(layer: number, phase: Phase): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.${phase}.firing.safetensors`);
+  }
+  /** Geometry of the SAE before and after, and how far its latents moved; latent by latent in `latentArrays`. */
+  latents(layer: number): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.latents.json`);
+  }
+  latentArrays(layer: number): string {
+    return join(this.root, "evals", `${canonicalHookName(layer)}.latents.safetensors`);
   }
   verification(layer: number): string {
     return join(this.root, "evals", `${canonicalHookName(layer)}.verify.json`);

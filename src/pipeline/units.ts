@@ -6,6 +6,8 @@ import { afterUnit, beforeUnits } from "./stages/evaluate.ts";
 import { exportUnit } from "./stages/export.ts";
 import { harvestUnits } from "./stages/harvest.ts";
 import { importUnits } from "./stages/import.ts";
+import { latentsUnit } from "./stages/latents.ts";
+import { reportUnit } from "./stages/report.ts";
 import { polishUnit, trainUnit } from "./stages/train.ts";
 import type { Unit } from "./stages/unit.ts";
 import { verifyUnit } from "./stages/verify.ts";
@@ -18,9 +20,16 @@ export function listUnits(context: RunContext, layers: readonly number[]): Unit[
     polishUnit(context, layer),
     exportUnit(context, layer, true),
     afterUnit(context, layer, true),
+    latentsUnit(context, layer),
     verifyUnit(context, layer),
   ]);
   const isImported = context.recipe.activations.import !== null;
   const activations = isImported ? importUnits(context) : [...corpusUnits(context), ...harvestUnits(context)];
-  return [...activations, ...beforeUnits(context, layers), ...perLayer, cardUnit(context)];
+  return [
+    ...activations,
+    ...beforeUnits(context, layers),
+    ...perLayer,
+    cardUnit(context),
+    reportUnit(context),
+  ];
 }

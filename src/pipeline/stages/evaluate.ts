@@ -4,7 +4,12 @@
  * directory, loaded afresh, on the model.
  */
 import { rm } from "node:fs/promises";
+import { type PairedDifference, pairedDifferences } from "../../evals/bootstrap.ts";
+import { loadDocumentSums, saveDocumentSums } from "../../evals/document-file.ts";
+import type { DocumentSums } from "../../evals/documents.ts";
 import { evaluate } from "../../evals/evaluate.ts";
+import { type FiringCounts, saveFiring } from "../../evals/firing-file.ts";
+import type { MetricName } from "../../evals/metrics.ts";
 import { EVAL_VERSION, type EvalResult } from "../../evals/result.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
@@ -36,6 +41,8 @@ export interface LayerEvals {
     /** a set of another kind of text: shown, not gated */
     readonly isDomain: boolean;
     readonly result: EvalResult;
+    /** from the source SAE on the same tokens to this one; null before training, and from scratch */
+    readonly change: Readonly<Record<MetricName, PairedDifference>> | null;
   }[];
   /** latents that did not fire in the last deadAfterTokens tokens of training; null before training */
   readonly deadInTraining: number | null;
@@ -58,14 +65,12 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
       stores: heldOutStores(context, layer, ["base", "model"]),
       ...measurement(context),
     }),
-    files: () => [context.dir.evals(layer, "before")],
-    isIntact: async () =>
-      (await hashFile(context.dir.evals(layer, "before"))) ===
-      context.state.output(`before:${layer}`).results,
-    clear: () => rm(context.dir.evals(layer, "before"), { force: true }),
+    files: () => filesOf(context, layer, "before"),
+    isIntact: () => areIntact(context, layer, "before", `before:${layer}`),
+    clear: () => removeAll(filesOf(context, layer, "before")),
     async run(report) {
       const sae = await context.sourceSae(layer);
-      const evals = await evaluateLayer(context, {
+      const evaluation = await evaluateLayer(context, {
         sae,
         layer,
         models: ["base", "model"],
@@ -73,7 +78,7 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
         deadInTraining: null,
         report,
       });
-      return writeEvals(context, evals);
+      return writeEvals(context, evaluation);
     },
   }));
 }
@@ -93,19 +98,18 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
       stores: heldOutStores(context, layer, ["model"]),
       ...measurement(context),
     }),
-    files: () => (!polished && hasPolishedExport(context, layer) ? [] : [context.dir.evals(layer, "after")]),
+    files: () => (!polished && hasPolishedExport(context, layer) ? [] : filesOf(context, layer, "after")),
     isIntact: async () =>
-      (!polished && hasPolishedExport(context, layer)) ||
-      (await hashFile(context.dir.evals(layer, "after"))) === context.state.output(id).results,
+      (!polished && hasPolishedExport(context, layer)) || areIntact(context, layer, "after", id),
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
-      await rm(context.dir.evals(layer, "after"), { force: true });
+      await removeAll(filesOf(context, layer, "after"));
       if (!polished) await rm(context.dir.evals(layer, "prepolish"), { force: true });
     },
     async run(report) {
       const sae = await loadSae(context.dir.sae(exportedId(context, layer)));
       const deadInTraining = context.state.output(trainUnit).deadInTraining as number | null;
-      const evals = await evaluateLayer(context, {
+      const evaluation = await evaluateLayer(context, {
         sae,
         layer,
         models: ["model"],
@@ -113,7 +117,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
         deadInTraining,
         report,
       });
-      return writeEvals(context, evals);
+      return writeEvals(context, await withChanges(context, evaluation));
     },
   };
 }
@@ -132,16 +136,25 @@ interface LayerEvaluation {
   readonly report: (progress: Progress) => void;
 }
 
+/** Results, and what they were computed from: "model/set" → sums of documents, firing counts. */
+interface LayerEvaluated {
+  readonly evals: LayerEvals;
+  readonly documents: Readonly<Record<string, DocumentSums>>;
+  readonly firing: Readonly<Record<string, FiringCounts>>;
+}
+
 /** Evaluates one SAE on every held-out store of its layer. */
-export async function evaluateLayer(context: RunContext, options: LayerEvaluation): Promise<LayerEvals> {
+export async function evaluateLayer(context: RunContext, options: LayerEvaluation): Promise<LayerEvaluated> {
   const { sae, layer, models, phase, deadInTraining, report } = options;
   const engine = await context.engine();
   const inference = await openInference(sae, engine.create, { threads: context.options.threads });
   try {
     const results: LayerEvals["results"][number][] = [];
+    const documents: Record<string, DocumentSums> = {};
+    const firing: Record<string, FiringCounts> = {};
     for (const { model, set } of evaluatedPairs(context, models)) {
       const store = await openSetStore(context, model, set, layer);
-      const { result } = await evaluate(inference, store, {
+      const evaluation = await evaluate(inference, store, {
         ...(await setLabels(context, set)),
         seed: context.recipe.seed,
         signal: context.options.signal,
@@ -149,10 +162,13 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
           report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
       });
       await store.close();
-      results.push({ model, set, isDomain: isDomain(context, set), result });
+      const { result } = evaluation;
+      results.push({ model, set, isDomain: isDomain(context, set), result, change: null });
+      documents[`${model}/${set}`] = evaluation.documents;
+      firing[`${model}/${set}`] = { counts: evaluation.firingCounts, nTokens: result.nTokens };
     }
     const { numericClass } = inference;
-    return {
+    const evals: LayerEvals = {
       format: "lapidary-layer-evals",
       version: 2,
       phase,
@@ -162,23 +178,61 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
       deadInTraining,
       engine: { name: engine.name, numericClass },
     };
+    return { evals, documents, firing };
   } finally {
     await inference.dispose();
   }
 }
 
+/** With the difference to `before` in each result, and its interval, both computed of the same drawn documents. */
+async function withChanges(context: RunContext, evaluated: LayerEvaluated): Promise<LayerEvaluated> {
+  if (!("from" in context.recipe.sae)) return evaluated;
+  const { evals, documents } = evaluated;
+  const before = await loadDocumentSums(context.dir.documents(evals.layer, "before"));
+  const results = evals.results.map((entry) => {
+    const key = `${entry.model}/${entry.set}`;
+    const source = before.get(key);
+    const change =
+      source === undefined ? null : pairedDifferences(source, documents[key].blocks(), context.recipe.seed);
+    return { ...entry, change };
+  });
+  return { ...evaluated, evals: { ...evals, results } };
+}
+
 async function writeEvals(
   context: RunContext,
-  evals: LayerEvals,
-): Promise<{ results: string; worstVe: number }> {
-  const path = context.dir.evals(evals.layer, evals.phase);
-  await writeJson(path, evals);
+  { evals, documents, firing }: LayerEvaluated,
+): Promise<{ results: string; documents: string; firing: string; worstVe: number }> {
+  const { dir } = context;
+  const { layer, phase } = evals;
+  await saveDocumentSums(dir.documents(layer, phase), documents);
+  await saveFiring(dir.firing(layer, phase), firing);
+  await writeJson(dir.evals(layer, phase), evals);
   const worst = Math.min(
     ...evals.results
       .filter(({ model, isDomain }) => model === "model" && !isDomain)
       .map(({ result }) => result.metrics.ve.value ?? Number.NEGATIVE_INFINITY),
   );
-  return { results: await hashFile(path), worstVe: worst };
+  return { ...(await hashesOf(context, layer, phase)), worstVe: worst };
+}
+
+function filesOf({ dir }: RunContext, layer: number, phase: Phase): string[] {
+  return [dir.evals(layer, phase), dir.documents(layer, phase), dir.firing(layer, phase)];
+}
+
+async function hashesOf(context: RunContext, layer: number, phase: Phase) {
+  const [results, documents, firing] = await Promise.all(filesOf(context, layer, phase).map(hashFile));
+  return { results, documents, firing };
+}
+
+async function areIntact(context: RunContext, layer: number, phase: Phase, unit: string): Promise<boolean> {
+  const recorded = context.state.output(unit);
+  const found = await hashesOf(context, layer, phase);
+  return Object.entries(found).every(([what, hash]) => recorded[what] === hash);
+}
+
+async function removeAll(files: readonly string[]): Promise<void> {
+  for (const file of files) await rm(file, { force: true });
 }
 
 function heldOutStores(

@@ -4,8 +4,7 @@
  */
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { evaluate } from "../../evals/evaluate.ts";
-import { log10Frequencies } from "../../evals/firing.ts";
+import { FiringStats, log10Frequencies } from "../../evals/firing.ts";
 import { toInferenceForm } from "../../sae/convert.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
@@ -13,6 +12,7 @@ import type { SaeFacts } from "../../sae/load.ts";
 import type { Sae, TrainingSae } from "../../sae/sae.ts";
 import { saveSae } from "../../sae/save.ts";
 import { writeJson } from "../../storage/atomic.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import { readJson } from "../../storage/json.ts";
 import { trainedSae } from "../../train/final-checkpoint.ts";
@@ -22,6 +22,9 @@ import { heldOutPairs } from "./harvest.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import { openSetStore } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
+
+/** Rows encoded at a time. */
+const CHUNK_ROWS = 2048;
 
 export function exportUnit(context: RunContext, layer: number, polished: boolean): Unit {
   const trainUnit = polished ? `polish:${layer}` : `train:${layer}`;
@@ -66,15 +69,15 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
   };
 }
 
-/** Does the folder of a saved SAE hold what unit `id` saved? Told by cfg.json, which says thresholds and steps. */
+/** Does the folder of a saved SAE hold what unit `id` saved, bit for bit? */
 async function holdsExport(context: RunContext, id: string): Promise<boolean> {
   const saved = context.state.output(id) as { id: string; files: Record<string, string> };
   const dir = context.dir.sae(saved.id);
-  const names = await readdir(dir).catch((): string[] => []);
-  return (
-    Object.keys(saved.files).every((name) => names.includes(name)) &&
-    (await hashFile(join(dir, "cfg.json"))) === saved.files["cfg.json"]
-  );
+  for (const [name, hash] of Object.entries(saved.files)) {
+    const path = join(dir, name);
+    if ((await statIfPresent(path)) === null || (await hashFile(path)) !== hash) return false;
+  }
+  return true;
 }
 
 /** The polished SAE takes the place of the unpolished, and its results too: these are kept under another name. */
@@ -131,26 +134,25 @@ async function measureFrequencies(
   report: (progress: Progress) => void,
 ): Promise<Float32Array> {
   const engine = await context.engine();
-  const inference = await openInference(sae, engine.create, { threads: context.options.threads });
-  const counts = new Float64Array(sae.config.dSae);
-  let nTokens = 0;
+  const { threads, signal } = context.options;
+  const inference = await openInference(sae, engine.create, { threads });
+  const firing = new FiringStats(sae.config.dSae);
   try {
     for (const { set } of heldOutPairs(context, ["model"])) {
       const store = await openSetStore(context, "model", set, layer);
-      const { firingCounts } = await evaluate(inference, store, {
-        signal: context.options.signal,
-        onProgress: ({ done, total }) => report({ done, total, unit: "tokens", details: { set } }),
-      });
-      firingCounts.forEach((count, i) => {
-        counts[i] += count;
-      });
-      nTokens += store.nRows;
+      let done = 0;
+      for await (const { activations, nRows } of store.stream(CHUNK_ROWS)) {
+        signal?.throwIfAborted();
+        firing.add(await inference.encode(activations));
+        done += nRows;
+        report({ done, total: store.nRows, unit: "tokens", details: { set } });
+      }
       await store.close();
     }
   } finally {
     await inference.dispose();
   }
-  return log10Frequencies(counts, nTokens);
+  return log10Frequencies(firing.counts, firing.nTokens);
 }
 
 /** What continuing the training did, for `cfg.json`'s metadata. */

@@ -20,3 +20,16 @@ export function hasPolishedExport(context: RunContext, layer: number): boolean {
   const isDone = (unit: string) => context.state.units[unit]?.state === "done";
   return isDone(`after:${layer}`) && isDone(`polish-export:${layer}`) && isLayerPolished(context, layer);
 }
+
+/** What the run recorded of the SAE that stands at the end, polished or not: its folder and files, its results and firing counts. */
+export function finalExport(context: RunContext, layer: number) {
+  const prefix = isLayerPolished(context, layer) ? "polish-" : "";
+  const { id, files } = context.state.output(`${prefix}export:${layer}`);
+  const { results, firing } = context.state.output(`${prefix}after:${layer}`);
+  return {
+    id: id as string,
+    files: files as Record<string, string>,
+    results: results as string,
+    firing: firing as string,
+  };
+}

@@ -10,8 +10,10 @@ export const STAGES = [
   "export",
   "after",
   "polish",
+  "latents",
   "verify",
   "card",
+  "report",
 ] as const;
 /** Name of a stage. */
 export type StageName = (typeof STAGES)[number];

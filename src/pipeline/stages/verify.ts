@@ -2,12 +2,13 @@
  * Stage `verify`: what was saved is what was measured. Loads the exported directory afresh, evaluates it again on the
  * same stores, and compares every file's hash and every metric with what the run recorded.
  */
-import { readdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { VerifyError } from "../../errors.ts";
 import type { EvalResult } from "../../evals/result.ts";
 import { loadSae } from "../../sae/load.ts";
 import { writeJson } from "../../storage/atomic.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { Progress, RunContext } from "../context.ts";
 import { evaluateLayer, readLayerEvals } from "./evaluate.ts";
@@ -63,7 +64,7 @@ export async function verifyLayer(
   if (differences.length > 0) return differences;
   const recorded = await readLayerEvals(context.dir.evals(layer, "after"));
   const sae = await loadSae(context.dir.sae(id));
-  const found = await evaluateLayer(context, {
+  const { evals: found } = await evaluateLayer(context, {
     sae,
     layer,
     models: ["model"],
@@ -118,10 +119,10 @@ function finalResults(context: RunContext, layer: number): string {
 }
 
 async function compareFiles(dir: string, recorded: Readonly<Record<string, string>>): Promise<Difference[]> {
-  const present = new Set(await readdir(dir).catch(() => []));
   const differences: Difference[] = [];
   for (const [name, hash] of Object.entries(recorded)) {
-    const found = present.has(name) ? await hashFile(join(dir, name)) : "absent";
+    const path = join(dir, name);
+    const found = (await statIfPresent(path)) === null ? "absent" : await hashFile(path);
     if (found !== hash)
       differences.push({ what: `${name} (sha-256)`, recorded: hash.slice(0, 12), found: found.slice(0, 12) });
   }

@@ -18,6 +18,8 @@ export interface SpliceResult {
   readonly nDocuments: number;
   readonly intervals: IntervalMethod;
   readonly metrics: SpliceMetrics;
+  /** what SAELens 6.18 would report for these tokens; absent where it was not asked for */
+  readonly saelens618?: SaelensSpliceMetrics;
 }
 
 /** In nats a token. "zero" and "mean": the kept positions replaced by zeros, or by the set's mean activation. */
@@ -37,3 +39,18 @@ export interface SpliceMetrics {
   readonly ceScoreMean: Metric<number | null>;
   readonly klScoreMean: Metric<number | null>;
 }
+
+/** By SAELens' own names. */
+export type SaelensSpliceMetrics = Readonly<
+  Record<
+    `saelens618.${
+      | "ce_loss_score"
+      | "ce_loss_without_sae"
+      | "ce_loss_with_sae"
+      | "ce_loss_with_ablation"
+      | "kl_div_score"
+      | "kl_div_with_sae"
+      | "kl_div_with_ablation"}`,
+    Metric<number | null>
+  >
+>;

@@ -1,40 +1,53 @@
 /**
  * What SAEs do to the model's own predictions when their reconstructions take the place of the residual stream: next-token
- * cross-entropy and KL, against the clean model, zeros and the mean activation.
+ * cross-entropy and KL, against the clean model, zeros and the mean activation. Kept positions are replaced, the others
+ * pass through. A batch runs clean once; each intervention begins at the layer it changes. Memory: `SplicedModel.memory`.
  */
-import type { WindowBatch } from "../corpus/windows.ts";
-import type { SplicedModel } from "../models/spliced-model.ts";
-import type { Reconstructor } from "./evaluate.ts";
-import type { SpliceResult } from "./splice-result.ts";
+import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
+import type { Intervention, SplicedBatch, SplicedModel } from "../models/spliced-model.ts";
+import { canonicalHookName } from "../sae/hook-name.ts";
+import { isSameHook, type Reconstructor } from "./evaluate.ts";
+import type { Metric } from "./metrics.ts";
+import { saeIdentity } from "./result.ts";
+import {
+  SAELENS_SPLICE_METRICS,
+  SPLICE_METRICS,
+  type SplicedToken,
+  type SpliceRun,
+  SpliceSums,
+  spliceIntervals,
+} from "./splice-metrics.ts";
+import type { SpliceMetrics, SpliceResult } from "./splice-result.ts";
+import {
+  firstWindows,
+  type SpliceBatch,
+  type SpliceWindows,
+  spliceBatches,
+  windowsPerBatch,
+} from "./splice-windows.ts";
 
-/** The windows of a set, or of a text: a `WindowSet` fits after `spliceWindows`. */
-export interface SpliceWindows {
-  readonly set: string;
-  /** identity of the windows */
-  readonly hash: string;
-  readonly nWindows: number;
-  read(from: number, to: number): Promise<WindowBatch>;
-}
+export { type SpliceWindows, spliceWindows, windowsInMemory } from "./splice-windows.ts";
 
+/** Which SAEs, in which model, on which windows. */
 export interface SpliceOptions {
   readonly model: SplicedModel;
   readonly windows: SpliceWindows;
-  /** SAEs by layer; each must be one of the model's */
+  /** SAEs by layer; each layer must be one of the model's */
   readonly saes: ReadonlyMap<number, Reconstructor>;
   /** kept tokens; whole windows are taken until there are so many. Default 32 768 */
   readonly tokens?: number;
   /** with several SAEs, also all of them at once; default true */
   readonly together?: boolean;
-  /** mean activations [dIn] by layer; default: computed from the same windows, in a pass of the lower half */
+  /** mean activations [dIn] by layer; default: computed from the same windows, in a pass of the lower part */
   readonly means?: ReadonlyMap<number, Float32Array>;
-  /** also SAELens' own numbers, whose ablation covers excluded positions too: one more run; default false */
+  /** also SAELens' own numbers, whose ablation covers excluded positions too: one more run a layer; default false */
   readonly saelens?: boolean;
   /** of the confidence intervals; default 0 */
   readonly seed?: number;
-  /** bootstrap replicates; default 1000 */
-  readonly replicates?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SpliceProgress) => void;
+  /** every kept token's numbers, as they come */
+  readonly onToken?: (token: SplicedTokenAt) => void;
 }
 
 /** How far a splice evaluation is, in kept tokens of a pass. */
@@ -44,5 +57,247 @@ export interface SpliceProgress {
   readonly total: number;
 }
 
-/** One result for each SAE alone, by layer, and, with several, one for all at once. */
-export type EvaluateSplice = (options: SpliceOptions) => Promise<SpliceResult[]>;
+/** A kept token's numbers; `ce` and `kl` one a run of `runs`. */
+export interface SplicedTokenAt extends SplicedToken {
+  readonly layers: readonly number[];
+  readonly runs: readonly SpliceRun[];
+  readonly window: number;
+  readonly position: number;
+  readonly document: number;
+}
+
+export const DEFAULT_SPLICE_TOKENS = 32_768;
+/** Streams of runs that wait to be scored together stay below this. */
+const WAITING_BYTES = 256 * 1024 * 1024;
+/** Runs of a study: the reconstruction, zeros, the mean, zeros everywhere. */
+const MOST_RUNS = 4;
+/** Rows an SAE is given at a time. */
+const SAE_ROWS = 2048;
+
+/**
+ * Evaluates each SAE alone, ascending by layer, and with several all of them at once.
+ * @throws {DataError} no kept tokens, an SAE of another hook point, or numbers that are not finite
+ * @throws {ShapeError | UnsupportedError} an SAE of another width, a layer at which the model was not cut
+ * @throws the signal's reason when aborted
+ */
+export async function evaluateSplice(options: SpliceOptions): Promise<SpliceResult[]> {
+  const { model, windows, saes, signal, onProgress, seed = 0 } = options;
+  const layers = checkSaes(model, saes, options.means);
+  const chosen = await firstWindows(windows, options.tokens ?? DEFAULT_SPLICE_TOKENS);
+  const size = windowsPerBatch(model, chosen.contextSize);
+  const batches = () => spliceBatches(chosen, size);
+  let total = 0;
+  for (const { kept } of batches()) total += kept.rows.length;
+  const means =
+    options.means ??
+    (await meanActivations(model, batches(), signal, (done) => onProgress?.({ pass: "mean", done, total })));
+  const runs: SpliceRun[] = ["spliced", "zero", "mean"];
+  const studies = [
+    ...layers.map((layer) => new Study([layer], options.saelens ? [...runs, "zeroEverywhere"] : runs)),
+    ...(layers.length > 1 && options.together !== false ? [new Study(layers, runs)] : []),
+  ];
+  let done = 0;
+  for (const batch of batches()) {
+    onProgress?.({ pass: "splice", done, total });
+    await spliceBatch(batch, studies, means, options);
+    done += batch.kept.rows.length;
+  }
+  onProgress?.({ pass: "splice", done, total });
+  return studies.map(({ layers: replaced, sums }): SpliceResult => {
+    const metrics = sums.metrics(SPLICE_METRICS, seed);
+    if (metrics.ceClean.n === 0)
+      throw new DataError(`no kept token of set "${windows.set}" is followed by another`);
+    const isSaelens = sums.runs.includes("zeroEverywhere");
+    return {
+      format: "lapidary-splice",
+      version: 1,
+      set: windows.set,
+      layers: replaced,
+      saes: replaced.map((layer) => saeIdentity(saeOf(saes, layer).sae)),
+      windows: { hash: windows.hash, nWindows: chosen.nWindows },
+      nTokens: total,
+      nDocuments: sums.nDocuments,
+      intervals: spliceIntervals(seed),
+      metrics: metrics as Record<keyof SpliceMetrics, Metric> as SpliceMetrics,
+      ...(isSaelens ? { saelens618: sums.metrics(SAELENS_SPLICE_METRICS, seed) } : {}),
+    };
+  });
+}
+
+/** Layers replaced together, and the sums of what it did. */
+class Study {
+  readonly layers: readonly number[];
+  readonly sums: SpliceSums;
+
+  constructor(layers: readonly number[], runs: readonly SpliceRun[]) {
+    this.layers = layers;
+    this.sums = new SpliceSums(runs);
+  }
+}
+
+/** Runs one batch clean, then all studies, as many at a time as their streams leave room for. */
+async function spliceBatch(
+  batch: SpliceBatch,
+  studies: readonly Study[],
+  means: ReadonlyMap<number, Float32Array>,
+  options: SpliceOptions,
+): Promise<void> {
+  const { model, signal } = options;
+  signal?.throwIfAborted();
+  const nTokens = batch.tokens.nWindows * batch.tokens.seqLen;
+  const perRun = model.memory(nTokens, 1).total - model.memory(nTokens, 0).total;
+  const atOnce = Math.max(1, Math.floor(WAITING_BYTES / (perRun * MOST_RUNS)));
+  const run = await model.run(batch.tokens);
+  try {
+    for (let from = 0; from < studies.length; from += atOnce) {
+      const group = studies.slice(from, from + atOnce);
+      const interventions: Intervention[] = [];
+      for (const { layers, sums } of group)
+        for (const kind of sums.runs) {
+          signal?.throwIfAborted();
+          interventions.push(await intervene(run, batch, layers, kind, means, options));
+        }
+      await scoreGroup(run, batch, group, interventions, options);
+      for (const intervention of interventions) await run.release(intervention);
+    }
+  } finally {
+    await run.release().catch(() => {}); // where its thread has ended there is nothing to release
+  }
+}
+
+function intervene(
+  run: SplicedBatch,
+  { kept: { rows } }: SpliceBatch,
+  layers: readonly number[],
+  kind: SpliceRun,
+  means: ReadonlyMap<number, Float32Array>,
+  { model, saes }: SpliceOptions,
+): Promise<Intervention> {
+  const { dIn } = model.info;
+  return run.intervene(layers, async (layer, stream) => {
+    if (kind === "zeroEverywhere") return stream.fill(0);
+    if (kind === "spliced") return reconstructed(saeOf(saes, layer), stream, rows, dIn);
+    const mean = means.get(layer);
+    for (const row of rows)
+      if (kind === "zero") stream.fill(0, row * dIn, (row + 1) * dIn);
+      else stream.set(mean as Float32Array, row * dIn);
+    return stream;
+  });
+}
+
+/** `stream` with some of its rows reconstructed, in place. */
+async function reconstructed(
+  sae: Reconstructor,
+  stream: Float32Array,
+  rows: Uint32Array,
+  dIn: number,
+): Promise<Float32Array> {
+  for (let from = 0; from < rows.length; from += SAE_ROWS) {
+    const some = rows.subarray(from, from + SAE_ROWS);
+    const x = new Float32Array(some.length * dIn);
+    some.forEach((row, i) => {
+      x.set(stream.subarray(row * dIn, (row + 1) * dIn), i * dIn);
+    });
+    const { recon } = await sae.reconstruct(x);
+    some.forEach((row, i) => {
+      stream.set(recon.subarray(i * dIn, (i + 1) * dIn), row * dIn);
+    });
+  }
+  return stream;
+}
+
+async function scoreGroup(
+  run: SplicedBatch,
+  batch: SpliceBatch,
+  group: readonly Study[],
+  interventions: readonly Intervention[],
+  { signal, onToken }: SpliceOptions,
+): Promise<void> {
+  const { ceClean, ce, kl } = await run.score(batch.kept, interventions, signal);
+  let first = 0;
+  for (const { layers, sums } of group) {
+    const { runs } = sums;
+    for (let i = 0; i < ceClean.length; i++) {
+      const token = {
+        ceClean: ceClean[i],
+        ce: runs.map((_, r) => ce[first + r][i]),
+        kl: runs.map((_, r) => kl[first + r][i]),
+      };
+      const [window, position] = [batch.window[i], batch.position[i]];
+      checkFinite(token, batch.kept.next[i] >= 0, runs, `window ${window}, position ${position}`);
+      sums.add(batch.document[i], token);
+      onToken?.({ ...token, layers, runs, window, position, document: batch.document[i] });
+    }
+    first += runs.length;
+  }
+}
+
+function checkFinite(
+  { ceClean, ce, kl }: SplicedToken,
+  isFollowed: boolean,
+  runs: readonly SpliceRun[],
+  where: string,
+): void {
+  if (isFollowed && !Number.isFinite(ceClean))
+    throw new DataError(`the model's logits are not finite at ${where}`);
+  runs.forEach((run, r) => {
+    if (!Number.isFinite(kl[r]) || (isFollowed && !Number.isFinite(ce[r])))
+      throw new DataError(`with the stream replaced (${run}), the model's logits are not finite at ${where}`);
+  });
+}
+
+/** Mean of the kept positions' activations by layer, summed in double precision. */
+async function meanActivations(
+  model: SplicedModel,
+  batches: Iterable<SpliceBatch>,
+  signal: AbortSignal | undefined,
+  onDone: (tokens: number) => void,
+): Promise<Map<number, Float32Array>> {
+  const { dIn } = model.info;
+  const sums = model.layers.map(() => new Float64Array(dIn));
+  let n = 0;
+  for (const { tokens, kept } of batches) {
+    signal?.throwIfAborted();
+    const streams = await model.streams(tokens);
+    streams.forEach((stream, i) => {
+      for (const row of kept.rows) for (let j = 0; j < dIn; j++) sums[i][j] += stream[row * dIn + j];
+    });
+    n += kept.rows.length;
+    onDone(n);
+  }
+  return new Map(model.layers.map((layer, i) => [layer, Float32Array.from(sums[i], (sum) => sum / n)]));
+}
+
+function saeOf(saes: ReadonlyMap<number, Reconstructor>, layer: number): Reconstructor {
+  const sae = saes.get(layer);
+  if (sae === undefined) throw new UnsupportedError(`no SAE for layer ${layer}`);
+  return sae;
+}
+
+/** Layers of the SAEs, ascending. */
+function checkSaes(
+  { info, layers }: SplicedModel,
+  saes: ReadonlyMap<number, Reconstructor>,
+  means: ReadonlyMap<number, Float32Array> | undefined,
+): number[] {
+  if (saes.size === 0) throw new UnsupportedError("no SAE to splice in");
+  for (const [layer, { sae }] of saes) {
+    if (!layers.includes(layer))
+      throw new UnsupportedError(
+        `an SAE for layer ${layer}, but the model was opened to be cut at ${layers.join(", ")}`,
+        "open it with this layer too",
+      );
+    const { dIn, hookName } = sae.config;
+    if (dIn !== info.dIn)
+      throw new ShapeError(`dIn of the SAE for layer ${layer}`, dIn, `the model's ${info.dIn}`);
+    const here = canonicalHookName(layer);
+    if (hookName !== null && hookName !== here && !isSameHook(hookName, here))
+      throw new DataError(`the SAE reads ${hookName} and was to be spliced in at ${here}`, {
+        hint: "splice an SAE in at its own hook point",
+      });
+    const mean = means?.get(layer);
+    if (means !== undefined && mean?.length !== dIn)
+      throw new ShapeError(`mean activation of layer ${layer}`, mean?.length ?? 0, dIn);
+  }
+  return [...saes.keys()].sort((a, b) => a - b);
+}

@@ -1,4 +1,5 @@
 /** Opens an ONNX language model as a `SplicedModel`: cut at the wanted layers and before its unembedding, a session a piece. */
+import { ShapeError } from "../errors.ts";
 import type { MemoryPlan } from "../kernels/memory.ts";
 import { planFeeds } from "./feeds.ts";
 import { readModelFolder, requireWeights } from "./model-files.ts";
@@ -6,7 +7,7 @@ import { checkBatch, describe } from "./open-model.ts";
 import type { ModelInfo, TokenBatch } from "./residual-model.ts";
 import type { LoadedSession } from "./session-messages.ts";
 import { Sessions } from "./sessions.ts";
-import { type CutEngine, RunningBatch } from "./spliced-batch.ts";
+import { type BatchSubject, type CutEngine, RunningBatch, streamNumbers } from "./spliced-batch.ts";
 import { numbersPerToken, planLogits, spliceMemory } from "./spliced-memory.ts";
 import type { OpenSplicedOptions, SplicedBatch, SplicedModel, UnembeddingPlan } from "./spliced-model.ts";
 import { LOGITS, modelPieces } from "./spliced-pieces.ts";
@@ -87,11 +88,22 @@ class CutModel implements SplicedModel {
     });
   }
 
+  async streams(batch: TokenBatch): Promise<readonly Float32Array[]> {
+    const { sessions, pieces, first, body, feeds } = this.#engine;
+    const subject = this.#subject(batch);
+    const below = [...first, ...body.slice(0, pieces.cuts.length)];
+    const values = await sessions.run(below, feeds(batch), pieces.cuts);
+    return pieces.cuts.map((cut) => streamNumbers(values[cut], cut, subject));
+  }
+
   async run(batch: TokenBatch): Promise<SplicedBatch> {
+    return RunningBatch.start(this.#engine, this.#subject(batch), () => this.#tables++);
+  }
+
+  #subject(batch: TokenBatch): BatchSubject {
     checkBatch(batch, this.info);
-    const { dIn } = this.info;
-    const { chunkTokens } = this.unembedding;
-    return RunningBatch.start(this.#engine, { batch, dIn, chunkTokens }, () => this.#tables++);
+    if (batch.seqLen < 2) throw new ShapeError("tokens of a window", batch.seqLen, "2 or more, with padding");
+    return { batch, dIn: this.info.dIn, chunkTokens: this.unembedding.chunkTokens };
   }
 
   async close(): Promise<void> {

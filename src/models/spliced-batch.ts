@@ -21,7 +21,7 @@ export interface CutEngine {
 }
 
 /** What a batch is of. */
-interface Subject {
+export interface BatchSubject {
   readonly batch: TokenBatch;
   readonly dIn: number;
   /** tokens scored at once; null: all */
@@ -31,7 +31,7 @@ interface Subject {
 export class RunningBatch implements SplicedBatch {
   readonly residuals: readonly Float32Array[];
   readonly #engine: CutEngine;
-  readonly #subject: Subject;
+  readonly #subject: BatchSubject;
   readonly #newTable: () => number;
   readonly #clean: number;
   /** element type of the stream at each cut */
@@ -40,7 +40,7 @@ export class RunningBatch implements SplicedBatch {
 
   private constructor(
     engine: CutEngine,
-    subject: Subject,
+    subject: BatchSubject,
     newTable: () => number,
     clean: number,
     streams: readonly TensorData[],
@@ -50,11 +50,15 @@ export class RunningBatch implements SplicedBatch {
     this.#newTable = newTable;
     this.#clean = clean;
     this.#types = streams.map(({ type }) => type);
-    this.residuals = streams.map((stream, i) => this.#numbers(stream, engine.pieces.cuts[i]));
+    this.residuals = streams.map((stream, i) => streamNumbers(stream, engine.pieces.cuts[i], subject));
   }
 
   /** Runs the batch clean. `newTable` numbers the tables of a thread. */
-  static async start(engine: CutEngine, subject: Subject, newTable: () => number): Promise<RunningBatch> {
+  static async start(
+    engine: CutEngine,
+    subject: BatchSubject,
+    newTable: () => number,
+  ): Promise<RunningBatch> {
     const { sessions, pieces, first, body, final, feeds } = engine;
     const table = newTable();
     const names = inputsOf([...body.slice(1), final]);
@@ -97,7 +101,7 @@ export class RunningBatch implements SplicedBatch {
         wanted,
         { base: i === 0 ? this.#clean : id, keep: { table: id, names: inputsOf(later) } },
       );
-      if (!isLast) stream = this.#numbers(values[wanted[0]], wanted[0]);
+      if (!isLast) stream = streamNumbers(values[wanted[0]], wanted[0], this.#subject);
     }
     return { id };
   }
@@ -142,26 +146,8 @@ export class RunningBatch implements SplicedBatch {
     await this.#engine.sessions.drop(tables);
   }
 
-  #dims(): number[] {
-    const { batch, dIn } = this.#subject;
-    return [batch.nWindows, batch.seqLen, dIn];
-  }
-
-  /** @throws {ShapeError} no [nWindows, seqLen, dIn]  @throws {ModelError} neither single nor half precision */
-  #numbers({ type, dims, data }: TensorData, name: string): Float32Array {
-    const expected = this.#dims();
-    if (dims.length !== 3 || dims.some((size, i) => size !== expected[i]))
-      throw new ShapeError(`residual stream "${name}"`, dims, expected);
-    if (data instanceof Float32Array) return data;
-    if (type !== "float16")
-      throw new ModelError(
-        `the residual stream "${name}" has element type ${type}; float32 and float16 are understood`,
-      );
-    return f16ToF32(new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2));
-  }
-
   #tensor(stream: Float32Array, cut: number): TensorData {
-    const dims = this.#dims();
+    const dims = dimsOf(this.#subject);
     const length = dims.reduce((product, size) => product * size, 1);
     if (stream.length !== length) throw new ShapeError("replaced residual stream", stream.length, dims);
     const type = this.#types[cut];
@@ -170,6 +156,27 @@ export class RunningBatch implements SplicedBatch {
     f32ToF16(stream, data);
     return { type, dims, data };
   }
+}
+
+function dimsOf({ batch, dIn }: BatchSubject): number[] {
+  return [batch.nWindows, batch.seqLen, dIn];
+}
+
+/** A stream as it comes from a session. @throws {ShapeError | ModelError} another shape, or neither single nor half precision */
+export function streamNumbers(
+  { type, dims, data }: TensorData,
+  name: string,
+  subject: BatchSubject,
+): Float32Array {
+  const expected = dimsOf(subject);
+  if (dims.length !== 3 || dims.some((size, i) => size !== expected[i]))
+    throw new ShapeError(`residual stream "${name}"`, dims, expected);
+  if (data instanceof Float32Array) return data;
+  if (type !== "float16")
+    throw new ModelError(
+      `the residual stream "${name}" has element type ${type}; float32 and float16 are understood`,
+    );
+  return f16ToF32(new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2));
 }
 
 /** Names that any of the sessions is fed with. */

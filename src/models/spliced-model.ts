@@ -29,6 +29,8 @@ export interface SplicedModel {
   readonly runSeconds: number;
   /** Memory that batches of `batchTokens` tokens take when `nRuns` interventions are compared with the clean run at once. */
   memory(batchTokens: number, nRuns: number): MemoryPlan;
+  /** Clean residual streams of a batch alone, as `SplicedBatch.residuals`: what lies above the last cut is not run. */
+  streams(batch: TokenBatch): Promise<readonly Float32Array[]>;
   /**
    * Runs a batch clean. What it computed is kept until `release`, so that interventions begin at the layer they change.
    * @throws {ShapeError | ModelError} as `ResidualModel.run`

@@ -166,7 +166,9 @@ class OpenFile implements SafetensorsFile {
 }
 
 async function readHeader(path: string, file: FileHandle) {
-  const { size } = await file.stat();
+  const { size } = await file.stat().catch((cause: unknown) => {
+    throw fileError(cause, path);
+  });
   if (size < 8)
     throw new FormatError(path, `${size} bytes, a safetensors file has at least 8`, { offset: 0 });
   const lengthBytes = new Uint8Array(8);

@@ -2,7 +2,7 @@
 import { readdir, readFile, stat, statfs } from "node:fs/promises";
 import { freemem } from "node:os";
 import { join } from "node:path";
-import { ResourceError } from "../errors.ts";
+import { LapidaryError, ResourceError } from "../errors.ts";
 import type { MemoryPart, MemoryPlan } from "../kernels/memory.ts";
 import type { RunContext } from "./context.ts";
 import { planRecipe } from "./plan.ts";
@@ -56,6 +56,21 @@ function refuseMemory(what: string, bytes: number, parts: readonly MemoryPart[],
   throw new ResourceError(
     `${what} needs about ${gigabytes(bytes)} of memory${named.length === 0 ? "" : ` (${named.join(", ")})`}, ${gigabytes(free)} is free`,
     "lower train.batchTokens, use a smaller SAE, or stop other programs",
+  );
+}
+
+/** What V8 and the engines say of memory that they cannot have. */
+const OUT_OF_MEMORY =
+  /^(Array buffer allocation failed|Invalid (typed )?array (buffer )?length.*|out of memory|std::bad_alloc)$/;
+
+/** Memory that could not be had, as a ResourceError that says for what; anything else as it is. */
+export function memoryError(error: unknown, what: string): unknown {
+  if (!(error instanceof Error) || error instanceof LapidaryError || !OUT_OF_MEMORY.test(error.message))
+    return error;
+  return new ResourceError(
+    `memory ran out in "${what}": ${error.message}; the process holds ${gigabytes(process.memoryUsage.rss())}`,
+    "raise its limit, lower train.batchTokens or stop other programs; the same command goes on from what is done",
+    error,
   );
 }
 

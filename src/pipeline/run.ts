@@ -11,7 +11,7 @@ import { type Difference, describeDifferences } from "../storage/differences.ts"
 import { fileError } from "../storage/file-error.ts";
 import { RunContext, type RunOptions } from "./context.ts";
 import { type LoadedRecipe, stringifyRecipe } from "./recipe-file.ts";
-import { checkResources } from "./resources.ts";
+import { checkResources, memoryError } from "./resources.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { lockRun } from "./run-lock.ts";
 import { RunState } from "./run-state.ts";
@@ -108,7 +108,7 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
       seconds: (performance.now() - started) / 1000,
     };
   } catch (error) {
-    throw fileError(error);
+    throw memoryError(fileError(error), "the run");
   } finally {
     await unlock();
   }
@@ -144,10 +144,10 @@ async function doUnit(
   const seconds = () => Math.round(performance.now() - started) / 1000;
   try {
     const output = await unit.run((progress) => context.emit({ kind: "progress", unit: unit.id, progress }));
-    await state.finish(unit.id, output, seconds());
+    await state.finish(unit.id, output, seconds(), unit.isDerived === true ? unit.files() : []);
   } catch (error) {
     await state.pause(unit.id, seconds()).catch(() => {}); // why it stopped matters more than how long it took
-    throw error;
+    throw memoryError(error, unit.title);
   }
   context.emit({ kind: "done", unit: unit.id, title: unit.title, seconds: seconds() });
   return "run";

@@ -9,6 +9,10 @@ import { ResourceError } from "../errors.ts";
 const REASONS: Readonly<Record<string, readonly [what: string, hint: string]>> = {
   ENOSPC: ["no space left on the disk", "make room there; the same command goes on from what is done"],
   EDQUOT: ["the disk quota is used up", "make room there; the same command goes on from what is done"],
+  EFBIG: [
+    "the file would be larger than this system lets it be",
+    "raise the limit (ulimit -f) or choose another disk; the same command goes on from what is done",
+  ],
   EMFILE: ["too many open files", "raise the limit of open files (ulimit -n) and run the command again"],
   ENFILE: ["too many open files", "close other programs, or raise the system's limit of open files"],
   EACCES: ["permission denied", "check who owns the folder and who may write to it"],

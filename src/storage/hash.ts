@@ -1,5 +1,5 @@
 /** SHA-256 of files and values, as lower-case hexadecimal. */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { fileError } from "./file-error.ts";
@@ -8,13 +8,18 @@ import { canonicalJson } from "./json.ts";
 /** Hash of a file's bytes, read as a stream. @throws {ResourceError} it cannot be read */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash("sha256");
+  await addToHash(hash, path);
+  return hash.digest("hex");
+}
+
+/** Adds a file's bytes to a hash that goes on. @throws {ResourceError} it cannot be read */
+export async function addToHash(hash: Hash, path: string): Promise<void> {
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
       hash.update(chunk as Buffer);
   } catch (error) {
     throw fileError(error, path);
   }
-  return hash.digest("hex");
 }
 
 export function hashBytes(bytes: Uint8Array | string): string {

@@ -56,7 +56,7 @@ async function save(step: number, finished = false, best?: number) {
       totalSteps: 30,
       inputs: {},
     },
-    logs: { metrics: 0, events: 0 },
+    logs: { metrics: { bytes: 0, sha256: "" }, events: { bytes: 0, sha256: "" } },
     finished,
   });
 }

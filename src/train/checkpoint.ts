@@ -18,6 +18,7 @@ import { hashFile, hashValue } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
 import { type WrittenFile, writeTensors } from "./checkpoint-tensors.ts";
 import type { GuardState } from "./guard.ts";
+import type { LogMark } from "./log.ts";
 import type { NewcomersState } from "./newcomers.ts";
 import type { AuditState, Incident, ResamplingNote } from "./progress.ts";
 import type { RunIdentity } from "./run-identity.ts";
@@ -50,9 +51,9 @@ export interface TrainState {
   readonly seconds: number;
 }
 
-export interface LogLengths {
-  readonly metrics: number;
-  readonly events: number;
+export interface LogMarks {
+  readonly metrics: LogMark;
+  readonly events: LogMark;
 }
 
 /** `checkpoint.json`. */
@@ -68,8 +69,8 @@ export interface CheckpointRecord {
   /** hash of `run` */
   readonly runHash: string;
   readonly run: RunIdentity;
-  /** bytes of metrics.jsonl and events.jsonl that belong to this state */
-  readonly logs: LogLengths;
+  /** what of metrics.jsonl and events.jsonl belongs to this state */
+  readonly logs: LogMarks;
   readonly files: readonly WrittenFile[];
   /** hash of all the rest of this record but `state.seconds` */
   readonly recordHash: string;
@@ -93,7 +94,7 @@ export async function writeCheckpoint(
   dir: string,
   engine: Engine,
   tokensSinceFired: Float64Array,
-  facts: { state: TrainState; run: RunIdentity; logs: LogLengths; finished: boolean },
+  facts: { state: TrainState; run: RunIdentity; logs: LogMarks; finished: boolean },
 ): Promise<Checkpoint> {
   const { state, run } = facts;
   const to = checkpointDir(dir, state.step);

@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { hashBytes, hashFile } from "../storage/hash.ts";
 import { JsonLines } from "./log.ts";
 
 let dir: string;
@@ -10,21 +11,30 @@ beforeEach(async () => {
 });
 afterEach(() => rm(dir, { recursive: true }));
 
-it("appends, knows its length in bytes, and is cut back to it when opened again", async () => {
+it("appends, knows its length and hash, and is cut back to them when opened again", async () => {
   const path = join(dir, "x.jsonl");
-  const log = await JsonLines.open(path, 0);
+  const log = await JsonLines.open(path, null);
   await log.append({ what: "‖x‖" });
-  const bytes = log.bytes;
+  const mark = log.mark;
+  expect(mark).toEqual({ bytes: 19, sha256: hashBytes('{"what":"‖x‖"}\n') });
   await log.append({ what: "lost" });
   await log.close();
 
-  const again = await JsonLines.open(path, bytes);
+  const again = await JsonLines.open(path, mark);
   await again.append({ what: "kept" });
-  expect(again.bytes).toBe((await readFile(path)).length);
+  expect(again.mark.sha256).toBe(await hashFile(path));
   await again.close();
   expect(await readFile(path, "utf8")).toBe('{"what":"‖x‖"}\n{"what":"kept"}\n');
 });
 
 it("refuses a file that has lost lines", async () => {
-  await expect(JsonLines.open(join(dir, "y.jsonl"), 10)).rejects.toThrow(/has 0 bytes/);
+  const mark = { bytes: 10, sha256: hashBytes("ten bytes\n") };
+  await expect(JsonLines.open(join(dir, "y.jsonl"), mark)).rejects.toThrow(/has 0 bytes/);
+});
+
+it("refuses a file whose lines are others than at the mark, whatever follows them", async () => {
+  const path = join(dir, "z.jsonl");
+  await writeFile(path, "ten bytez\nand more\n");
+  const mark = { bytes: 10, sha256: hashBytes("ten bytes\n") };
+  await expect(JsonLines.open(path, mark)).rejects.toThrow(/z\.jsonl is not what it was/);
 });

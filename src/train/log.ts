@@ -1,28 +1,40 @@
 /**
- * An append-only JSON-lines file that knows its length: a checkpoint records it, and resuming cuts the file back to it,
- * so that an interrupted run leaves the same lines as an undisturbed one. No line carries a time.
+ * An append-only JSON-lines file that knows its length and hash: a checkpoint records them, and resuming cuts the file
+ * back to that length, so that an interrupted run leaves the same lines as an undisturbed one. No line carries a time.
  */
+import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, truncate } from "node:fs/promises";
 import { StateError } from "../errors.ts";
 import { fileError, statIfPresent } from "../storage/file-error.ts";
+import { addToHash } from "../storage/hash.ts";
+
+/** How far a log had come: its bytes, and what they hash to. */
+export interface LogMark {
+  readonly bytes: number;
+  readonly sha256: string;
+}
 
 export class JsonLines {
   readonly path: string;
   readonly #file: FileHandle;
+  /** of all bytes so far */
+  readonly #hash: Hash;
   #bytes: number;
 
-  private constructor(path: string, file: FileHandle, bytes: number) {
+  private constructor(path: string, file: FileHandle, bytes: number, hash: Hash) {
     this.path = path;
     this.#file = file;
     this.#bytes = bytes;
+    this.#hash = hash;
   }
 
   /**
-   * Opens (or makes) the file and cuts it to its first `bytes` bytes.
-   * @throws {StateError} it is shorter than that: lines that belong to the checkpoint are gone
+   * Opens the file and cuts it back to `mark`; null: an empty one is begun.
+   * @throws {StateError} the lines that belong to the checkpoint are gone, or others
    */
-  static async open(path: string, bytes: number): Promise<JsonLines> {
+  static async open(path: string, mark: LogMark | null): Promise<JsonLines> {
     const size = (await statIfPresent(path))?.size ?? 0;
+    const bytes = mark?.bytes ?? 0;
     if (size < bytes) {
       throw new StateError(
         `${path} has ${size} bytes, the checkpoint that training resumes from was written at ${bytes}`,
@@ -31,15 +43,23 @@ export class JsonLines {
     }
     try {
       if (size > bytes) await truncate(path, bytes);
-      return new JsonLines(path, await open(path, "a"), bytes);
+      const hash = createHash("sha256");
+      if (bytes > 0) await addToHash(hash, path);
+      if (mark !== null && hash.copy().digest("hex") !== mark.sha256) {
+        throw new StateError(
+          `${path} is not what it was at the checkpoint that training resumes from (sha-256 differs)`,
+          "put the file back, or remove the checkpoints beside it to start over",
+        );
+      }
+      return new JsonLines(path, await open(path, "a"), bytes, hash);
     } catch (error) {
       throw fileError(error, path);
     }
   }
 
-  /** Length of the file now. */
-  get bytes(): number {
-    return this.#bytes;
+  /** Where the file stands now. */
+  get mark(): LogMark {
+    return { bytes: this.#bytes, sha256: this.#hash.copy().digest("hex") };
   }
 
   async append(record: Readonly<Record<string, unknown>>): Promise<void> {
@@ -48,6 +68,7 @@ export class JsonLines {
       throw fileError(error, this.path);
     });
     this.#bytes += line.length;
+    this.#hash.update(line);
   }
 
   /** Makes every line so far durable. */

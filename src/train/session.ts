@@ -52,10 +52,10 @@ export async function openSession(
       await restoreTensors(checkpoint.dir, engine, "moments");
       latents.restore(await readCounters(checkpoint.dir));
     }
-    const lengths = checkpoint?.record.logs ?? { metrics: 0, events: 0 };
-    const metrics = await JsonLines.open(join(dir, "metrics.jsonl"), lengths.metrics);
+    const marks = checkpoint?.record.logs;
+    const metrics = await JsonLines.open(join(dir, "metrics.jsonl"), marks?.metrics ?? null);
     opened.push(metrics);
-    const events = await JsonLines.open(join(dir, "events.jsonl"), lengths.events);
+    const events = await JsonLines.open(join(dir, "events.jsonl"), marks?.events ?? null);
     opened.push(events);
     return { checkpoint, engine, latents, metrics, events, damaged, close };
   } catch (error) {

@@ -439,7 +439,7 @@ export class TrainingRun {
       {
         state: { ...this.#state, seconds },
         run: this.#identity,
-        logs: { metrics: this.#session.metrics.bytes, events: this.#session.events.bytes },
+        logs: { metrics: this.#session.metrics.mark, events: this.#session.events.mark },
         finished,
       },
     );

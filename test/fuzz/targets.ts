@@ -277,7 +277,7 @@ export const TARGETS: readonly Target[] = [
       await writeCheckpoint(scratch, engine, new Float64Array(dSae), {
         state,
         run: run as never,
-        logs: { metrics: 0, events: 0 },
+        logs: { metrics: { bytes: 0, sha256: "" }, events: { bytes: 0, sha256: "" } },
         finished: true,
       });
       await engine.dispose();

@@ -1,9 +1,10 @@
 /** Stage `corpus`: the training set and every held-out set as token windows, disjoint by construction and checked. */
-import { rm, stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { buildCorpusSet, type CorpusSetOptions } from "../../corpus/build.ts";
 import { checkDisjoint } from "../../corpus/disjoint.ts";
 import type { WindowsManifest } from "../../corpus/windows.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
 import { fileIdentity, hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
@@ -99,7 +100,7 @@ function shortage({ set, sources, nKept, requestedTokens }: WindowsManifest): st
 /** A local file's identity; folders and hub data sets are told apart by name alone. */
 async function contentIdentity(source: Pick<SourceRecipe, "location">): Promise<string> {
   if (isHubId(source.location)) return source.location;
-  const info = await stat(source.location).catch(() => null);
+  const info = await statIfPresent(source.location);
   if (info === null) return "absent";
   return info.isFile() ? fileIdentity(source.location) : "folder";
 }

@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { importActivations } from "../../activations/import.ts";
 import { RecipeError } from "../../errors.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
 import { publicName, resolvePath } from "../recipe-file.ts";
@@ -77,7 +78,7 @@ async function sourceOf(context: RunContext, model: ModelKey, set: string, layer
     template.replaceAll("{layer}", String(layer)).replaceAll("{set}", set).replaceAll("{model}", model),
     context.folder,
   );
-  if ((await stat(path).catch(() => null)) === null) {
+  if ((await statIfPresent(path)) === null) {
     throw new RecipeError(
       `no activations of ${set}, layer ${layer}, at ${path}`,
       "activations.import in the recipe says where they are; docs/formats/import.md how to make them",

@@ -86,10 +86,9 @@ class OpenStore implements ActivationStore, RawRows {
     let filled = 0;
     await this.#eachPiece([[from, to]], async (file, first, last) => {
       const activations = await file.readRows("activations", first, last);
-      rows.activations.set(
-        activations instanceof Uint16Array ? bf16ToF32(activations) : (activations as Float32Array),
-        filled * this.dIn,
-      );
+      const into = rows.activations.subarray(filled * this.dIn, (filled + last - first) * this.dIn);
+      if (activations instanceof Uint16Array) bf16ToF32(activations, into);
+      else into.set(activations as Float32Array);
       rows.tokenIds.set((await file.readRows("token_ids", first, last)) as Uint32Array, filled);
       rows.window.set((await file.readRows("window", first, last)) as Uint32Array, filled);
       rows.position.set((await file.readRows("position", first, last)) as Uint32Array, filled);

@@ -5,6 +5,7 @@ export const BENCHES = {
   peaks: async () => (await import("./peaks.ts")).benchPeaks,
   train: async () => (await import("./train.ts")).benchTrain,
   encode: async () => (await import("./encode.ts")).benchEncode,
+  evaluate: async () => (await import("./evaluate.ts")).benchEvaluate,
   decode: async () => (await import("./decode.ts")).benchDecode,
   adam: async () => (await import("./adam.ts")).benchAdam,
   harvest: async () => (await import("./harvest.ts")).benchHarvest,

@@ -48,12 +48,11 @@ export function replicateMetrics(
   const values = Object.fromEntries(
     METRIC_NAMES.map((name) => [name, new Float64Array(replicates)]),
   ) as Record<MetricName, Float64Array>;
+  const documents = parts.map(([, sums]) => sums);
   let r = 0;
   for (const weights of draws(parts.length, seed, replicates)) {
-    const sums = new TokenSums(parts[0][1].origin);
-    parts.forEach(([, part], i) => {
-      if (weights[i] > 0) sums.merge(part, weights[i]);
-    });
+    const sums = new TokenSums(documents[0].origin);
+    sums.mergeAll(documents, weights);
     for (const name of METRIC_NAMES) values[name][r] = METRICS[name].of(sums) ?? Number.NaN;
     r++;
   }

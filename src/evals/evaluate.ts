@@ -11,14 +11,14 @@ import type { Sae } from "../sae/sae.ts";
 import { intervalMethod, metricIntervals } from "./bootstrap.ts";
 import { DocumentSums } from "./documents.ts";
 import { FiringStats } from "./firing.ts";
-import { measure, originOf, squaredDistance } from "./measure.ts";
+import { measure, originOf } from "./measure.ts";
 import { METRIC_NAMES, type MetricValues, metricOf } from "./metrics.ts";
 import { OutlierGroups, type TextsAround, TokenErrors } from "./outliers.ts";
 import { EVAL_VERSION, type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
-import { SliceSums, type TokenLabels } from "./slices.ts";
+import { runsOf, SliceSums, type TokenLabels } from "./slices.ts";
 import {
+  ahead,
   type ChunkOptions,
-  oneAhead,
   type Reconstructor,
   type RowsToEvaluate,
   rowsSource,
@@ -127,16 +127,16 @@ async function firstPass(
   let pass: FirstPass | null = null;
   let done = 0;
   signal?.throwIfAborted();
-  for await (const { rows, made } of oneAhead(source.chunks(), (x) => reconstructor.reconstruct(x))) {
+  for await (const { rows, made } of ahead(source.chunks(), (x) => reconstructor.reconstruct(x))) {
     signal?.throwIfAborted();
     pass ??= startPass(originOf(rows.activations, source.dIn), reconstructor.sae, source, labels);
     const { documents, slices, errors, firing } = pass;
     const quantities = measure({ x: rows.activations, ...made }, documents.origin, done);
     firing.add(made.acts);
     errors.add(quantities);
-    slices.add(rows, quantities);
-    for (let row = 0; row < rows.nRows; row++)
-      documents.of(rows.document[row]).addToken(rows.activations, quantities, row);
+    const runs = runsOf(rows, quantities, documents.origin);
+    for (const run of runs) documents.of(rows.document[run.first]).merge(run.sums);
+    slices.add(rows, quantities, runs);
     done += rows.nRows;
     onProgress?.({ done, total: source.total });
   }
@@ -159,18 +159,17 @@ async function secondPass(
   source: TokenSource,
   signal: AbortSignal | undefined,
 ): Promise<OutlierGroups> {
-  const outliers = new OutlierGroups(errors, documents.origin);
+  const outliers = new OutlierGroups(errors, mean);
   let done = 0;
   for await (const rows of source.chunks()) {
     signal?.throwIfAborted();
-    outliers.add(rows, done, source.known.role);
-    for (let row = 0; row < rows.nRows; row++) {
-      const distance = squaredDistance(rows.activations, row, mean);
-      if (distance === 0) continue;
+    const scatters = outliers.add(rows, done, source.known.role);
+    scatters.forEach((scatter, row) => {
+      if (scatter === 0) return;
       const document = documents.of(rows.document[row]);
-      document.add("tokenVe", 1 - errors.sse[done + row] / distance);
+      document.add("tokenVe", 1 - errors.sse[done + row] / scatter);
       document.add("nTokenVe", 1);
-    }
+    });
     done += rows.nRows;
   }
   return outliers;

@@ -73,7 +73,7 @@ type Labels = Pick<WorstToken, "tokenId" | "document" | "window" | "position" | 
 /** The second pass over the tokens. */
 export class OutlierGroups {
   readonly #errors: TokenErrors;
-  readonly #origin: Float64Array;
+  readonly #mean: Float64Array;
   /** squared errors and norms, ascending */
   readonly #sorted: { readonly sse: Float64Array; readonly norm: Float64Array };
   readonly #worst: readonly number[];
@@ -82,9 +82,10 @@ export class OutlierGroups {
   readonly #groups = new Map<number, TokenSums>();
   readonly #labels = new Map<number, Labels>();
 
-  constructor(errors: TokenErrors, origin: Float64Array) {
+  /** `mean`: x̄ of all tokens, [dIn] */
+  constructor(errors: TokenErrors, mean: Float64Array) {
     this.#errors = errors;
-    this.#origin = origin;
+    this.#mean = mean;
     const { sse, norm } = errors;
     this.#sorted = { sse: sse.slice().sort(), norm: norm.slice().sort() };
     this.#masks = new Uint8Array(sse.length);
@@ -102,14 +103,19 @@ export class OutlierGroups {
     mark(this.#worst, IS_WORST);
   }
 
-  /** Adds rows, the first of which is token `first`; `hasRoles`: their roles are known. */
-  add(rows: ActivationRows, first: number, hasRoles: boolean): void {
+  /**
+   * Adds rows, the first of which is token `first`; `hasRoles`: their roles are known.
+   * Returns ‖x − x̄‖² of each.
+   */
+  add(rows: ActivationRows, first: number, hasRoles: boolean): Float64Array {
     const quantities = new Float64Array(rows.nRows * N_QUANTITIES);
+    const scatters = new Float64Array(rows.nRows);
     for (let row = 0; row < rows.nRows; row++) {
       const token = first + row;
       const at = row * N_QUANTITIES;
       quantities[at + indexOf("n")] = 1;
-      quantities[at + indexOf("yy")] = squaredDistance(rows.activations, row, this.#origin);
+      scatters[row] = squaredDistance(rows.activations, row, this.#mean);
+      quantities[at + indexOf("yy")] = scatters[row];
       quantities[at + indexOf("sse")] = this.#errors.sse[token];
       const mask = this.#masks[token];
       this.#group(mask & ~IS_WORST).addToken(rows.activations, quantities, row);
@@ -122,11 +128,12 @@ export class OutlierGroups {
           role: hasRoles ? (ROLES[rows.role[row]] ?? null) : null,
         });
     }
+    return scatters;
   }
 
   async summary(context: TokenContext): Promise<OutlierSummary> {
     const { sse } = this.#errors;
-    const whole = total(this.#groups.values(), this.#origin).get("sse");
+    const whole = total(this.#groups.values(), this.#mean).get("sse");
     const shareOf = (part: number, nTokens: number) => (whole > 0 ? part / whole : nTokens / sse.length);
     const worst: WorstToken[] = [];
     for (const token of this.#worst) worst.push(await this.#describe(token, shareOf(sse[token], 1), context));
@@ -146,7 +153,7 @@ export class OutlierGroups {
       const sums = (isIn: (mask: number) => boolean) =>
         total(
           groups.filter(([mask]) => isIn(mask)).map(([, group]) => group),
-          this.#origin,
+          this.#mean,
         );
       const kept = sums((mask) => (mask & bit) === 0);
       return {
@@ -186,7 +193,7 @@ export class OutlierGroups {
   #group(mask: number): TokenSums {
     let group = this.#groups.get(mask);
     if (group === undefined) {
-      group = new TokenSums(this.#origin);
+      group = new TokenSums(this.#mean);
       this.#groups.set(mask, group);
     }
     return group;

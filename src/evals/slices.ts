@@ -32,6 +32,8 @@ interface Way {
   readonly definition: string;
   /** null: not known */
   readonly nameOf: (rows: ActivationRows, row: number) => string | null;
+  /** whether the tokens of a run may differ in it */
+  readonly changesInRuns?: boolean;
   /** slices in the order of their names here; others by size */
   readonly order?: readonly string[];
 }
@@ -44,10 +46,12 @@ const VE = "VE of a slice is about the slice's own mean.";
 /** Positions in buckets that grow by four: 0–3, 4–15, 16–63, … */
 const POSITION_BUCKETS = Array.from({ length: 16 }, (_, b) => `${b === 0 ? 0 : 4 ** b}–${4 ** (b + 1) - 1}`);
 
+function bucketOf(position: number): number {
+  return position < 4 ? 0 : (31 - Math.clz32(position)) >> 1;
+}
+
 export function positionBucket(position: number): string {
-  let bucket = 0;
-  while (position >= 4 ** (bucket + 1)) bucket++;
-  return POSITION_BUCKETS[bucket];
+  return POSITION_BUCKETS[bucketOf(position)];
 }
 
 function waysOf(known: KnownLabels, { sourceOf, classOf }: TokenLabels): Way[] {
@@ -77,9 +81,33 @@ function waysOf(known: KnownLabels, { sourceOf, classOf }: TokenLabels): Way[] {
       by: "tokenClass",
       definition: `${TOKEN_CLASSES_DEFINITION} ${VE}`,
       nameOf: ({ tokenIds }, row) => classOf(tokenIds[row]),
+      changesInRuns: true,
       order: TOKEN_CLASSES,
     });
   return ways;
+}
+
+/** Consecutive rows of one document, role and bucket of positions: summed once, then added to each slice they are in. */
+export interface Run {
+  /** its first row */
+  readonly first: number;
+  readonly sums: TokenSums;
+}
+
+/** The runs of some rows, with their sums. */
+export function runsOf(rows: ActivationRows, quantities: Float64Array, origin: Float64Array): Run[] {
+  const { document, role, position } = rows;
+  const runs: Run[] = [];
+  for (let row = 0; row < rows.nRows; row++) {
+    const isNew =
+      row === 0 ||
+      document[row] !== document[row - 1] ||
+      role[row] !== role[row - 1] ||
+      bucketOf(position[row]) !== bucketOf(position[row - 1]);
+    if (isNew) runs.push({ first: row, sums: new TokenSums(origin) });
+    runs[runs.length - 1].sums.addToken(rows.activations, quantities, row);
+  }
+  return runs;
 }
 
 /** Sums of the tokens of each slice, but documents, which have sums of their own. */
@@ -96,18 +124,22 @@ export class SliceSums {
     this.#ways = waysOf(known, labels).map((way) => ({ way, slices: new Map() }));
   }
 
-  /** Adds rows with their quantities [nRows, N_QUANTITIES]. */
-  add(rows: ActivationRows, quantities: Float64Array): void {
-    for (const { way, slices } of this.#ways)
-      for (let row = 0; row < rows.nRows; row++) {
+  /** Adds rows with their quantities [nRows, N_QUANTITIES], and with the sums of their runs. */
+  add(rows: ActivationRows, quantities: Float64Array, runs: readonly Run[]): void {
+    for (const { way, slices } of this.#ways) {
+      const sumsAt = (row: number) => {
         const name = way.nameOf(rows, row) ?? UNKNOWN;
         let sums = slices.get(name);
         if (sums === undefined) {
           sums = new TokenSums(this.#origin);
           slices.set(name, sums);
         }
-        sums.addToken(rows.activations, quantities, row);
-      }
+        return sums;
+      };
+      if (way.changesInRuns)
+        for (let row = 0; row < rows.nRows; row++) sumsAt(row).addToken(rows.activations, quantities, row);
+      else for (const { first, sums } of runs) sumsAt(first).merge(sums);
+    }
   }
 
   /** `sse`: Σ‖x−x̂‖² of the set. */

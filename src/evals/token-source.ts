@@ -106,25 +106,31 @@ export function rowsSource(rows: RowsToEvaluate, options: ChunkOptions): TokenSo
   return { set, hookName, dIn, total, store: null, known, chunks };
 }
 
+/** Calls under way while the receiver looks at a result: one is an encode, of which there must always be one more. */
+const AHEAD = 2;
+
 /**
- * The chunks with what `work` makes of their activations; the next call is under way while the receiver looks at a result,
- * so an engine off this thread does not wait for it.
+ * The chunks, in their order, with what `work` makes of their activations; the next calls are under way while the receiver
+ * looks at a result, so an engine off this thread does not wait for it.
  */
-export async function* oneAhead<Result>(
+export async function* ahead<Result>(
   chunks: ReturnType<TokenSource["chunks"]>,
   work: (x: Float32Array) => Promise<Result>,
 ): AsyncGenerator<{ rows: ActivationRows; made: Result }> {
-  let before: { rows: ActivationRows; making: Promise<Result> } | null = null;
+  const underWay: { rows: ActivationRows; making: Promise<Result> }[] = [];
+  const next = async () => {
+    const { rows, making } = underWay.splice(0, 1)[0];
+    return { rows, made: await making };
+  };
   try {
     for await (const rows of chunks) {
       const making = work(rows.activations);
       making.catch(() => {}); // told when its turn comes
-      const ready = before;
-      before = { rows, making };
-      if (ready !== null) yield { rows: ready.rows, made: await ready.making };
+      underWay.push({ rows, making });
+      if (underWay.length > AHEAD) yield await next();
     }
-    if (before !== null) yield { rows: before.rows, made: await before.making };
+    while (underWay.length > 0) yield await next();
   } finally {
-    await before?.making.catch(() => {});
+    await Promise.allSettled(underWay.map(({ making }) => making));
   }
 }

@@ -67,6 +67,16 @@ describe("lapidary bench", () => {
     expect(stdout).toContain(`by ${kind}`);
   });
 
+  it("evaluate: a whole evaluation beside encoding the same tokens", async () => {
+    const { code, stdout } = await bench("evaluate", ...SMALL, "--tokens", "256", "--json");
+    expect(code).toBe(0);
+    const line = JSON.parse(stdout);
+    expect(line).toMatchObject({ bench: "evaluate", batchTokens: 64, tokens: 256, documents: 1 });
+    expect(line.checks).toHaveLength(2);
+    expect(line.encodeTokensPerSecond).toBeGreaterThan(0);
+    expect(line.ofEncode).toBeCloseTo(line.tokensPerSecond / line.encodeTokensPerSecond, 2);
+  });
+
   it("dead latents get the auxiliary loss, and the result says how many", async () => {
     const { code, stdout } = await bench("train", ...SMALL, "--dead", "5", "--json");
     expect(code).toBe(0);
@@ -78,6 +88,7 @@ describe("lapidary bench", () => {
     [["train", "--size", "huge"], /tiny, small, reference/],
     [["train", "--dead", "100"], /0 to below 100/],
     [["encode", "--dead", "1"], /--dead belongs to bench train/],
+    [["train", "--tokens", "64"], /--tokens belongs to bench harvest and evaluate/],
     [["train", "--selection", "topk"], /--selection belongs to bench encode/],
     [["train", "--margin", "wide"], /rigorous, none, or a number/],
     [["encode", "--selection", "relu"], /threshold, topk, batch-topk/],

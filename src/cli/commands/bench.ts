@@ -48,7 +48,7 @@ export function addBenchCommand(program: Command): void {
     .option("--d <n>", "input width, in place of the size's", positiveInteger)
     .option("--F <n>", "number of latents, in place of the size's", positiveInteger)
     .option("--k <n>", "latents a token, in place of the size's", positiveInteger)
-    .option("--batch <tokens>", "tokens of a batch (default: 1024; adam 64)", positiveInteger)
+    .option("--batch <tokens>", "tokens of a batch (default: 1024; evaluate 2048, adam 64)", positiveInteger)
     .option("--engine <name>", "auto, native, wasm, reference: who computes", "auto")
     .option("--margin <kind>", "of the native engine's screen: rigorous, none, or a number of sigmas", margin)
     .option("--seconds <n>", "time at least this long; three turns at least", positiveNumber, 5)
@@ -60,7 +60,11 @@ export function addBenchCommand(program: Command): void {
     )
     .option("--model <folder>", "harvest: the model (default: the embedded tiny-gemma)")
     .option("--layers <list>", "harvest: layers to tap, e.g. 2,4 (default: at 1/4, 1/2 and 3/4)", layerList)
-    .option("--tokens <n>", "harvest: tokens of one harvest (default: for about --seconds)", positiveInteger)
+    .option(
+      "--tokens <n>",
+      "harvest, evaluate: tokens of one (default: for about --seconds; eight chunks)",
+      positiveInteger,
+    )
     .option("--save [folder]", `keep each result as a dated JSON file (default folder: ${RESULTS})`)
     .addHelpText(
       "after",
@@ -81,23 +85,26 @@ Examples:
     )
     .action(async (names: readonly string[], options: BenchCommandOptions, command: Command) => {
       const benches = names.map(nameOf);
-      for (const [option, owner] of OWNED)
-        if (command.getOptionValueSource(option) === "cli" && !benches.includes(owner))
+      for (const [option, ...owners] of OWNED)
+        if (
+          command.getOptionValueSource(option) === "cli" &&
+          !benches.some((name) => owners.some((owner) => owner === name))
+        )
           throw new RecipeError(
-            `--${option} belongs to bench ${owner}`,
-            `lapidary bench ${owner} --${option} …`,
+            `--${option} belongs to bench ${owners.join(" and ")}`,
+            `lapidary bench ${owners[0]} --${option} …`,
           );
       await bench(benches, options);
     });
 }
 
-/** Options that mean something to one bench only. */
+/** Options that mean something to some benches only: these. */
 const OWNED = [
   ["dead", "train"],
   ["selection", "encode"],
   ["model", "harvest"],
   ["layers", "harvest"],
-  ["tokens", "harvest"],
+  ["tokens", "harvest", "evaluate"],
 ] as const;
 
 async function bench(benches: readonly BenchName[], options: BenchCommandOptions): Promise<void> {

@@ -12,10 +12,10 @@ export async function hashFile(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Adds a file's bytes to a hash that goes on. @throws {ResourceError} it cannot be read */
-export async function addToHash(hash: Hash, path: string): Promise<void> {
+/** Adds a file's bytes, or the first `bytes` of them, to a hash that goes on. @throws {ResourceError} it cannot be read */
+export async function addToHash(hash: Hash, path: string, bytes = Number.POSITIVE_INFINITY): Promise<void> {
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }))
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, end: bytes - 1 }))
       hash.update(chunk as Buffer);
   } catch (error) {
     throw fileError(error, path);

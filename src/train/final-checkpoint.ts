@@ -2,6 +2,7 @@
  * What a finished training run leaves: its SAE, ready to be exported or polished, and who was dead. With a watch there may
  * be two: the last one, and the one of the checkpoint with the best held-out VE.
  */
+import { join } from "node:path";
 import { StateError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
@@ -9,6 +10,7 @@ import type { TrainingForm, TrainingSae } from "../sae/sae.ts";
 import { type Checkpoint, listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
 import { openWeights, readCounters, readWeights } from "./checkpoint-tensors.ts";
 import type { TrainConfig } from "./config.ts";
+import { checkLog } from "./log.ts";
 import type { BestCheckpoint, TrainOutcome } from "./progress.ts";
 
 /** Which SAE of a finished run: the one it ended with, or the one of its best checkpoint. */
@@ -41,6 +43,18 @@ export async function readFinishedTraining(
   const all = await listCheckpoints(dir);
   const final = finalOf(all);
   return final === null ? null : factsOf(final, chosen(final, all, which), all);
+}
+
+/**
+ * Holds the logs in `dir` to what the final checkpoint says of them; unfinished training has none yet.
+ * @throws {StateError} lines are gone, or others
+ */
+export async function checkTrainingLogs(dir: string): Promise<void> {
+  const final = finalOf(await listCheckpoints(dir));
+  if (final === null) return;
+  const { metrics, events } = final.record.logs;
+  await checkLog(join(dir, "metrics.jsonl"), metrics);
+  await checkLog(join(dir, "events.jsonl"), events);
 }
 
 /**

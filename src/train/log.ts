@@ -14,6 +14,22 @@ export interface LogMark {
   readonly sha256: string;
 }
 
+/**
+ * Holds a log to its mark, whatever follows it; returns the hash of its bytes up to there, to go on with.
+ * @throws {StateError} lines are gone, or others
+ */
+export async function checkLog(path: string, mark: LogMark): Promise<Hash> {
+  const size = (await statIfPresent(path))?.size ?? 0;
+  const hint = "put the file back, or remove the checkpoints beside it to start over";
+  if (size < mark.bytes)
+    throw new StateError(`${path} has ${size} bytes, the checkpoint was written at ${mark.bytes}`, hint);
+  const hash = createHash("sha256");
+  if (mark.bytes > 0) await addToHash(hash, path, mark.bytes);
+  if (hash.copy().digest("hex") !== mark.sha256)
+    throw new StateError(`${path} is not what it was at the checkpoint (sha-256 differs)`, hint);
+  return hash;
+}
+
 export class JsonLines {
   readonly path: string;
   readonly #file: FileHandle;
@@ -33,24 +49,10 @@ export class JsonLines {
    * @throws {StateError} the lines that belong to the checkpoint are gone, or others
    */
   static async open(path: string, mark: LogMark | null): Promise<JsonLines> {
-    const size = (await statIfPresent(path))?.size ?? 0;
+    const hash = mark === null ? createHash("sha256") : await checkLog(path, mark);
     const bytes = mark?.bytes ?? 0;
-    if (size < bytes) {
-      throw new StateError(
-        `${path} has ${size} bytes, the checkpoint that training resumes from was written at ${bytes}`,
-        "put the file back, or remove the checkpoints beside it to start over",
-      );
-    }
     try {
-      if (size > bytes) await truncate(path, bytes);
-      const hash = createHash("sha256");
-      if (bytes > 0) await addToHash(hash, path);
-      if (mark !== null && hash.copy().digest("hex") !== mark.sha256) {
-        throw new StateError(
-          `${path} is not what it was at the checkpoint that training resumes from (sha-256 differs)`,
-          "put the file back, or remove the checkpoints beside it to start over",
-        );
-      }
+      if (((await statIfPresent(path))?.size ?? 0) > bytes) await truncate(path, bytes);
       return new JsonLines(path, await open(path, "a"), bytes, hash);
     } catch (error) {
       throw fileError(error, path);

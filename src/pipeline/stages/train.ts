@@ -5,7 +5,7 @@ import { initRows } from "../../sae/init.ts";
 import type { TrainingForm } from "../../sae/sae.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ResamplingConfig, ScheduleConfig, TrainConfig } from "../../train/config.ts";
-import { openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
+import { checkTrainingLogs, openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
 import { trainingMemory } from "../../train/memory.ts";
 import type { TrainStart } from "../../train/options.ts";
 import { decidingConfig } from "../../train/run-identity.ts";
@@ -14,6 +14,7 @@ import type { Progress, RunContext } from "../context.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe.ts";
 import { announceMemory } from "../resources.ts";
 import { setNames } from "./corpus.ts";
+import { keptTraining } from "./kept.ts";
 import { isLayerPolished } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
@@ -31,6 +32,7 @@ export function trainUnit(context: RunContext, layer: number): Unit {
       train: decidingOptions(recipe),
     }),
     files: () => [dir.train(layer, false)],
+    isIntact: () => logsAreWhole(dir.train(layer, false)),
     clear: () => rm(dir.train(layer, false), { recursive: true, force: true }),
     run: (report) =>
       runTraining(context, layer, {
@@ -41,6 +43,12 @@ export function trainUnit(context: RunContext, layer: number): Unit {
         report,
       }),
   };
+}
+
+/** Report and card read the logs; they cannot be made again. @throws {StateError} one is not what training left */
+async function logsAreWhole(dir: string): Promise<true> {
+  await checkTrainingLogs(dir);
+  return true;
 }
 
 /**
@@ -70,10 +78,11 @@ export function polishUnit(context: RunContext, layer: number): Unit {
     layer,
     inputs: async () => ({
       ...trainingInputs(context, layer),
-      trained: context.state.output(`train:${layer}`).weightsHash,
+      trained: keptTraining(context, `train:${layer}`).weightsHash,
       config: decidingConfig(polishConfig(recipe)), // not polish.when: wanting a polish does not change what it does
     }),
     files: () => [dir.train(layer, true)],
+    isIntact: () => logsAreWhole(dir.train(layer, true)),
     isWanted: async () => isLayerPolished(context, layer),
     clear: () => rm(dir.train(layer, true), { recursive: true, force: true }),
     run: (report) =>
@@ -82,7 +91,8 @@ export function polishUnit(context: RunContext, layer: number): Unit {
         dir: dir.train(layer, true),
         config: polishConfig(recipe),
         start: async () => {
-          const trained = await readFinishedTraining(dir.train(layer, false));
+          const { keep } = recipe.train;
+          const trained = await readFinishedTraining(dir.train(layer, false), keep);
           if (trained === null)
             throw new StateError(
               `layer ${layer} has not been trained to its end`,
@@ -91,7 +101,7 @@ export function polishUnit(context: RunContext, layer: number): Unit {
           const { form, threshold } = trained;
           return {
             form,
-            weights: () => openTrainedWeights(dir.train(layer, false)),
+            weights: () => openTrainedWeights(dir.train(layer, false), keep),
             threshold,
           };
         },

@@ -13,6 +13,14 @@ const N_BINS = -LOG_FREQUENCY_FLOOR / BIN_WIDTH;
 const MOST_L0_BINS = 64;
 const PERCENTILES = [0, 5, 25, 50, 75, 95, 100] as const;
 
+export const LATENTS_DEFINITION =
+  "nNeverFired: latents active on none of the evaluated tokens (not the same as dead in training). ultraRare: active on " +
+  "some, but on less than the share `below`: the smallest power of ten that is two tokens of this set or more. " +
+  "nAbove1Percent, nAbove10Percent: active on more than 1 %, 10 % of the tokens.";
+export const FREQUENCIES_DEFINITION =
+  "Latents by log10 of the share of evaluated tokens on which they fire; those that never fire stand at the floor.";
+export const L0_DEFINITION = "Tokens by the number of latents active on them.";
+
 /** Latents by how often they fired. */
 export interface LatentSummary {
   readonly nLatents: number;
@@ -96,10 +104,7 @@ export class FiringStats {
       ultraRare: { below, nLatents: latents((count) => count > 0 && count < below * n) },
       nAbove1Percent: latents((count) => count > 0.01 * n),
       nAbove10Percent: latents((count) => count > 0.1 * n),
-      definition:
-        "nNeverFired: latents active on none of the evaluated tokens (not the same as dead in training). ultraRare: active " +
-        "on some, but on less than the share `below`: the smallest power of ten that is two tokens of this set or more. " +
-        "nAbove1Percent, nAbove10Percent: active on more than 1 %, 10 % of the tokens.",
+      definition: LATENTS_DEFINITION,
       frequencyHistogram: frequencyHistogram(log10Frequencies(this.counts, n)),
       l0: l0Distribution(this.#tokensByL0, n),
     };
@@ -128,8 +133,7 @@ function frequencyHistogram(logs: Float32Array): FrequencyHistogram {
   for (const log of logs)
     counts[Math.min(N_BINS - 1, Math.floor((log - LOG_FREQUENCY_FLOOR) / BIN_WIDTH))] += 1;
   return {
-    definition:
-      "Latents by log10 of the share of evaluated tokens on which they fire; those that never fire stand at the floor.",
+    definition: FREQUENCIES_DEFINITION,
     floor: LOG_FREQUENCY_FLOOR,
     binWidth: BIN_WIDTH,
     counts,
@@ -149,7 +153,7 @@ function l0Distribution(tokensByL0: Float64Array, nTokens: number): L0Distributi
     return l0;
   };
   return {
-    definition: "Tokens by the number of latents active on them.",
+    definition: L0_DEFINITION,
     quantiles:
       nTokens === 0 ? [] : PERCENTILES.map((percentile) => ({ percentile, l0: reached(percentile / 100) })),
     binWidth,

@@ -20,7 +20,7 @@ const N_CURVE = 60;
 const BY_NORM = OUTLIER_SHARES.length;
 const IS_WORST = 1 << (2 * BY_NORM);
 
-const DEFINITION =
+export const OUTLIERS_DEFINITION =
   "Tokens ranked by ‖x−x̂‖² (or by ‖x‖), ties to the earlier token. A share of n tokens is ⌈share·n⌉ of them. veWithout: " +
   "variance explained of the tokens that remain, about their own mean. gini: Gini coefficient of the squared errors, " +
   "0 where all are equal, (n−1)/n where one token has all. curve: the worst tokenShare of the tokens carry sseShare of " +
@@ -138,7 +138,7 @@ export class OutlierGroups {
     const worst: WorstToken[] = [];
     for (const token of this.#worst) worst.push(await this.#describe(token, shareOf(sse[token], 1), context));
     return {
-      definition: DEFINITION,
+      definition: OUTLIERS_DEFINITION,
       gini: gini(this.#sorted.sse),
       shares: OUTLIER_SHARES.map((share, s) => this.#share(share, s, shareOf)),
       curve: curve(this.#sorted.sse, shareOf),

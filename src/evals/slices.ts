@@ -5,7 +5,7 @@
 import type { ActivationRows } from "../activations/activations.ts";
 import { ROLES } from "../corpus/windows.ts";
 import { quantile } from "./bootstrap.ts";
-import type { DocumentSums } from "./documents.ts";
+import { type DocumentSums, MAX_DOCUMENTS } from "./documents.ts";
 import { METRICS } from "./metrics.ts";
 import type { Slice, SliceGroup } from "./result.ts";
 import { TOKEN_CLASSES, TOKEN_CLASSES_DEFINITION } from "./token-classes.ts";
@@ -42,6 +42,10 @@ const UNKNOWN = "unknown";
 const N_WORST_DOCUMENTS = 20;
 const PERCENTILES = [0, 10, 25, 50, 75, 90, 100] as const;
 const VE = "VE of a slice is about the slice's own mean.";
+
+const DOCUMENT_DEFINITION =
+  `By document, under its number in the set: the ${N_WORST_DOCUMENTS} with the largest squared error, worst first; ` +
+  `and quantiles of VE over all documents that have one. ${VE} Left out beyond ${MAX_DOCUMENTS} documents.`;
 
 /** Positions in buckets that grow by four: 0–3, 4–15, 16–63, … */
 const POSITION_BUCKETS = Array.from({ length: 16 }, (_, b) => `${b === 0 ? 0 : 4 ** b}–${4 ** (b + 1) - 1}`);
@@ -85,6 +89,16 @@ function waysOf(known: KnownLabels, { sourceOf, classOf }: TokenLabels): Way[] {
       order: TOKEN_CLASSES,
     });
   return ways;
+}
+
+/** What each way of dividing tokens means. */
+export function sliceDefinitions(): Pick<SliceGroup, "by" | "definition">[] {
+  const known = { tokenIds: true, position: true, document: true, role: true };
+  const ways = waysOf(known, { sourceOf: () => null, classOf: () => null });
+  return [
+    ...ways.map(({ by, definition }) => ({ by, definition })),
+    { by: "document", definition: DOCUMENT_DEFINITION },
+  ];
 }
 
 /** Consecutive rows of one document, role and bucket of positions: summed once, then added to each slice they are in. */
@@ -187,9 +201,7 @@ function documentGroup(documents: DocumentSums, sse: number, { sourceOf }: Token
   const ves = Float64Array.from(documents.parts.flatMap(([, sums]) => METRICS.ve.of(sums) ?? [])).sort();
   return {
     by: "document",
-    definition:
-      `By document, under its number in the set: the ${N_WORST_DOCUMENTS} with the largest squared error, worst first; ` +
-      `and quantiles of VE over all documents that have one. ${VE}`,
+    definition: DOCUMENT_DEFINITION,
     slices: worst.slice(0, N_WORST_DOCUMENTS).map(([document, sums]) => sliceOf(nameOf(document), sums, sse)),
     quantiles:
       ves.length === 0

@@ -2,6 +2,7 @@
  * What a report is made from: everything here was read from the files of a run. The pipeline fills it, `renderReport`
  * turns it into a page; neither measures anything.
  */
+import type { PairedDifference } from "../evals/bootstrap.ts";
 import type { EvalResult, IntervalMethod } from "../evals/result.ts";
 import type { SpliceResult } from "../evals/splice-result.ts";
 import type { MetricsLine } from "../train/metrics.ts";
@@ -53,6 +54,8 @@ export interface Measurement {
   /** a set of another kind of text: shown, not judged */
   readonly isDomain: boolean;
   readonly result: ReportedResult;
+  /** of VE, from the source SAE on the same tokens to this one; null before training, and from scratch */
+  readonly change: PairedDifference | null;
 }
 
 /** An evaluation as a run keeps it; runs made before there were intervals have null there. */

@@ -19,7 +19,13 @@ export function fixed(value: number | null | undefined, decimals: number): strin
   return grouped(Number(text) === 0 ? text.replace("-", "") : text);
 }
 
-/** Four significant digits; very small and very large ones as powers of ten. */
+/** A difference, its sign always shown. */
+export function signed(value: number | null | undefined, decimals: number): string {
+  const text = fixed(value, decimals);
+  return typeof value === "number" && value > 0 ? `+${text}` : text;
+}
+
+/** Four significant digits, whole numbers as they are; very small and very large ones as powers of ten. */
 export function short(value: number | null | undefined): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return ABSENT;
   if (value === 0) return "0";
@@ -28,17 +34,23 @@ export function short(value: number | null | undefined): string {
     const [digits, exponent] = value.toExponential(2).split("e");
     return `${grouped(digits)} × ${powerOfTen(Number(exponent))}`;
   }
-  return grouped(size >= 1000 ? Math.round(value).toString() : trim(value.toPrecision(4)));
+  if (Number.isInteger(value) || size >= 1000) return grouped(Math.round(value).toString());
+  return grouped(value.toPrecision(4));
 }
 
-/** 0.4321 → "43.2 %", 0.00042 → "0.042 %" */
+/** A measured share: 0.4321 → "43.2 %", 0.00042 → "0.042 %", 0.0003 → "0.030 %" */
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined || !Number.isFinite(share)) return ABSENT;
   const value = 100 * share;
   const size = Math.abs(value);
   if (size >= 99.95 || value === 0) return `${grouped(Math.round(value).toString())}${THIN}%`;
   const decimals = size >= 10 ? 1 : size >= 1 ? 2 : Math.min(8, 1 - Math.floor(Math.log10(size)));
-  return `${grouped(trim(value.toFixed(decimals)))}${THIN}%`;
+  return `${grouped(value.toFixed(decimals))}${THIN}%`;
+}
+
+/** A share that somebody chose: 0.001 → "0.1 %" */
+export function roundPercent(share: number): string {
+  return `${grouped(Number((100 * share).toPrecision(6)).toString())}${THIN}%`;
 }
 
 /** −3 → "10⁻³" */
@@ -58,10 +70,6 @@ export function listOf(words: readonly (string | number)[]): string {
 /** "1 token", "3 tokens" */
 export function counted(n: number, noun: string): string {
   return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
-}
-
-function trim(digits: string): string {
-  return digits.includes(".") ? digits.replace(/\.?0+$/, "") : digits;
 }
 
 /** Groups of three in the whole part from 1000 on. */

@@ -72,10 +72,14 @@ ${sections.map(section)}</main>
   return page.text;
 }
 
-/** The headline, the model's name in one piece. */
+/** The headline; the model's name, with the stop or comma after it, is in one piece. */
 function title(facts: ReportFacts): Markup {
-  const parts = headline(facts).split(facts.model);
-  return html`${parts.map((part, i) => (i === 0 ? part : html`<span class="name">${facts.model}</span>${part}`))}`;
+  const [first, ...rest] = headline(facts).split(facts.model);
+  const pieces = rest.map((part) => {
+    const stop = /^[.,]?/.exec(part)?.[0] ?? "";
+    return html`<span class="name">${facts.model}${stop}</span>${part.slice(stop.length)}`;
+  });
+  return html`${first}${pieces}`;
 }
 
 /** What the run has no data for, in one line. */

@@ -66,8 +66,8 @@ th { font-weight: 600; } tbody th { font-weight: 400; } th.text, td.text, tbody 
 thead th { vertical-align: bottom; border-bottom: 1px solid var(--ink); white-space: normal; min-width: 3.2rem; }
 tbody tr + tr > * { border-top: 1px solid var(--grid); }
 td small { display: block; color: var(--soft); font-size: .8em; }
-td.text { white-space: normal; min-width: 6rem; }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.small { font-size: .82rem; margin: .3rem 0 .2rem; }
 .context { display: inline-block; min-width: min(20rem, 55vw); max-width: 44rem; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--soft); }
 mark { background: var(--mark); color: var(--mark-ink); border-radius: .2em; padding: .05em .15em; font-weight: 600; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .35rem 1.2rem; font-size: .92rem; }
@@ -77,7 +77,7 @@ pre { font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberati
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule); color: var(--soft); font-size: .88rem; }
 
 .chart { display: block; width: 100%; max-width: 27rem; height: auto; overflow: visible; font-size: 11.5px; }
-.beside .chart { max-width: 36rem; }
+.beside .chart { max-width: 31rem; }
 .chart text { fill: var(--ink); }
 .axis path { stroke: var(--soft); fill: none; } .axis text { fill: var(--soft); }
 .axis path.grid, path.grid { stroke: var(--grid); fill: none; }
@@ -100,6 +100,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
 .dot.after { fill: var(--after); } .dot.before { fill: var(--before); } .dot.home { fill: var(--home); }
 .band { stroke: none; opacity: .25; } .band.after { fill: var(--after); }
 .chart .name { font-weight: 600; } .chart .name.after { fill: var(--after); } .chart .name.before { fill: var(--before); } .chart .name.home { fill: var(--home); }
+.halo { paint-order: stroke; stroke: var(--ground); stroke-width: 4px; stroke-linejoin: round; }
 .moment path { stroke: var(--rule); fill: none; } .moment text { fill: var(--soft); font-weight: 600; }
 .moment.rollback path, .moment.incident path { stroke: var(--bad); } .moment.rollback text, .moment.incident text { fill: var(--bad); }
 .step { stroke-width: 1.6; } .step.before { stroke: var(--before); fill: none; stroke-dasharray: 4 2.5; } .step.after { stroke: var(--after); fill: var(--after-fill); fill-opacity: .35; }

@@ -5,7 +5,7 @@
  */
 import { limit } from "../evals/diagnosis-limits.ts";
 import { type LayerFacts, measured, type Phase, type ReportedResult, type ReportFacts } from "./facts.ts";
-import { fixed, listOf, percent } from "./numbers.ts";
+import { fixed, listOf, percent, roundPercent } from "./numbers.ts";
 
 /** Share of tokens that is looked at as outliers. */
 export const OUTLIER_SHARE = 0.001;
@@ -117,8 +117,11 @@ export function veRange(facts: ReportFacts, phase: Phase): string | null {
 /** Why a result is what it is: sentences, each from one rule; short where the SAE fits. */
 export function reasons(judged: Judgement): string[] {
   const { verdict, result, home, ve, required } = judged;
-  const atHome = home === undefined ? "" : `, ${fixed(home.metrics.ve.value, 3)} at home`;
-  const said = [`VE is ${fixed(ve, 3)}${atHome}; from ${fixed(required, 3)} it fits.`, ...flattery(result)];
+  const atHome = home === undefined ? "" : `, at home ${fixed(home.metrics.ve.value, 3)}`;
+  const said = [
+    `VE is ${fixed(ve, 3)}${atHome}; at least ${fixed(required, 3)} is asked for.`,
+    ...flattery(result),
+  ];
   if (verdict === "fits") return said;
   return [
     ...said,
@@ -134,7 +137,7 @@ function flattery(result: ReportedResult): string[] {
   const without = worst?.veWithoutByNorm ?? null;
   return without !== null && result.metrics.ve.value - without >= limit("flattery")
     ? [
-        `It rests on outliers: without the ${percent(OUTLIER_SHARE)} of tokens of largest norm VE is ${fixed(without, 3)}.`,
+        `It rests on outliers: without the ${roundPercent(OUTLIER_SHARE)} of tokens of largest norm VE is ${fixed(without, 3)}.`,
       ]
     : [];
 }
@@ -142,7 +145,7 @@ function flattery(result: ReportedResult): string[] {
 function outlierReason({ result, home, ve, required }: Judgement): string[] {
   const worst = outliersOf(result);
   if (worst === undefined || worst.veWithout === null) return [];
-  const carried = `the worst ${percent(worst.share)} of tokens carry ${percent(worst.sseShare)} of it`;
+  const carried = `the worst ${roundPercent(worst.share)} of tokens carry ${percent(worst.sseShare)} of it`;
   const needed = limit("recovers") * ((home?.metrics.ve.value ?? required) - ve);
   if (worst.veWithout - ve < needed)
     return [
@@ -176,13 +179,13 @@ function shortness({ metrics: { l2Ratio } }: ReportedResult): string[] {
 
 /** The rules as sentences. */
 export function ruleSentences({ gate }: Pick<ReportFacts, "gate">): string[] {
-  const share = percent(OUTLIER_SHARE);
+  const share = roundPercent(OUTLIER_SHARE);
   return [
     `fits: on every held-out set VE is at least ${gate === null ? "" : `the recipe’s gate, ${gate}, and at least `}that of the source SAE on its own model, less ${limit("fineLoss")}${gate === null ? `; where that was not measured, at least ${limit("goodVe")}` : ""}; sets of other kinds of text (domains) are shown, not judged`,
     "only just fits: the VE required lies within the confidence interval",
-    `outliers make the error: without the worst ${share} of tokens at least ${percent(limit("recovers"))} of the lost VE is back; a screen by norm finds them if leaving out as many tokens of largest norm does the same`,
+    `outliers make the error: without the worst ${share} of tokens at least ${roundPercent(limit("recovers"))} of the lost VE is back; a screen by norm finds them if leaving out as many tokens of largest norm does the same`,
     `VE rests on outliers: without the ${share} of tokens of largest norm it is lower by ${limit("flattery")} or more`,
-    `fewer or more latents: L0 differs from home by ${percent(limit("l0Change"))} or more`,
+    `fewer or more latents: L0 differs from home by ${roundPercent(limit("l0Change"))} or more`,
     `reconstructions are too short: ‖x̂‖/‖x‖ is below ${TOO_SHORT} on average`,
   ];
 }

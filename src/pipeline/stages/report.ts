@@ -132,7 +132,7 @@ async function layerFacts(context: RunContext, layer: number): Promise<LayerFact
 
 /** Results of version 1 have neither intervals nor outliers nor slices: what is absent is shown as not measured. */
 function measurementsOf(evals: LayerEvals | undefined): Measurement[] {
-  return (evals?.results ?? []).map(({ model, set, isDomain, result }) => ({
+  return (evals?.results ?? []).map(({ model, set, isDomain, result, change }) => ({
     phase: model === "base" ? "home" : (evals as LayerEvals).phase,
     set,
     isDomain: isDomain ?? false,
@@ -149,6 +149,7 @@ function measurementsOf(evals: LayerEvals | undefined): Measurement[] {
       outliers: result.outliers ?? null,
       slices: result.slices ?? [],
     },
+    change: change?.ve ?? null,
   }));
 }
 

@@ -69,7 +69,7 @@ function drawRow(row: DotRow, y: number, scale: Scale): Markup {
     before !== undefined && after !== undefined
       ? html`<path class="join" d="M${n(scale.at(before.value))} ${n(y)}H${n(scale.at(after.value))}"/>`
       : null
-  }${(row.spans ?? []).map((span, i) => drawSpan(span, y + (i === 0 ? -3 : 3), scale))}${present.map((one) => drawMark(one, y, scale))}`;
+  }${(row.spans ?? []).map((span) => drawSpan(span, y, scale))}${present.map((one) => drawMark(one, y, scale))}`;
 }
 
 function drawSpan(span: DotSpan, y: number, scale: Scale): Markup {

@@ -51,7 +51,13 @@ export function linear(
 }
 
 /** A logarithmic scale between two powers of ten (exponents), a tick each, or each second or third. */
-export function logarithmic(low: number, high: number, range: Range, pieces = 6): Scale {
+export function logarithmic(
+  low: number,
+  high: number,
+  range: Range,
+  label: (exponent: number) => string = powerOfTen,
+  pieces = 6,
+): Scale {
   const place = placer(low, high, range);
   const every = Math.max(1, Math.ceil((high - low) / pieces));
   const exponents = Array.from({ length: high - low + 1 }, (_, i) => high - i).filter(
@@ -61,7 +67,7 @@ export function logarithmic(low: number, high: number, range: Range, pieces = 6)
     at: (value) => place(Math.log10(Math.max(value, 10 ** low))),
     low: 10 ** low,
     high: 10 ** high,
-    ticks: exponents.reverse().map((exponent) => ({ at: place(exponent), label: powerOfTen(exponent) })),
+    ticks: exponents.reverse().map((exponent) => ({ at: place(exponent), label: label(exponent) })),
   };
 }
 

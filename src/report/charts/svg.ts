@@ -38,7 +38,7 @@ export function xAxis(scale: Scale, area: Area, label: string): Markup {
 
 /** A label near an edge leans inwards, so that nothing is cut off. */
 function anchor(x: number): string {
-  return x > CHART_WIDTH - 12 ? "end" : "middle";
+  return x > CHART_WIDTH - 14 ? "end" : "middle";
 }
 
 /** Vertical axis: faint lines across the area, labels at their left, and what it measures above them. */

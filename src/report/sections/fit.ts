@@ -4,7 +4,7 @@ import type { LayerFacts, Phase, ReportedResult, ReportFacts } from "../facts.ts
 import { measured, PHASES } from "../facts.ts";
 import { figure, paragraph, type Section, type Table, table } from "../figure.ts";
 import { type Content, html, type Markup } from "../html.ts";
-import { ABSENT, count, fixed, listOf, short } from "../numbers.ts";
+import { ABSENT, count, fixed, listOf, short, signed } from "../numbers.ts";
 import { judgeLayer, reasons, ruleSentences, type Verdict } from "../verdict.ts";
 
 const SHOWN: readonly Phase[] = ["home", "before", "prepolish", "after"];
@@ -39,7 +39,7 @@ export function setsOf(facts: ReportFacts): string[] {
 }
 
 function glance(facts: ReportFacts): Markup {
-  const phases = phasesOf(facts);
+  const phases = phasesOf(facts).filter((phase) => phase !== "prepolish");
   const sets = setsOf(facts);
   const rows = facts.layers.flatMap((layer): DotRow[] => [
     { heading: `Layer ${layer.layer}` },
@@ -119,12 +119,16 @@ function badge(verdict: Verdict): Markup {
 /** The table people look at first. */
 function scores(facts: ReportFacts): Table {
   const phases = phasesOf(facts);
-  const gate = facts.gate;
+  const { gate } = facts;
+  const hasChanges = facts.layers.some(({ measurements }) =>
+    measurements.some(({ change }) => change !== null),
+  );
   return {
     caption: "VE and L0 of every layer and set",
     columns: [
       "layer, set",
       ...phases.flatMap((phase) => [`VE ${PHASES[phase]}`, "L0"]),
+      ...(hasChanges ? ["change of VE"] : []),
       ...(gate === null ? [] : [`gate ${gate}`]),
       "dead in training",
     ],
@@ -134,6 +138,7 @@ function scores(facts: ReportFacts): Table {
         return [
           `${layer.layer}, ${set}`,
           ...phases.flatMap((phase) => scoreCells(measured(layer, phase, set))),
+          ...(hasChanges ? [changeCell(layer, set)] : []),
           ...(gate === null
             ? []
             : [final === undefined ? ABSENT : final.metrics.ve.value >= gate ? "✓ reached" : "✗ below"]),
@@ -142,6 +147,13 @@ function scores(facts: ReportFacts): Table {
       }),
     ),
   };
+}
+
+/** VE after less VE before, on the same tokens, with the interval of that difference. */
+function changeCell(layer: LayerFacts, set: string): Content {
+  const change = layer.measurements.find((entry) => entry.phase === "after" && entry.set === set)?.change;
+  if (change === null || change === undefined) return ABSENT;
+  return withInterval({ value: change.difference, interval: change.interval }, (value) => signed(value, 3));
 }
 
 function scoreCells(result: ReportedResult | undefined): Content[] {

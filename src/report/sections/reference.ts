@@ -63,7 +63,7 @@ function definitionsOf(facts: ReportFacts): Map<string, string> {
   const results = facts.layers.flatMap(({ measurements }) => measurements.map(({ result }) => result));
   for (const { metrics, latents, outliers, slices, threshold, intervals } of results) {
     for (const [name, { definition, unit }] of Object.entries(metrics))
-      add(name, `${definition} Unit: ${unit}.`);
+      add(name, unit === "1" ? definition : `${definition} Unit: ${unit}.`);
     add("never fired", latents.definition);
     add("firing frequency", latents.frequencyHistogram.definition);
     add("error concentration", outliers?.definition);
@@ -77,7 +77,7 @@ function definitionsOf(facts: ReportFacts): Map<string, string> {
   }
   for (const { result } of facts.splices)
     for (const [name, { definition, unit }] of Object.entries(result.metrics))
-      add(name, `${definition} Unit: ${unit}.`);
+      add(name, unit === "1" ? definition : `${definition} Unit: ${unit}.`);
   if (facts.layers.some(({ trainings }) => trainings.length > 0)) {
     add(
       "training: loss",

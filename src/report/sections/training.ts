@@ -68,7 +68,7 @@ function trainingFigure(layer: LayerFacts, training: TrainingFacts): Markup {
         series: "neutral",
         name: "held out",
         points: watched.map(({ step, ve }) => [step, ve] as const),
-        dots: true,
+        dots: watched.length <= 40,
       },
     ]),
     panel("L0", "L0, latents a token", (line) => line.l0),

@@ -70,7 +70,12 @@ function tokenList({ layer, set, phase, worst }: TokenList): Markup {
           [token.source, token.role].filter((part) => part !== null).join(", ") || ABSENT,
         ]),
     });
-  return html`<div class="tokens"><h4>${set}, ${PHASES[phase]}: the worst ${worst.length} carry ${percent(carried)} of the squared error</h4>
+  const title = `${set}, ${PHASES[phase]}: the worst ${worst.length} carry ${percent(carried)} of the squared error`;
+  // what there was before is shown first; what is left after is a click away
+  if (phase === "after")
+    return html`<details class="tokens"><summary>${title}</summary>${rows(0, worst.length)}</details>
+`;
+  return html`<div class="tokens"><h4>${title}</h4>
 ${rows(0, FIRST)}${worst.length > FIRST ? html`<details><summary>The next ${worst.length - FIRST}</summary>${rows(FIRST, worst.length)}</details>` : null}</div>
 `;
 }

@@ -63,3 +63,17 @@ it("becomes Markdown, with cells that cannot break it", () => {
     "| layer | before, on the model: VE (L0), a\\|b &lt;i> |\n|---|---|\n| 4 | 0.500 (3.0) |",
   );
 });
+
+it("shows intervals of VE in Markdown, where there is room, and not in a terminal", () => {
+  const score = { set: "prose", ve: 0.8912, l0: 34.84 };
+  const scored: BeforeAfterRow[] = [
+    { layer: 4, before: [{ ...score, veInterval: { low: 0.8861, high: 0.8941 } }], after: [score] },
+  ];
+  const [heading, , row] = formatBeforeAfterMarkdown(scored).split("\n");
+  expect(heading).toBe(
+    "| layer | before, on the model: VE ± half its 95 % interval (L0), prose | after: prose |",
+  );
+  expect(row).toBe("| 4 | 0.891 ± 0.004 (34.8) | 0.891 (34.8) |");
+  expect(formatBeforeAfterTable(scored)).toContain("4     │ 0.891 (34.8)");
+  expect(formatBeforeAfterTable(scored)).not.toContain("±");
+});

@@ -2,12 +2,15 @@
  * The table people look at first: each layer's SAE before and after, set by set, as plain text for a terminal or as
  * Markdown for the card. Pure text from numbers; columns that no row fills are left out.
  */
+import type { Interval } from "./metrics.ts";
 import type { EvalResult } from "./result.ts";
 
 /** VE and L0 on one set. */
 export interface SetScore {
   readonly set: string;
   readonly ve: number | null;
+  /** confidence interval of VE; shown in Markdown */
+  readonly veInterval?: Interval | null;
   readonly l0: number | null;
 }
 
@@ -34,7 +37,7 @@ export interface TableOptions {
 
 /** VE and L0 of a result, under the name of its set. */
 export function scoreOf({ set, metrics }: EvalResult): SetScore {
-  return { set, ve: metrics.ve.value, l0: metrics.l0.value };
+  return { set, ve: metrics.ve.value, veInterval: metrics.ve.interval, l0: metrics.l0.value };
 }
 
 /**
@@ -42,10 +45,13 @@ export function scoreOf({ set, metrics }: EvalResult): SetScore {
  * Cells read `0.853 (39.2) / 0.819 (39.9)`: VE and, in brackets, L0, one pair a set in the heading's order.
  */
 export function formatBeforeAfterTable(rows: readonly BeforeAfterRow[], options: TableOptions = {}): string {
-  return terminal(tableColumns(rows, options));
+  return terminal(tableColumns(rows.map(withoutIntervals), options));
 }
 
-/** The same table in Markdown, for the card. */
+/**
+ * The same table in Markdown, for the card, where there is room for intervals: `0.853 ± 0.004 (39.2)`, the half width of
+ * the 95 % interval of VE.
+ */
 export function formatBeforeAfterMarkdown(
   rows: readonly BeforeAfterRow[],
   options: TableOptions = {},
@@ -59,7 +65,8 @@ function tableColumns(rows: readonly BeforeAfterRow[], options: TableOptions): C
   const after = rows.map((row) => row.after ?? []);
   const sets = setsOf(before).join(" / ");
   const baseSets = setsOf(base).join(" / ");
-  const unit = "VE (L0)";
+  const hasIntervals = [base, before, after].flat(2).some(({ veInterval }) => veInterval);
+  const unit = hasIntervals ? "VE ± half its 95 % interval (L0)" : "VE (L0)";
   const columns: Column[] = [
     { heading: "layer", cells: rows.map((row) => String(row.layer)) },
     {
@@ -106,8 +113,15 @@ function scoreCells(scores: Scores): string[] {
 
 function show(score: SetScore | undefined): string {
   if (score === undefined) return ABSENT;
-  const { ve, l0 } = score;
-  return `${ve === null ? ABSENT : ve.toFixed(3)} (${l0 === null ? ABSENT : l0.toFixed(1)})`;
+  const { ve, veInterval, l0 } = score;
+  const spread = veInterval ? ` ± ${((veInterval.high - veInterval.low) / 2).toFixed(3)}` : "";
+  return `${ve === null ? ABSENT : `${ve.toFixed(3)}${spread}`} (${l0 === null ? ABSENT : l0.toFixed(1)})`;
+}
+
+function withoutIntervals(row: BeforeAfterRow): BeforeAfterRow {
+  const plain = (scores: readonly SetScore[] | undefined) =>
+    scores?.map((score) => ({ ...score, veInterval: null }));
+  return { ...row, base: plain(row.base), before: plain(row.before) ?? [], after: plain(row.after) };
 }
 
 function terminal(columns: readonly Column[]): string {

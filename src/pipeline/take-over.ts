@@ -90,9 +90,9 @@ async function whoDid(
 /** A unit records the hash of every file it is told by: a manifest, or a file of results. */
 async function refuseOtherThanRecorded(
   file: string,
-  { manifest, stores, results }: Readonly<Record<string, unknown>>,
+  { stores, ...output }: Readonly<Record<string, unknown>>,
 ): Promise<void> {
-  const recorded = [manifest, results, ...Object.values((stores ?? {}) as Record<string, unknown>)];
+  const recorded = [...Object.values(output), ...Object.values((stores ?? {}) as Record<string, unknown>)];
   const found = await hashFile(file);
   if (recorded.includes(found)) return;
   throw new FormatError(file, `its bytes hash to ${found}, its run recorded something else`, {

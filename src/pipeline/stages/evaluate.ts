@@ -23,6 +23,7 @@ import type { ModelKey, Phase } from "../run-directory.ts";
 import { setLabels } from "../set-labels.ts";
 import { exportedId } from "./export.ts";
 import { evaluatedPairs, isDomain } from "./harvest.ts";
+import { keptTraining } from "./kept.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
@@ -63,7 +64,7 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
     inputs: async () => ({
       sae: await context.saeIdentity(layer),
       stores: heldOutStores(context, layer, ["base", "model"]),
-      ...measurement(context),
+      ...MEASUREMENT,
     }),
     files: () => filesOf(context, layer, "before"),
     isIntact: () => areIntact(context, layer, "before", `before:${layer}`),
@@ -96,7 +97,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     inputs: async () => ({
       export: context.state.output(exportUnit).files,
       stores: heldOutStores(context, layer, ["model"]),
-      ...measurement(context),
+      ...MEASUREMENT,
     }),
     files: () => (!polished && hasPolishedExport(context, layer) ? [] : filesOf(context, layer, "after")),
     isIntact: async () =>
@@ -108,7 +109,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     },
     async run(report) {
       const sae = await loadSae(context.dir.sae(exportedId(context, layer)));
-      const deadInTraining = context.state.output(trainUnit).deadInTraining as number | null;
+      const deadInTraining = keptTraining(context, trainUnit).deadInTraining;
       const evaluation = await evaluateLayer(context, {
         sae,
         layer,
@@ -122,10 +123,14 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
   };
 }
 
+/**
+ * Seed of the intervals' draws. Not the recipe's, which is of training: one SAE on one set has one interval, and runs of
+ * several seeds share what they measured before training.
+ */
+export const DRAWS_SEED = 0;
+
 /** What decides an evaluation beside SAE and stores. */
-function measurement({ recipe }: RunContext): Record<string, unknown> {
-  return { results: EVAL_VERSION, seed: recipe.seed };
-}
+const MEASUREMENT = { results: EVAL_VERSION, seed: DRAWS_SEED };
 
 interface LayerEvaluation {
   readonly sae: Sae;
@@ -156,7 +161,7 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
       const store = await openSetStore(context, model, set, layer);
       const evaluation = await evaluate(inference, store, {
         ...(await setLabels(context, set)),
-        seed: context.recipe.seed,
+        seed: DRAWS_SEED,
         signal: context.options.signal,
         onProgress: ({ done, total }) =>
           report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
@@ -193,7 +198,7 @@ async function withChanges(context: RunContext, evaluated: LayerEvaluated): Prom
     const key = `${entry.model}/${entry.set}`;
     const source = before.get(key);
     const change =
-      source === undefined ? null : pairedDifferences(source, documents[key].blocks(), context.recipe.seed);
+      source === undefined ? null : pairedDifferences(source, documents[key].blocks(), DRAWS_SEED);
     return { ...entry, change };
   });
   return { ...evaluated, evals: { ...evals, results } };

@@ -43,7 +43,7 @@ export interface ChunkOptions {
   readonly chunkRows?: number;
 }
 
-const DEFAULT_CHUNK_ROWS = 2048;
+export const DEFAULT_CHUNK_ROWS = 2048;
 
 export function storeSource(store: ActivationStore, options: ChunkOptions): TokenSource {
   const { manifest, nRows } = store;
@@ -107,7 +107,7 @@ export function rowsSource(rows: RowsToEvaluate, options: ChunkOptions): TokenSo
 }
 
 /** Calls under way while the receiver looks at a result: one is an encode, of which there must always be one more. */
-const AHEAD = 2;
+export const AHEAD = 2;
 
 /**
  * The chunks, in their order, with what `work` makes of their activations; the next calls are under way while the receiver

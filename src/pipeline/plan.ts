@@ -4,6 +4,8 @@
  * cannot be known yet is null, and the print says so.
  */
 import { storeBytes } from "../activations/plan.ts";
+import { evaluationMemory } from "../evals/memory.ts";
+import { DEFAULT_CHUNK_ROWS } from "../evals/token-source.ts";
 import { type MemoryPart, memoryPlan } from "../kernels/memory.ts";
 import { trainingMemory } from "../train/memory.ts";
 import type { HeldOutRecipe, Recipe } from "./recipe.ts";
@@ -39,8 +41,6 @@ const IMPORT_MEMORY = 512 * 1024 * 1024;
 
 /** Widths of a source SAE that has not been looked at. */
 const USUAL_WIDTHS = 3;
-/** Rows that evaluation takes at a time. */
-const EVALUATION_ROWS = 2048;
 
 /**
  * The plan of a recipe, one entry a stage (harvests: two) that takes noticeable time or space. `threads`: of the engine;
@@ -92,8 +92,8 @@ export function planRecipe(
     engine &&
     BASE_MEMORY +
       (copies - 1) * (weights ?? 0) +
-      memoryPlan({ ...engine, training: false }, { batchTokens: EVALUATION_ROWS, k }).total +
-      4 * EVALUATION_ROWS * engine.dIn * 4;
+      memoryPlan({ ...engine, training: false }, { batchTokens: DEFAULT_CHUNK_ROWS, k }).total +
+      evaluationMemory(engine.dIn, heldOut);
   const nPolished = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers);
   const polishSteps = nPolished * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [

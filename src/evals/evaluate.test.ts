@@ -18,7 +18,7 @@ import { openActivationStore } from "../activations/store.ts";
 import { openWriter } from "../activations/writer.ts";
 import { DataError, ShapeError } from "../errors.ts";
 import type { Sae } from "../sae/sae.ts";
-import { evaluate, evaluateRows } from "./evaluate.ts";
+import { type EvaluateOptions, evaluate, evaluateRows } from "./evaluate.ts";
 import { METRICS } from "./metrics.ts";
 
 describe("the metrics", () => {
@@ -111,6 +111,21 @@ describe("an evaluation", () => {
     }
     expect(result.latents.nNeverFired).toBe(D_SAE - 2);
     expect(result.threshold).toMatchObject({ min: 1, median: 4.5, mean: 4.5, max: 8 });
+  });
+
+  it("also says what SAELens and SAEBench would report, if asked, whatever the chunks", async () => {
+    const x = normals(50 * D_IN, "x", 1);
+    const of = async (options: EvaluateOptions) =>
+      (await evaluateRows(reconstructor(shrunk), rowsFor(x), options)).result;
+    expect(await of({})).not.toHaveProperty("otherPrograms");
+    const { otherPrograms, metrics } = await of({ otherPrograms: { batchTokens: 20 }, chunkRows: 7 });
+    expect(otherPrograms).toEqual((await of({ otherPrograms: { batchTokens: 20 } })).otherPrograms);
+    expect(otherPrograms!["saelens618.l0"].value).toBeCloseTo(metrics.l0.value, 12);
+    expect(otherPrograms!["saebench060.explained_variance"]).toEqual(
+      otherPrograms!["saelens618.explained_variance"],
+    );
+    const twoBatches = (await of({ limit: 40 })).metrics.mse.value;
+    expect(otherPrograms!["saelens618.mse"].value).toBeCloseTo(twoBatches / 20, 12); // its defect
   });
 
   it("names the SAE by a hash of what it computes, not of its labels", async () => {

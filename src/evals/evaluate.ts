@@ -15,6 +15,8 @@ import { measure, originOf } from "./measure.ts";
 import { METRIC_NAMES, type MetricValues, metricOf } from "./metrics.ts";
 import { OutlierGroups, type TextsAround, TokenErrors } from "./outliers.ts";
 import { EVAL_VERSION, type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
+import { saebenchMetrics } from "./saebench.ts";
+import { SaelensStats } from "./saelens.ts";
 import { runsOf, SliceSums, type TokenLabels } from "./slices.ts";
 import {
   ahead,
@@ -35,6 +37,8 @@ export interface EvaluateOptions extends ChunkOptions {
   readonly labels?: TokenLabels;
   /** shows the worst tokens in context */
   readonly texts?: TextsAround;
+  /** also compute what SAELens and SAEBench would report, in batches of so many tokens */
+  readonly otherPrograms?: { readonly batchTokens: number };
   /** of the bootstrap; default 0 */
   readonly seed?: number;
   readonly signal?: AbortSignal;
@@ -103,6 +107,9 @@ async function evaluateTokens(
     nDocuments: documents.nDocuments,
     intervals: intervalMethod(seed),
     metrics: metricsOf(documents, seed),
+    ...(first.saelens && {
+      otherPrograms: { ...first.saelens.metrics(), ...saebenchMetrics(first.saelens) },
+    }),
     latents: firing.summary(),
     threshold: thresholdSummary(sae),
     outliers: await outliers.summary({ sourceOf: labels.sourceOf, texts }),
@@ -116,39 +123,48 @@ interface FirstPass {
   readonly slices: SliceSums;
   readonly errors: TokenErrors;
   readonly firing: FiringStats;
+  readonly saelens: SaelensStats | null;
 }
 
 /** Encodes and decodes every token, and sums what is measured by document and slice. */
 async function firstPass(
   reconstructor: Reconstructor,
   source: TokenSource,
-  { labels = {}, signal, onProgress }: EvaluateOptions,
+  options: EvaluateOptions,
 ): Promise<FirstPass> {
+  const { signal, onProgress } = options;
   let pass: FirstPass | null = null;
   let done = 0;
   signal?.throwIfAborted();
   for await (const { rows, made } of ahead(source.chunks(), (x) => reconstructor.reconstruct(x))) {
     signal?.throwIfAborted();
-    pass ??= startPass(originOf(rows.activations, source.dIn), reconstructor.sae, source, labels);
-    const { documents, slices, errors, firing } = pass;
+    pass ??= startPass(originOf(rows.activations, source.dIn), reconstructor.sae, source, options);
+    const { documents, slices, errors, firing, saelens } = pass;
     const quantities = measure({ x: rows.activations, ...made }, documents.origin, done);
     firing.add(made.acts);
     errors.add(quantities);
     const runs = runsOf(rows, quantities, documents.origin);
     for (const run of runs) documents.of(rows.document[run.first]).merge(run.sums);
     slices.add(rows, quantities, runs);
+    saelens?.add(rows.activations, made.recon, made.acts, rows.window);
     done += rows.nRows;
     onProgress?.({ done, total: source.total });
   }
   return pass!;
 }
 
-function startPass(origin: Float64Array, sae: Sae, source: TokenSource, labels: TokenLabels): FirstPass {
+function startPass(
+  origin: Float64Array,
+  { config }: Sae,
+  { total, known, dIn }: TokenSource,
+  { labels = {}, otherPrograms }: EvaluateOptions,
+): FirstPass {
   return {
     documents: new DocumentSums(origin),
-    slices: new SliceSums(origin, source.known, labels),
-    errors: new TokenErrors(source.total),
-    firing: new FiringStats(sae.config.dSae),
+    slices: new SliceSums(origin, known, labels),
+    errors: new TokenErrors(total),
+    firing: new FiringStats(config.dSae),
+    saelens: otherPrograms ? new SaelensStats(dIn, config.dSae, otherPrograms) : null,
   };
 }
 

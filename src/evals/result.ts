@@ -5,6 +5,8 @@ import { canonicalJson } from "../storage/json.ts";
 import { bytesOf } from "../tensor/typed-array.ts";
 import type { LatentSummary } from "./firing.ts";
 import type { MetricValues } from "./metrics.ts";
+import type { SaebenchMetrics } from "./saebench.ts";
+import type { SaelensMetrics } from "./saelens.ts";
 
 /** Of result files: changes when the same SAE and data would give other contents. */
 export const EVAL_VERSION = 2;
@@ -24,6 +26,8 @@ export interface EvalResult {
   /** how every `interval` of this result was made */
   readonly intervals: IntervalMethod;
   readonly metrics: MetricValues;
+  /** SAELens' and SAEBench's own numbers under names that say so, if they were asked for */
+  readonly otherPrograms?: SaelensMetrics & SaebenchMetrics;
   readonly latents: LatentSummary;
   readonly threshold: ThresholdSummary | null;
   readonly outliers: OutlierSummary | null;

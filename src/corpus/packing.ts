@@ -75,6 +75,13 @@ export class ConcatPacker<D extends PackableDocument> implements Packer<D> {
     }
   }
 
+  /** The window begun last, padded, or null: for whoever wants what is left at the end. */
+  rest(padTokenId: number): PackedWindow<D> | null {
+    const window = this.#window?.close(padTokenId) ?? null;
+    this.#window = null;
+    return window;
+  }
+
   /** The tokens to insert before `next`. */
   #prefix(next: number, startsDocument: boolean): number[] {
     const { beginBatchTokenId, beginSequenceTokenId, sequenceSeparatorTokenId } = this.#options;

@@ -33,6 +33,10 @@ export const TRANSFER_LIMITS = {
     definition:
       "VE that is lost without the 0.1 % of tokens of largest norm, from which VE counts as resting on outliers.",
   },
+  protocolGap: {
+    value: 0.05,
+    definition: "VE on short texts minus VE in full contexts, from which the difference is spoken of.",
+  },
   l0Change: {
     value: 0.25,
     definition:

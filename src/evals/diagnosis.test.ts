@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type Cause, verdict } from "./diagnosis.ts";
 import { TRANSFER_LIMITS } from "./diagnosis-limits.ts";
-import { TRANSFER_DEFINITIONS, type TransferDiagnosis } from "./transfer.ts";
+import type { TransferDiagnosis } from "./transfer.ts";
 
 const score = (ve: number, l0 = 32) => ({ ve, l0 });
 
@@ -10,7 +10,6 @@ const score = (ve: number, l0 = 32) => ({ ve, l0 });
 function diagnosis(changes: Partial<TransferDiagnosis> = {}, fixes = {}): TransferDiagnosis {
   return {
     nTokens: 10_000,
-    definitions: TRANSFER_DEFINITIONS,
     ve: 0.6,
     l0: 32,
     expected: "base",

@@ -12,13 +12,13 @@ export interface TokenText {
 
 /** Shows tokens of one window set. */
 export class TokenTexts {
-  readonly #windows: WindowSet;
+  readonly #windows: Pick<WindowSet, "read">;
   readonly #vocabulary: Pick<Vocabulary, "bytesOf">;
   readonly #each: number;
 
   /** `tokensEachSide`: how many tokens are shown before and after; default 12 */
   constructor(
-    windows: WindowSet,
+    windows: Pick<WindowSet, "read">,
     vocabulary: Pick<Vocabulary, "bytesOf">,
     { tokensEachSide = 12 }: { readonly tokensEachSide?: number } = {},
   ) {

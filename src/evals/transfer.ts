@@ -35,7 +35,6 @@ export const WORST_SHARE = 0.001;
 
 export interface TransferDiagnosis {
   readonly nTokens: number;
-  readonly definitions: typeof TRANSFER_DEFINITIONS;
   readonly ve: number | null;
   readonly l0: number;
   readonly expected: "base" | "sae";
@@ -125,7 +124,6 @@ export async function diagnoseTransfer(
         );
   const diagnosis: TransferDiagnosis = {
     nTokens: all.n,
-    definitions: TRANSFER_DEFINITIONS,
     ve: home.ve,
     l0: home.l0,
     expected: expected === null ? "sae" : "base",

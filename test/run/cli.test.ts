@@ -387,13 +387,19 @@ describe("eval", () => {
     const sae = join(ASSETS, "sae-base/layer_4");
     const args = ["eval", sae, "--model", join(ASSETS, "it"), "--text", join(ROOT, "README.md")];
     const text = await lapidary(...args);
-    expect(text.stdout).toMatch(/on README\.md: \d[\d ]+ tokens, blocks\.4\.hook_resid_post/);
+    expect(text.stdout).toMatch(/^it on README\.md: \d[\d ]+ tokens, blocks\.4\.hook_resid_post/m);
+    expect(text.stdout).toMatch(/^it on README\.md: adapt\n {2}It does not fit as it is: VE 0\.\d+/m);
     expect(text.stdout).toMatch(/^ {2}ve +0\.\d+ +Variance explained/m);
     expect(text.code).toBe(0);
-    const json = resultOf(await lapidary(...args, "--json", "--context", "64")) as {
-      metrics: { ve: { value: number } };
+    const json = resultOf(await lapidary(...args, "--json", "--context", "64", "--tokens", "300")) as {
+      cells: { protocol: string; result: { nTokens: number; metrics: { ve: { value: number } } } }[];
     };
-    expect(json.metrics.ve.value).toBeGreaterThan(0.5);
+    expect(json.cells.map(({ protocol }) => protocol)).toEqual(["short", "full"]);
+    for (const { result } of json.cells) {
+      expect(result.metrics.ve.value).toBeGreaterThan(0.5);
+      expect(result.nTokens).toBeGreaterThanOrEqual(300);
+      expect(result.nTokens).toBeLessThan(300 + 64);
+    }
   });
 
   it("says what is missing", async () => {
@@ -423,12 +429,6 @@ describe("eval", () => {
       1,
       /cfg\.json: no such file/,
       /folder of one SAE/,
-    );
-    expectError(
-      await lapidary("eval", sae, ...model, "--text", join(ASSETS, "data/heldout_prose.jsonl")),
-      1,
-      /--text takes plain text/,
-      /eval\.sets/,
     );
     expectError(
       await lapidary("eval", sae, ...model, "--layer", "99", "--text", recipe),

@@ -1,45 +1,85 @@
-/** `lapidary eval`: does this SAE fit this model? On a text file in seconds, on a store, or the eval stages of a recipe. */
+/** `lapidary eval`: does this SAE fit these models? On texts in seconds, on stores, or the eval stages of a recipe. */
+import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
-import type { EvalResult } from "../../evals/result.ts";
-import type { EngineFactory } from "../../kernels/kernels.ts";
-import type { Sae } from "../../sae/sae.ts";
-import { addRecipeOptions, positiveInteger, type RecipeOptions, wholeNumber } from "../options.ts";
-import { createOutput, type Output } from "../output.ts";
-import { count } from "../progress.ts";
+import type { TransferReport } from "../../evals/transfer-report.ts";
+import type { TransferText } from "../../pipeline/transfer/texts.ts";
+import type { Named } from "../../pipeline/transfer/transfer.ts";
+import {
+  addRecipeOptions,
+  collect,
+  interruptSignal,
+  positiveInteger,
+  type RecipeOptions,
+  wholeNumber,
+} from "../options.ts";
+import { createOutput } from "../output.ts";
 import { readText } from "../text-file.ts";
 import { runStages } from "./run.ts";
 
 interface EvalOptions extends RecipeOptions {
-  readonly model?: string;
-  readonly text?: string;
-  readonly data?: string;
+  readonly model?: string[];
+  readonly base?: string;
+  readonly text?: string[];
+  readonly embedded?: string[];
+  readonly data?: string[];
+  readonly baseData?: string[];
+  readonly protocols?: ("short" | "full")[];
+  readonly tokens?: number;
+  readonly recentre?: boolean;
+  readonly rescale?: boolean;
   readonly layer?: number;
   readonly context?: number;
   readonly device?: "cpu" | "cuda" | "webgpu" | "coreml" | "dml";
   readonly dtype?: string;
 }
 
+const DEFAULT_TOKENS = 16_384;
+const PROTOCOLS = ["short", "full"] as const;
+const EMBEDDED = ["prose", "chat", "code", "multilingual", "long"];
+
 export function addEvalCommand(program: Command): void {
   addRecipeOptions(program.command("eval"))
-    .description("how well an SAE fits a model: VE, L0, MSE, cosine, latents that never fire")
-    .argument("<sae>", "SAE folder or hf:owner/name/path; or a recipe, to run its before and after stages")
-    .option("--model <folder>", "the language model: folder with ONNX files, or hf:owner/name")
-    .option("--text <file>", "evaluate on this text, in memory")
-    .option("--data <store>", "evaluate on this activation store")
-    .option("--layer <n>", "whose output the SAE reads (default: what the SAE says)", wholeNumber)
-    .option("--context <n>", "tokens a window (default: the SAE's context size)", positiveInteger)
-    .option("--device <name>", "cpu, cuda, webgpu, coreml, dml", "cpu")
-    .option("--dtype <suffix>", "of a model with several variants: which")
-    .addHelpText(
-      "after",
-      `
-Examples:
-  $ lapidary eval assets/tiny-gemma/sae-base/layer_4 --model assets/tiny-gemma/it --text README.md
-  $ lapidary eval <sae> --data runs/tiny-gemma/activations/model/chat/blocks.4.hook_resid_post
-  $ lapidary eval recipes/tiny-gemma.yaml`,
+    .description("does an SAE fit a model? How well, if not why, and what to do")
+    .argument(
+      "<sae>",
+      "SAE folder or hf:owner/name/path, {layer} in it with --layers; or a recipe, to run its before and after stages",
     )
+    .option(
+      "--model <[name=]folder>",
+      "a language model: folder with ONNX files, or hf:owner/name (repeatable)",
+      collect,
+    )
+    .option("--base <[name=]folder>", "the model the SAE was made for: the others are compared with it")
+    .option(
+      "--text <file>",
+      "plain text, or documents or chats in .jsonl, .jsonl.zst, .parquet (repeatable)",
+      collect,
+    )
+    .option("--embedded <list>", `embedded held-out texts: ${EMBEDDED.join(",")} or all`, embeddedList)
+    .option("--tokens <n>", `tokens of each text (default: ${DEFAULT_TOKENS})`, positiveInteger)
+    .option(
+      "--protocols <list>",
+      "short: the first 64 tokens of each document; full: packed contexts (default: short,full)",
+      protocolList,
+    )
+    .option("--data <[name=]store>", "an activation store (repeatable)", collect)
+    .option(
+      "--base-data <[name=]store>",
+      "a store of the base model's, compared with the --data of the same set; a single one with all",
+      collect,
+    )
+    .option("--recentre", "show VE with inputs moved to the mean that the SAE expects")
+    .option(
+      "--rescale",
+      "show VE with inputs stretched to the scale that the SAE expects; with both: both at once",
+    )
+    .option("--layer <n>", "whose output the SAE reads (default: what the SAE says)", wholeNumber)
+    .option("--context <n>", "tokens a full window (default: the SAE's context size)", positiveInteger)
+    .option("--device <name>", "cpu, cuda, webgpu, coreml, dml (default: cpu)")
+    .option("--dtype <suffix>", "of models with several variants: which")
+    .addHelpText("after", HELP)
     .action(async (sae: string, options: EvalOptions, command: Command) => {
       const isRecipe = /\.ya?ml$/.test(sae);
       refuseOptions(command, isRecipe ? OF_AN_SAE : OF_A_RECIPE, isRecipe ? "an SAE" : "a recipe");
@@ -47,100 +87,191 @@ Examples:
     });
 }
 
-const OF_AN_SAE = ["model", "text", "data", "layer", "context", "device", "dtype"];
-const OF_A_RECIPE = ["set", "layers", "runs", "overwrite", "allowOtherBits"];
+const HELP = `
+Each text is run through each model up to the SAE's layer, in memory; nothing is written. Said for each: VE, L0, the
+share of the squared error on the worst 0.1 % of tokens, how far mean and scale are from what the SAE expects (the base
+model's, or its own bDec without --base), and in words whether it fits, why not (a moved mean, another scale, a few
+outliers, another distribution) and what to do: use it, re-centre, rescale, adapt, look at outliers. --json has every
+number with its definition, and the limits that the words go by.
+
+Examples:
+  $ lapidary eval assets/tiny-gemma/sae-base/layer_4 --model assets/tiny-gemma/it --text README.md
+  $ lapidary eval <sae> --base <folder> --model it=<folder> --model mine=<folder> --text notes.txt --text chats.jsonl
+  $ lapidary eval <sae> --base <folder> --model <folder> --embedded prose,chat --recentre --rescale
+  $ lapidary eval assets/tiny-gemma/sae-base/layer_{layer} --layers 2,4,6 --model assets/tiny-gemma/it --embedded all
+  $ lapidary eval <sae> --data runs/tiny-gemma/activations/model/chat/blocks.4.hook_resid_post
+  $ lapidary eval recipes/tiny-gemma.yaml`;
+
+const OF_AN_SAE = [
+  "model",
+  "base",
+  "text",
+  "embedded",
+  "data",
+  "baseData",
+  "tokens",
+  "protocols",
+  "recentre",
+  "rescale",
+  "layer",
+  "context",
+  "device",
+  "dtype",
+];
+const OF_A_RECIPE = ["set", "runs", "overwrite", "allowOtherBits"];
 
 /** @throws {RecipeError} an option was given that means nothing here */
 function refuseOptions(command: Command, names: readonly string[], whose: string): void {
   const given = names.find((name) => command.getOptionValueSource(name) === "cli");
   if (given === undefined) return;
-  const option = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   throw new RecipeError(
-    `--${option} belongs to the evaluation of ${whose}`,
+    `--${spelled(given)} belongs to the evaluation of ${whose}`,
     "lapidary eval --help shows both",
   );
 }
 
 async function evalSae(location: string, options: EvalOptions): Promise<void> {
+  refuseIdleOptions(options);
   const output = createOutput(options);
+  const { evaluateTransfer } = await import("../../pipeline/transfer/transfer.ts");
   const { resolveSource } = await import("../../hub/source.ts");
   const { loadSae } = await import("../../sae/load.ts");
   const { selectEngine } = await import("../../kernels/select.ts");
-  const isText = options.text !== undefined && options.model !== undefined && options.data === undefined;
-  const isStore = options.data !== undefined && options.text === undefined;
-  if (!isText && !isStore)
-    throw new RecipeError(
-      "what shall the SAE be evaluated on?",
-      "--model FOLDER --text FILE, or --data STORE",
-    );
-  const sae = await loadSae(await resolveSource(location));
-  const { create } = await selectEngine("auto");
-  output.event({ kind: "begin", unit: "eval", title: "evaluate", resumed: false });
-  const result = isText
-    ? await onText(sae, create, options, output)
-    : await onStore(sae, create, options, output);
-  output.result(resultText(location, result), result);
-}
-
-async function onText(
-  sae: Sae,
-  createEngine: EngineFactory,
-  options: EvalOptions,
-  output: Output,
-): Promise<EvalResult> {
-  const { model, text, layer, context, threads, device, dtype } = options as EvalOptions & {
-    model: string;
-    text: string;
-  };
-  const { resolveSource } = await import("../../hub/source.ts");
-  const { evaluateText } = await import("../../pipeline/evaluate-text.ts");
-  const { choosePaths } = await import("../../pipeline/model-identity.ts");
-  return evaluateText({
-    sae,
-    modelFolder: await resolveSource(model, { choose: choosePaths(dtype) }),
-    text: await readText(text),
-    name: basename(text),
-    layer,
-    contextSize: context,
-    createEngine,
-    threads,
-    device,
-    dtype,
-    onProgress: (progress) => output.event({ kind: "progress", unit: "eval", progress }),
-  });
-}
-
-async function onStore(
-  sae: Sae,
-  createEngine: EngineFactory,
-  options: EvalOptions,
-  output: Output,
-): Promise<EvalResult> {
-  const { openActivationStore } = await import("../../activations/store.ts");
-  const { evaluate } = await import("../../evals/evaluate.ts");
-  const { openInference } = await import("../../sae/inference.ts");
-  const store = await openActivationStore(resolve(options.data ?? ""));
-  const inference = await openInference(sae, createEngine, { threads: options.threads });
+  const { transferText } = await import("../transfer-text.ts");
+  const { create: createEngine } = await selectEngine("auto");
+  const signal = interruptSignal();
+  const reports: TransferReport[] = [];
   try {
-    const { result } = await evaluate(inference, store, {
-      onProgress: ({ done, total }) =>
-        output.event({ kind: "progress", unit: "eval", progress: { done, total, unit: "tokens" } }),
-    });
-    return result;
+    for (const { name, layer } of saesOf(location, options)) {
+      const sae = await loadSae(await resolveSource(name));
+      const [texts, base, models] = [
+        await textsOf(options),
+        await Promise.all((options.base === undefined ? [] : [options.base]).map((m) => modelOf(m, options))),
+        await Promise.all((options.model ?? []).map((m) => modelOf(m, options))),
+      ];
+      reports.push(
+        await evaluateTransfer({
+          name,
+          sae,
+          base: base[0] ?? null,
+          models,
+          texts,
+          protocols: options.protocols ?? PROTOCOLS,
+          tokens: options.tokens ?? DEFAULT_TOKENS,
+          contextSize: options.context,
+          layer,
+          baseStores: (options.baseData ?? []).map(storeOf),
+          stores: (options.data ?? []).map(storeOf),
+          createEngine,
+          threads: options.threads,
+          device: options.device,
+          dtype: options.dtype,
+          signal,
+          onEvent: (event) => output.event(event),
+        }),
+      );
+    }
+    const text = reports.map((report) => transferText(report, options)).join("\n\n");
+    output.result(text, reports.length === 1 ? reports[0] : reports);
   } finally {
-    await inference.dispose();
-    await store.close();
+    output.clear();
   }
 }
 
-function resultText(location: string, { set, hookName, nTokens, metrics, latents }: EvalResult): string {
-  const width = Math.max(...Object.keys(metrics).map((name) => name.length));
-  return [
-    `${location} on ${set}: ${count(nTokens)} tokens, ${hookName}`,
-    ...Object.entries(metrics).map(
-      ([name, { value, definition }]) =>
-        `  ${name.padEnd(width)}  ${(value === null ? "undefined" : value.toPrecision(5)).padStart(10)}   ${definition}`,
-    ),
-    `  ${count(latents.nNeverFired)} of ${count(latents.nLatents)} latents did not fire on these tokens`,
-  ].join("\n");
+/** @throws {RecipeError} nothing to evaluate on, or an option that means nothing beside the others */
+function refuseIdleOptions(options: EvalOptions): void {
+  const { model, base, text, embedded, data, baseData } = options;
+  const hasTexts = text !== undefined || embedded !== undefined;
+  const hasModels = model !== undefined || base !== undefined;
+  if (hasTexts !== hasModels || (!hasTexts && data === undefined && baseData === undefined))
+    throw new RecipeError(
+      hasTexts ? "which model shall read the texts?" : "what shall the SAE be evaluated on?",
+      hasTexts ? "--model FOLDER (repeatable)" : "--model FOLDER --text FILE, or --data STORE",
+    );
+  if (hasTexts) return;
+  const idle = (["tokens", "protocols", "layer", "context", "device", "dtype"] as const).find(
+    (name) => options[name] !== undefined,
+  );
+  if (idle !== undefined)
+    throw new RecipeError(`--${idle} goes with --text`, "lapidary eval --help shows what goes with --data");
+}
+
+/** One SAE, or one a layer where the location has a place for it. */
+function saesOf(location: string, { layer, layers }: EvalOptions): { name: string; layer?: number }[] {
+  const hasPlace = location.includes("{layer}");
+  if (hasPlace !== (layers !== undefined))
+    throw new RecipeError(
+      hasPlace
+        ? `${location}: which layers?`
+        : "--layers goes with {layer} in the SAE's place, or with a recipe",
+      hasPlace ? "--layers 2,4" : "--layer N, for the one layer that this SAE reads",
+    );
+  if (layers === undefined) return [{ name: location, layer }];
+  if (layer !== undefined) throw new RecipeError("--layer and --layers were both given", "leave one out");
+  return layers.map((each) => ({ name: location.replaceAll("{layer}", String(each)), layer: each }));
+}
+
+async function modelOf(text: string, { dtype }: EvalOptions): Promise<Named> {
+  const { resolveSource } = await import("../../hub/source.ts");
+  const { choosePaths } = await import("../../pipeline/model-identity.ts");
+  const { name, place } = named(text);
+  return {
+    name: name ?? basename(place.replace(/\/+$/, "")),
+    path: await resolveSource(place, { choose: choosePaths(dtype) }),
+  };
+}
+
+function storeOf(text: string): Named {
+  const { name, place } = named(text);
+  return { name: name ?? place, path: resolve(place) };
+}
+
+/** "name=place", or a place alone. */
+function named(text: string): { name: string | null; place: string } {
+  const match = /^([^=/\\:]+)=(.+)$/.exec(text);
+  return match === null ? { name: null, place: text } : { name: match[1], place: match[2] };
+}
+
+/** Texts in the order of the options, the embedded ones last. */
+async function textsOf({ text = [], embedded = [] }: EvalOptions): Promise<TransferText[]> {
+  const { dataText, embeddedText, plainText } = await import("../../pipeline/transfer/texts.ts");
+  const texts: TransferText[] = [];
+  for (const path of text)
+    texts.push(await ((await holdsData(path)) ? dataText : textFile)(nameOf(path), path));
+  for (const name of embedded) texts.push(await embeddedText(name));
+  return texts;
+
+  async function textFile(name: string, path: string) {
+    return plainText(name, await readText(path));
+  }
+}
+
+/** Files with a format of their own, folders of them, data sets of the hub. */
+async function holdsData(path: string): Promise<boolean> {
+  if (/\.(jsonl|ndjson|json|parquet|zst)$/i.test(path) || path.startsWith("hf:")) return true;
+  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
+}
+
+function nameOf(path: string): string {
+  return path.startsWith("hf:") ? path.slice("hf:".length) : basename(path);
+}
+
+function embeddedList(text: string): string[] {
+  const names = text === "all" ? EMBEDDED : text.split(",");
+  const unknown = names.find((name) => !EMBEDDED.includes(name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`"${unknown}" is none of ${EMBEDDED.join(", ")}`);
+  return names;
+}
+
+function protocolList(text: string): ("short" | "full")[] {
+  return text.split(",").map((name) => {
+    const protocol = PROTOCOLS.find((each) => each === name);
+    if (protocol === undefined)
+      throw new InvalidArgumentError(`"${name}" is none of ${PROTOCOLS.join(", ")}`);
+    return protocol;
+  });
+}
+
+function spelled(option: string): string {
+  return option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -1,0 +1,105 @@
+/** A model up to one layer, and its tokenizer: texts in, activations of that layer out. */
+import type { ActivationRows } from "../../activations/activations.ts";
+import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
+import { TokenizerPool } from "../../corpus/tokenizer-pool.ts";
+import { Vocabulary } from "../../corpus/vocabulary.ts";
+import type { WindowBatch, WindowSet } from "../../corpus/windows.ts";
+import { RecipeError, ShapeError } from "../../errors.ts";
+import type { EvaluateOptions } from "../../evals/evaluate.ts";
+import { TokenClasses } from "../../evals/token-classes.ts";
+import { TokenTexts } from "../../evals/token-texts.ts";
+import { harvestWindows } from "../../harvest/harvest-windows.ts";
+import { planHarvest } from "../../harvest/plan.ts";
+import { openResidualModel } from "../../models/open-model.ts";
+import type { OpenModelOptions, ResidualModel } from "../../models/residual-model.ts";
+import { parseHookName } from "../../sae/hook-name.ts";
+import type { Sae } from "../../sae/sae.ts";
+
+export type TappedLayerOptions = Pick<OpenModelOptions, "device" | "dtype"> & { readonly layer: number };
+
+export class TappedLayer {
+  readonly model: ResidualModel;
+  readonly tokenizer: TokenizerPool;
+  readonly #folder: string;
+  #vocabulary: Promise<{ vocabulary: Vocabulary; classes: TokenClasses }> | null = null;
+
+  private constructor(folder: string, model: ResidualModel, tokenizer: TokenizerPool) {
+    this.#folder = folder;
+    this.model = model;
+    this.tokenizer = tokenizer;
+  }
+
+  /** @throws {ShapeError} the model's residual stream is not as wide as the SAE's input */
+  static async open(
+    folder: string,
+    sae: Sae,
+    { layer, ...options }: TappedLayerOptions,
+  ): Promise<TappedLayer> {
+    const model = await openResidualModel(folder, { layers: [layer], ...options });
+    try {
+      if (model.info.dIn !== sae.config.dIn)
+        throw new ShapeError(
+          "width of the model's residual stream",
+          model.info.dIn,
+          `the SAE's ${sae.config.dIn}`,
+          "this SAE was made for another model: name that one with --model",
+        );
+      return new TappedLayer(folder, model, await TokenizerPool.open(folder, { workers: 1 }));
+    } catch (error) {
+      await model.close();
+      throw error;
+    }
+  }
+
+  /** Rows of the kept tokens. Memory: these rows, and the residuals of three batches. */
+  async rows(windows: WindowBatch, onWindows: (done: number) => void = () => {}): Promise<ActivationRows> {
+    const { dIn, dynamicQuantization } = this.model.info;
+    const { contextSize } = windows;
+    const { batchWindows } = planHarvest({ contextSize, dIn, nLayers: 1, oneByOne: dynamicQuantization });
+    const [rows] = await harvestWindows(this.model, windows, batchWindows, onWindows);
+    return rows;
+  }
+
+  /** What an evaluation of these windows can say of its tokens beside their numbers. */
+  async labels(windows: WindowBatch): Promise<Pick<EvaluateOptions, "labels" | "texts">> {
+    this.#vocabulary ??= readTokenizerFolder(this.#folder).then((folder) => {
+      const vocabulary = new Vocabulary(folder);
+      return { vocabulary, classes: new TokenClasses(vocabulary, folder.facts) };
+    });
+    const { vocabulary, classes } = await this.#vocabulary;
+    return {
+      labels: { classOf: (tokenId) => classes.of(tokenId) },
+      texts: new TokenTexts({ read: async (from, to) => slice(windows, from, to) }, vocabulary),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.tokenizer.close();
+    await this.model.close();
+  }
+}
+
+function slice(windows: WindowBatch, from: number, to: number): Awaited<ReturnType<WindowSet["read"]>> {
+  const { contextSize } = windows;
+  const [begin, end] = [from * contextSize, to * contextSize];
+  return {
+    first: from,
+    nWindows: to - from,
+    contextSize,
+    lengths: windows.lengths.slice(from, to),
+    tokenIds: windows.tokenIds.slice(begin, end),
+    keep: windows.keep.slice(begin, end),
+    role: windows.role.slice(begin, end),
+    document: windows.document.slice(begin, end),
+  };
+}
+
+/** The layer whose output an SAE reads. @throws {RecipeError} its configuration does not say */
+export function layerOf(sae: Sae): number {
+  if (sae.config.hookName === null)
+    throw new RecipeError(
+      "the SAE does not record its hook point",
+      "say which layer's output it reads: --layer N",
+    );
+  return parseHookName(sae.config.hookName).layer;
+}

@@ -3,7 +3,7 @@
  * nothing in a card is written by hand, and what was not measured is not claimed.
  */
 import { type BeforeAfterRow, formatBeforeAfterMarkdown, type SetScore } from "../evals/table.ts";
-import type { Incident } from "../train/progress.ts";
+import type { Incident, ResamplingNote, VeAt } from "../train/progress.ts";
 
 export interface CardLayer {
   readonly layer: number;
@@ -13,7 +13,32 @@ export interface CardLayer {
   readonly dIn: number;
   readonly dSae: number;
   readonly widths: readonly number[];
+  /** the moving average's value */
   readonly threshold: number;
+  /** null: the SAE has none, or an older version exported it */
+  readonly calibration: {
+    readonly used: "ema" | "calibrated" | "calibrated-per-latent";
+    readonly threshold: number;
+    /** on the rows calibrated on: with it, and with the moving average */
+    readonly l0: number;
+    readonly l0OfAverage: number;
+    readonly nTokens: number;
+    readonly sets: readonly string[];
+    readonly perLatent: { readonly nOwn: number; readonly l0: number | null } | null;
+  } | null;
+  /** of training and polish: how it ended, and what of it is kept */
+  readonly courses: readonly {
+    readonly isPolish: boolean;
+    readonly steps: number;
+    readonly totalSteps: number;
+    /** why it stopped early */
+    readonly stopped: string | null;
+    /** held-out VE as watched; null: it was not */
+    readonly last: VeAt | null;
+    readonly best: VeAt | null;
+    readonly keptStep: number;
+    readonly resamplings: readonly ResamplingNote[];
+  }[];
   readonly steps: number;
   readonly tokens: number;
   readonly polished: boolean;
@@ -238,7 +263,43 @@ ${sources.join("\n")}
 
 | layer | folder | d_in | d_sae | k | widths | steps | tokens seen | threshold |
 |---|---|---|---|---|---|---|---|---|
-${perLayer.join("\n")}${polish.length > 0 ? `\n\n${polish.join("\n")}` : ""}`;
+${perLayer.join("\n")}${[polish, courses(layers), thresholds(layers)]
+  .filter((lines) => lines.length > 0)
+  .map((lines) => `\n\n${lines.join("\n")}`)
+  .join("")}`;
+}
+
+/** What is worth saying of how trainings ended: early, or with a step that was not the best. */
+function courses(layers: readonly CardLayer[]): string[] {
+  return layers.flatMap(({ layer, courses: all }) =>
+    all.flatMap(({ isPolish, steps, totalSteps, stopped, last, best, keptStep }) => {
+      const name = `${isPolish ? "Polish" : "Training"} of layer ${layer}`;
+      const lines: string[] = [];
+      if (stopped !== null)
+        lines.push(`- ${name} stopped early, after ${steps} of ${totalSteps} steps: ${stopped}.`);
+      if (last !== null && best !== null && best.step !== last.step)
+        lines.push(
+          `- ${name}: held-out VE was best at step ${best.step} (${best.ve.toFixed(4)}; at the end ${last.ve.toFixed(4)}); the SAE of step ${keptStep} is kept.`,
+        );
+      return lines;
+    }),
+  );
+}
+
+/** Both thresholds of each layer, and which one its SAE has. */
+function thresholds(layers: readonly CardLayer[]): string[] {
+  return layers.flatMap(({ layer, threshold: average, calibration }) => {
+    if (calibration === null) return [];
+    const { used, threshold, l0, l0OfAverage, nTokens, sets, perLatent } = calibration;
+    const own =
+      perLatent === null
+        ? ""
+        : `; ${thousands(perLatent.nOwn)} latents have one of their own (L0 ${perLatent.l0?.toFixed(2) ?? "unknown"})`;
+    const has = { ema: "the former", calibrated: "the latter", "calibrated-per-latent": "these" }[used];
+    return [
+      `- Threshold of layer ${layer}: moving average ${average.toFixed(4)} (L0 ${l0OfAverage.toFixed(2)} on ${thousands(nTokens)} held-out tokens of ${sets.map(code).join(", ")}), calibrated on them ${threshold.toFixed(4)} (L0 ${l0.toFixed(2)})${own}. The SAE has ${has}.`,
+    ];
+  });
 }
 
 function deadLatents({ layers, sets, training: t }: CardFacts): string {
@@ -251,7 +312,26 @@ function deadLatents({ layers, sets, training: t }: CardFacts): string {
 
 | layer | dead in training | ${names.map((name) => `never fired: ${name}`).join(" | ")} |
 |---|---|${names.map(() => "---|").join("")}
-${rows.join("\n")}`;
+${rows.join("\n")}${resamplings(layers)}`;
+}
+
+function resamplings(layers: readonly CardLayer[]): string {
+  const lines = layers.flatMap(({ layer, courses: all }) =>
+    all.flatMap((course) =>
+      course.resamplings.map((note) => `- Layer ${layer}, step ${note.step}: ${resamplingText(note)}`),
+    ),
+  );
+  return lines.length === 0 ? "" : `\n\nResampled:\n\n${lines.join("\n")}`;
+}
+
+function resamplingText({ newcomers, dead, predicted, found, undone }: ResamplingNote): string {
+  const change = ([before, after]: readonly [number | null, number | null]) =>
+    `${number(before)} → ${number(after)}`;
+  const { share, cut, ve } = predicted;
+  const trial = `${thousands(newcomers)} of ${thousands(dead)} dead latents; predicted on a training batch: ${percent(share)} of the selection, cut ${change(cut)}, VE ${change(ve)}`;
+  if (undone) return `${trial}; **undone**`;
+  if (found === undefined) return trial;
+  return `${trial}; found over ${found.steps} steps: ${percent(found.meanShare)} (at most ${percent(found.maxShare)}), threshold ${change(found.threshold)}, held-out VE ${change(found.ve)}`;
 }
 
 function incidents({ layers }: CardFacts): string {
@@ -308,6 +388,10 @@ function packingText(packing: string): string {
 
 function number(value: number | null | undefined): string {
   return value === null || value === undefined ? "undefined" : value.toPrecision(4);
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
 }
 
 function thousands(n: number): string {

@@ -2,6 +2,7 @@
  * Training form → inference form, as SAELens 6.18 `save_inference_model` converts it (spec §3.2), without its two
  * defects: a decoder row of norm zero gives no NaN, and a threshold learnt on scaled inputs is scaled with them.
  */
+import { ShapeError } from "../errors.ts";
 import { decoderNorms } from "../kernels/reference/encode.ts";
 import { foldDecoderNorms, foldInputScale } from "./fold.ts";
 import type { Sae, TrainingForm, TrainingSae } from "./sae.ts";
@@ -57,6 +58,16 @@ export function inferenceForm(
     threshold: isTopk ? null : new Float32Array(dSae).fill(threshold),
     runnerConfig: facts.runnerConfig,
   };
+}
+
+/** The same SAE with other thresholds: one for all latents, or [dSae] of them. `sae` must have some: a jumprelu. */
+export function withThreshold(sae: Sae, threshold: number | Float32Array): Sae {
+  const { dSae } = sae.config;
+  if (sae.threshold === null) throw new ShapeError("thresholds to replace", 0, dSae);
+  if (typeof threshold !== "number" && threshold.length !== dSae)
+    throw new ShapeError("thresholds", threshold.length, dSae);
+  const thresholds = typeof threshold === "number" ? new Float32Array(dSae).fill(threshold) : threshold;
+  return { ...sae, threshold: thresholds };
 }
 
 /**

@@ -10,7 +10,7 @@ import { loadSaeFacts } from "../../sae/load.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
 import { hashValue } from "../../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
-import type { AuditState, Incident } from "../../train/progress.ts";
+import type { AuditState } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
 import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
@@ -18,7 +18,9 @@ import { softwareVersions } from "../versions.ts";
 import { heldOutRecipe } from "./corpus.ts";
 import { type LayerEvals, readLayerEvals } from "./evaluate.ts";
 import { exportedId } from "./export.ts";
+import { keptTraining, trainingRecord } from "./kept.ts";
 import { isLayerPolished } from "./polish-choice.ts";
+import type { ThresholdRecord } from "./thresholds.ts";
 import { trainConfig } from "./train.ts";
 import type { Unit } from "./unit.ts";
 
@@ -53,17 +55,17 @@ export function cardUnit(context: RunContext): Unit {
 }
 
 /** Layers of the recipe whose `after` is done, and is of the SAE that was trained last. */
-export function finishedLayers({ recipe, state }: RunContext): number[] {
+export function finishedLayers(context: RunContext): number[] {
+  const { recipe, state } = context;
   return recipe.layers.filter((layer) => {
     const [trained, exported, after] = ["train", "export", "after"].map(
       (id) => state.units[`${id}:${layer}`],
     );
     if ([trained, exported, after].some((unit) => unit?.state !== "done")) return false;
+    const { weightsHash } = keptTraining(context, `train:${layer}`);
     const { weights } = exported.inputs as { weights: unknown };
     const { export: evaluated } = after.inputs as { export: unknown };
-    return (
-      weights === trained.output?.weightsHash && hashValue(evaluated) === hashValue(exported.output?.files)
-    );
+    return weights === weightsHash && hashValue(evaluated) === hashValue(exported.output?.files);
   });
 }
 
@@ -173,6 +175,26 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
   };
 }
 
+function calibrationOf({
+  threshold,
+  calibrated_threshold,
+  calibration,
+}: Partial<ThresholdRecord>): CardLayer["calibration"] {
+  if (threshold === undefined || calibrated_threshold === undefined || calibration === undefined) return null;
+  return {
+    used: threshold,
+    threshold: calibrated_threshold,
+    l0: calibration.l0_calibrated,
+    l0OfAverage: calibration.l0_ema,
+    nTokens: calibration.tokens,
+    sets: calibration.sets,
+    perLatent:
+      calibration.own_thresholds === undefined
+        ? null
+        : { nOwn: calibration.own_thresholds, l0: calibration.l0_per_latent ?? null },
+  };
+}
+
 function together(audits: readonly (AuditState | undefined)[]): CardLayer["audit"] {
   const present = audits.filter((audit) => audit !== undefined);
   if (present.length === 0) return null;
@@ -225,18 +247,16 @@ async function trainingRows(context: RunContext, layer: number): Promise<number>
 async function cardLayer(context: RunContext, layer: number): Promise<CardLayer> {
   const after = await readLayerEvals(context.dir.evals(layer, "after"));
   const prepolish = await readJsonIfPresent<LayerEvals>(context.dir.evals(layer, "prepolish"));
-  const trained = context.state.output(`train:${layer}`) as {
-    steps: number;
-    tokens: number;
-    threshold: number;
-    incidents: Incident[];
-    audit?: AuditState;
-  };
   const polished = isLayerPolished(context, layer);
-  const polish = polished ? (context.state.output(`polish:${layer}`) as typeof trained) : null;
+  const units = [`train:${layer}`, ...(polished ? [`polish:${layer}`] : [])];
+  const records = units.map((unit) => trainingRecord(context, unit));
+  const kept = units.map((unit) => keptTraining(context, unit));
   const id = exportedId(context, layer);
   const { config } = await loadSaeFacts(context.dir.sae(id));
-  const facts = (config.metadata.lapidary ?? {}) as { k: number; matryoshka_widths: number[] };
+  const facts = (config.metadata.lapidary ?? {}) as Partial<ThresholdRecord> & {
+    k: number;
+    matryoshka_widths: number[];
+  };
   return {
     layer,
     id,
@@ -245,9 +265,20 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
     dIn: config.dIn,
     dSae: config.dSae,
     widths: facts.matryoshka_widths,
-    threshold: polish?.threshold ?? trained.threshold,
-    steps: trained.steps + (polish?.steps ?? 0),
-    tokens: trained.tokens + (polish?.tokens ?? 0),
+    threshold: kept[kept.length - 1].threshold,
+    calibration: calibrationOf(facts),
+    steps: kept.reduce((sum, { steps }) => sum + steps, 0),
+    tokens: kept.reduce((sum, { tokens }) => sum + tokens, 0),
+    courses: records.map(({ steps, stoppedEarly, watch, resamplings = [] }, i) => ({
+      isPolish: i === 1,
+      totalSteps: stoppedEarly?.totalSteps ?? steps,
+      steps,
+      stopped: stoppedEarly?.what ?? null,
+      last: watch?.last ?? null,
+      best: watch?.best ?? null,
+      keptStep: kept[i].steps,
+      resamplings, // absent in records of older versions
+    })),
     polished,
     belowGate: isBelowGate(context, after),
     verified: context.state.units[`verify:${layer}`]?.state === "done",
@@ -259,8 +290,8 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
       ]),
     ),
     neverFired: Object.fromEntries(after.results.map(({ set, result }) => [set, result.latents.nNeverFired])),
-    incidents: [...trained.incidents, ...(polish?.incidents ?? [])],
-    audit: together([trained.audit, polish?.audit]),
+    incidents: records.flatMap(({ incidents }) => incidents),
+    audit: together(records.map(({ audit }) => audit)),
     beforePolish:
       polished && prepolish !== undefined
         ? Object.fromEntries(prepolish.results.map(({ set, result }) => [set, result.metrics.ve.value]))

@@ -19,8 +19,10 @@ import { trainedSae } from "../../train/final-checkpoint.ts";
 import type { Progress, RunContext } from "../context.ts";
 import { publicName } from "../recipe-file.ts";
 import { heldOutPairs } from "./harvest.ts";
+import { keptTraining } from "./kept.ts";
 import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
 import { openSetStore } from "./recorded.ts";
+import { chooseThreshold, type ThresholdRecord } from "./thresholds.ts";
 import type { Unit } from "./unit.ts";
 
 /** Rows encoded at a time. */
@@ -34,7 +36,8 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     layer,
     title: `export ${polished ? "polished " : ""}layer ${layer}`,
     inputs: async () => ({
-      weights: context.state.output(trainUnit).weightsHash,
+      weights: keptTraining(context, trainUnit).weightsHash,
+      ...(context.recipe.train.threshold === "ema" ? {} : { threshold: context.recipe.train.threshold }),
       output: context.recipe.output,
       stores: heldOutPairs(context, ["model"]).map(
         ({ set }) => context.state.output(`harvest:model:${set}`).stores,
@@ -53,18 +56,24 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     async run(report) {
       if (polished) await keepResultsBeforePolish(context, layer);
       const source = await sourceFacts(context, layer);
-      const { sae, ...training } = await loadInferenceForm(context, layer, polished, source);
-      const id = exportName(context, layer, training.form.k);
+      const { sae: trained, ...training } = await loadInferenceForm(context, layer, polished, source);
+      const { k } = training.form;
+      const { sae, record } = await chooseThreshold(context, layer, {
+        sae: trained,
+        k,
+        ema: training.threshold,
+      });
+      const id = exportName(context, layer, k);
       const sparsity = await measureFrequencies(context, layer, sae, report);
       await saveSae(context.dir.sae(id), sae, {
         sparsity,
-        extraMetadata: lineage(context, layer, training, source, polished),
+        extraMetadata: lineage(context, layer, { ...training, record }, source, polished),
       });
       const names = (await readdir(context.dir.sae(id))).sort();
       const files = await Promise.all(
         names.map(async (name) => [name, await hashFile(join(context.dir.sae(id), name))]),
       );
-      return { id, files: Object.fromEntries(files) as Record<string, string> };
+      return { id, files: Object.fromEntries(files) as Record<string, string>, thresholds: record };
     },
   };
 }
@@ -112,7 +121,7 @@ async function loadInferenceForm(
   polished: boolean,
   source: SourceFacts,
 ): Promise<{ sae: Sae } & TrainedFacts> {
-  const training = await trainedSae(context.dir.train(layer, polished));
+  const training = await trainedSae(context.dir.train(layer, polished), context.recipe.train.keep);
   const sae = toInferenceForm(training, {
     metadata: source?.config.metadata ?? {},
     runnerConfig: source?.runnerConfig ?? null,
@@ -159,12 +168,12 @@ async function measureFrequencies(
 function lineage(
   context: RunContext,
   layer: number,
-  training: TrainedFacts,
+  training: TrainedFacts & { readonly record: ThresholdRecord | null },
   source: SourceFacts,
   polished: boolean,
 ): Record<string, unknown> {
   const { recipe } = context;
-  const trained = context.state.output(`train:${layer}`);
+  const trained = keptTraining(context, `train:${layer}`);
   const { prependBos, excludeSpecialTokens, packing, sources } = recipe.corpus;
   return {
     // what SAELens' own keys say must be true of this SAE, not of its source
@@ -186,9 +195,10 @@ function lineage(
       k: training.form.k,
       matryoshka_widths: training.form.widths,
       topk_threshold: training.threshold,
+      ...training.record,
       steps: trained.steps,
       training_tokens: trained.tokens,
-      polish_steps: polished ? context.state.output(`polish:${layer}`).steps : 0,
+      polish_steps: polished ? keptTraining(context, `polish:${layer}`).steps : 0,
       lr: recipe.train.lr,
       batch_tokens: recipe.train.batchTokens,
       corpus: sources.map(({ name, kind, location, weight }) => ({

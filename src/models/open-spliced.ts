@@ -33,7 +33,10 @@ export async function openSplicedModel(dir: string, options: OpenSplicedOptions)
     const types = new Map<string, string>();
     const loaded: LoadedSession[] = [];
     for (const segment of [...pieces.body, pieces.final]) {
-      const session = await sessions.load(segment.build(types), decoder.folder, decoder.name);
+      // Alone, an unembedding of int8 weights would be fused as it is not in the whole graph.
+      const plainProducts = segment === pieces.final && pieces.rowwise !== null;
+      const graph = segment.build(types);
+      const session = await sessions.load(graph, decoder.folder, decoder.name, { plainProducts });
       for (const { name, type } of session.outputs) types.set(name, type);
       loaded.push(session);
     }

@@ -24,6 +24,8 @@ export type SessionRequest =
       readonly folder: string;
       readonly device: Device;
       readonly threads: number;
+      /** dequantises weights beforehand, to float32, instead of fusing that with products, which may round activations too */
+      readonly plainProducts: boolean;
     }
   | {
       readonly kind: "run";

@@ -74,7 +74,12 @@ async function load(
     interOpNumThreads: 1,
     executionMode: "sequential",
     logSeverityLevel: 4,
-    extra: { session: { model_external_initializers_file_folder_path: request.folder } },
+    extra: {
+      session: {
+        model_external_initializers_file_folder_path: request.folder,
+        ...(request.plainProducts ? { disable_quant_qdq: "1" } : {}),
+      },
+    },
   });
   const spec = (value: InferenceSession.ValueMetadata): TensorSpec =>
     value.isTensor

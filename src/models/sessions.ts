@@ -54,11 +54,17 @@ export class Sessions {
   }
 
   /**
-   * Creates a session; `graph` is handed over and must not be used afterwards.
+   * Creates a session; `graph` is handed over and must not be used afterwards. `plainProducts`: see `SessionRequest`.
    * @throws {ModelError} ONNX Runtime refuses the graph or the device
    */
-  async load(graph: Uint8Array<ArrayBuffer>, folder: string, name: string): Promise<LoadedSession> {
-    const request = { kind: "load", graph, folder, device: this.device, threads: this.threads } as const;
+  async load(
+    graph: Uint8Array<ArrayBuffer>,
+    folder: string,
+    name: string,
+    { plainProducts = false } = {},
+  ): Promise<LoadedSession> {
+    const { device, threads } = this;
+    const request = { kind: "load", graph, folder, device, threads, plainProducts } as const;
     const whole = graph.byteLength === graph.buffer.byteLength;
     const answer = await this.#ask(request, whole ? [graph.buffer] : []);
     if ("loaded" in answer) return answer.loaded;

@@ -39,10 +39,10 @@ export interface SpliceSizes {
 
 /**
  * Bytes, an estimate: weights as they are stored (tied ones in each piece that uses them; half-precision weights that the
- * graph computes with in float32 take twice that), streams in f32.
+ * graph computes with in float32 take twice that), an unembedding of int8 weights in f32 too, streams in f32.
  */
 export function spliceMemory(
-  pieces: Pick<ModelPieces, "layers" | "body" | "final">,
+  pieces: Pick<ModelPieces, "layers" | "body" | "final" | "rowwise">,
   { dIn, batchTokens, nRuns, keptClean, keptPerRun, logits }: SpliceSizes,
 ): MemoryPlan {
   const scored = logits.chunkTokens ?? batchTokens;
@@ -50,7 +50,10 @@ export function spliceMemory(
   return planOf([
     {
       name: "model",
-      bytes: [...pieces.body, pieces.final].reduce((sum, { weightBytes }) => sum + weightBytes, 0),
+      bytes: [...pieces.body, pieces.final].reduce(
+        (sum, { weightBytes }) => sum + weightBytes,
+        pieces.rowwise === null ? 0 : pieces.final.dequantizedBytes,
+      ),
     },
     { name: "kept streams", bytes: 4 * batchTokens * (keptClean + nRuns * keptPerRun) },
     {

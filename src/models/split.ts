@@ -18,6 +18,8 @@ export interface Segment {
   readonly gives: readonly string[];
   /** bytes of its weights, as they are stored */
   readonly weightBytes: number;
+  /** bytes that those of them would take in float32 which it dequantises */
+  readonly dequantizedBytes: number;
   /** Builds it; takes the element types ("float32", "float16" …) that the sessions of earlier segments declare for `reads`. */
   build(types: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer>;
 }
@@ -56,6 +58,7 @@ export function segmentModel(
       reads,
       gives,
       weightBytes: weightBytes(model, nodes),
+      dequantizedBytes: dequantizedBytes(model, nodes),
       build: (types) =>
         cutModel(model, {
           inputs: reads.map((name) => ({ name, elemType: elemTypeOf(types.get(name), name) })),
@@ -125,6 +128,14 @@ function weightBytes(model: OnnxModel, nodes: Iterable<OnnxNode>): number {
     bytes += external === null ? raw.length : (external.length ?? dims.reduce((n, size) => n * size, 4));
   }
   return bytes;
+}
+
+function dequantizedBytes(model: OnnxModel, nodes: Iterable<OnnxNode>): number {
+  const weights = [...nodes].filter(({ op }) => op === "DequantizeLinear").map(({ inputs }) => inputs[0]);
+  return [...new Set(weights)].reduce(
+    (sum, name) => sum + (model.initializers.get(name)?.dims.reduce((n, size) => n * size, 4) ?? 0),
+    0,
+  );
 }
 
 function elemTypeOf(type: string | undefined, tensor: string): number {

@@ -14,13 +14,28 @@ export type SaelensNormalization =
   | "constant_norm_rescale"
   | "expected_average_only_in";
 
-/** Architectures whose directories are read; the last two exist only as training checkpoints. */
-export type SaelensArchitecture = "standard" | "topk" | "jumprelu" | "batchtopk" | "matryoshka_batchtopk";
+/**
+ * Architectures whose directories are read. Those with batchtopk exist only as training checkpoints;
+ * jumprelu_skip_transcoder is newer than 6.18.
+ */
+export type SaelensArchitecture =
+  | "standard"
+  | "topk"
+  | "jumprelu"
+  | "gated"
+  | "transcoder"
+  | "skip_transcoder"
+  | "jumprelu_transcoder"
+  | "jumprelu_skip_transcoder"
+  | "batchtopk"
+  | "matryoshka_batchtopk";
 
 export interface SaelensConfig {
   readonly architecture: SaelensArchitecture;
   readonly dIn: number;
   readonly dSae: number;
+  /** of a transcoder; null for an SAE */
+  readonly dOut: number | null;
   readonly dtype: SaelensDtype;
   readonly applyBDecToInput: boolean;
   readonly normalization: SaelensNormalization;
@@ -47,6 +62,11 @@ const ARCHITECTURES: readonly SaelensArchitecture[] = [
   "standard",
   "topk",
   "jumprelu",
+  "gated",
+  "transcoder",
+  "skip_transcoder",
+  "jumprelu_transcoder",
+  "jumprelu_skip_transcoder",
   "batchtopk",
   "matryoshka_batchtopk",
 ];
@@ -58,6 +78,7 @@ const NORMALIZATIONS: readonly SaelensNormalization[] = [
 ];
 const DTYPES: readonly SaelensDtype[] = ["float32", "bfloat16", "float16", "float64"];
 const K_DEFAULT = 100;
+const D_OUT_DEFAULT = 768;
 
 /**
  * Reads a parsed cfg.json; `file` names it in errors.
@@ -71,7 +92,8 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
   const fields = new Fields(file, cfg);
 
   const architecture = architectureOf(file, fields.text("architecture"));
-  const hasK = architecture !== "standard" && architecture !== "jumprelu";
+  const hasK = architecture.endsWith("topk");
+  const isTranscoder = architecture.endsWith("transcoder");
   const isTraining =
     architecture === "batchtopk" ||
     architecture === "matryoshka_batchtopk" ||
@@ -81,6 +103,7 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
     architecture,
     dIn: fields.dimension("d_in"),
     dSae,
+    dOut: isTranscoder ? fields.dimension("d_out", D_OUT_DEFAULT) : null,
     dtype: dtypeOf(file, fields.text("dtype")),
     applyBDecToInput: fields.flag("apply_b_dec_to_input", true),
     normalization: fields.oneOf("normalize_activations", NORMALIZATIONS, "none"),
@@ -97,6 +120,11 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
       : null,
     metadata: fields.object("metadata"),
   };
+  if (isTranscoder && config.applyBDecToInput)
+    throw new FormatError(
+      file,
+      `"apply_b_dec_to_input" is ${shown(cfg.apply_b_dec_to_input)}, a ${architecture} needs false: its b_dec belongs to its output`,
+    );
   checkHookZ(file, config);
   return config;
 }
@@ -109,6 +137,7 @@ export function serializeConfig(config: SaelensConfig): Json {
     architecture,
     d_in: config.dIn,
     d_sae: config.dSae,
+    ...(config.dOut === null ? {} : { d_out: config.dOut }),
     dtype: config.dtype,
     device: "cpu",
     apply_b_dec_to_input: config.applyBDecToInput,
@@ -216,7 +245,7 @@ function architectureOf(file: string, name: string): SaelensArchitecture {
   if (known === undefined)
     throw new UnsupportedError(
       `${file}: architecture ${shown(name)}`,
-      `Lapidary runs ${ARCHITECTURES.join(", ")}; gated SAEs and transcoders are not run yet`,
+      `Lapidary runs ${ARCHITECTURES.join(", ")}`,
     );
   return known;
 }
@@ -274,8 +303,8 @@ class Fields {
     return value;
   }
 
-  dimension(key: string): number {
-    const value = this.#json[key];
+  dimension(key: string, absent?: number): number {
+    const value = this.#json[key] ?? absent;
     if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 2 ** 31)
       this.#wrong(key, "a positive integer");
     return value;

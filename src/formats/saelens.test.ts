@@ -27,6 +27,7 @@ const config: SaelensConfig = {
   architecture: "jumprelu",
   dIn,
   dSae,
+  dOut: null,
   dtype: "float32",
   applyBDecToInput: true,
   normalization: "none",
@@ -44,6 +45,8 @@ const content: SaelensDirectory = {
   bEnc: numbers(dSae, "bEnc"),
   bDec: numbers(dIn, "bDec"),
   threshold: numbers(dSae, "threshold"),
+  gate: null,
+  skip: null,
   topkThreshold: null,
   runnerConfig: { sae: { k: 3 } },
 };
@@ -202,7 +205,13 @@ describe("reading", () => {
       /"architecture" is missing/,
     ],
     ["an unknown architecture", { ...CFG, architecture: "crosscoder" }, tensorList(), /crosscoder/],
-    ["a gated SAE", { ...CFG, architecture: "gated" }, tensorList(), /gated/],
+    ["a gated SAE without its gate", { ...CFG, architecture: "gated" }, tensorList(), /b_gate, b_mag, r_mag/],
+    [
+      "a transcoder that subtracts its output's bias from its input",
+      { ...CFG, architecture: "transcoder", d_out: 8 },
+      tensorList(),
+      /apply_b_dec_to_input/,
+    ],
     [
       "an unknown normalisation",
       { ...CFG, normalize_activations: "l2" },

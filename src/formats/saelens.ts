@@ -35,31 +35,47 @@ const MAX_JSON_BYTES = 16 * 1024 * 1024;
 /** Values of a matrix read at a time: 32 MB of f32. */
 const PIECE_VALUES = 1 << 23;
 
-/** What a SAELens directory holds. All arrays f32, row-major. */
+/** What a SAELens directory holds. All arrays f32, row-major. dOut: of a transcoder, else dIn. */
 export interface SaelensDirectory {
   readonly config: SaelensConfig;
   /** [dSae, dIn]: the file's W_enc transposed */
   readonly wEnc: Float32Array;
-  /** [dSae, dIn] */
+  /** [dSae, dOut] */
   readonly wDec: Float32Array;
-  /** [dSae] */
+  /** [dSae]; of a gated SAE b_mag */
   readonly bEnc: Float32Array;
-  /** [dIn] */
+  /** [dOut] */
   readonly bDec: Float32Array;
   /** [dSae], jumprelu only */
   readonly threshold: Float32Array | null;
+  /** gated only */
+  readonly gate: SaelensGate | null;
+  /** W_skip [dOut, dIn], skip transcoders only */
+  readonly skip: Float32Array | null;
   /** f64, batchtopk and matryoshka_batchtopk checkpoints only */
   readonly topkThreshold: number | null;
   readonly runnerConfig: Readonly<Record<string, unknown>> | null;
 }
 
-/** Tensors of each architecture beside the four that all have; strict, as SAELens loads them. */
-const EXTRA_TENSORS: Readonly<Record<SaelensArchitecture, readonly string[]>> = {
-  standard: [],
-  topk: [],
-  jumprelu: ["threshold"],
-  batchtopk: ["topk_threshold"],
-  matryoshka_batchtopk: ["topk_threshold"],
+/** What opens the latents of a gated SAE, [dSae] each. */
+export interface SaelensGate {
+  readonly bGate: Float32Array;
+  readonly rMag: Float32Array;
+}
+
+/** Tensors of each architecture; strict, as SAELens loads them. */
+const ALL = ["W_enc", "W_dec", "b_enc", "b_dec"];
+const TENSORS: Readonly<Record<SaelensArchitecture, readonly string[]>> = {
+  standard: ALL,
+  topk: ALL,
+  jumprelu: [...ALL, "threshold"],
+  gated: ["W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag"],
+  transcoder: ALL,
+  skip_transcoder: [...ALL, "W_skip"],
+  jumprelu_transcoder: [...ALL, "threshold"],
+  jumprelu_skip_transcoder: [...ALL, "threshold", "W_skip"],
+  batchtopk: [...ALL, "topk_threshold"],
+  matryoshka_batchtopk: [...ALL, "topk_threshold"],
 };
 
 /** Reads only cfg.json. @throws {FormatError} @throws {UnsupportedError} */
@@ -85,17 +101,25 @@ export interface OpenSaelens extends Omit<SaelensDirectory, "wEnc" | "wDec"> {
 export async function openSaelens(dir: string): Promise<OpenSaelens> {
   const config = await readSaelensConfig(dir);
   const { dIn, dSae } = config;
+  const dOut = config.dOut ?? dIn;
   const file = await openSafetensors(join(dir, WEIGHTS));
   try {
     await checkTensorNames(file, config);
-    const has = (name: string) => EXTRA_TENSORS[config.architecture].includes(name);
+    const has = (name: string) => TENSORS[config.architecture].includes(name);
     expectShape(file, "W_enc", [dIn, dSae]);
-    expectShape(file, "W_dec", [dSae, dIn]);
+    expectShape(file, "W_dec", [dSae, dOut]);
     return {
       config,
-      bEnc: await readTensor(file, "b_enc", [dSae]),
-      bDec: await readTensor(file, "b_dec", [dIn]),
+      bEnc: await readTensor(file, has("b_mag") ? "b_mag" : "b_enc", [dSae]),
+      bDec: await readTensor(file, "b_dec", [dOut]),
       threshold: has("threshold") ? await readTensor(file, "threshold", [dSae]) : null,
+      gate: has("b_gate")
+        ? {
+            bGate: await readTensor(file, "b_gate", [dSae]),
+            rMag: await readTensor(file, "r_mag", [dSae]),
+          }
+        : null,
+      skip: has("W_skip") ? await readTensor(file, "W_skip", [dOut, dIn]) : null,
       topkThreshold: has("topk_threshold") ? await readScalar(file, "topk_threshold") : null,
       runnerConfig: await readRunnerConfig(dir),
       async rows(matrix, from, to) {
@@ -104,7 +128,7 @@ export async function openSaelens(dir: string): Promise<OpenSaelens> {
           matrix === "wEnc"
             ? await readEncoderRows(file, name, from, to)
             : widened(file, name, await file.readRows(name, from, to));
-        return finite(file, name, values, from * dIn);
+        return finite(file, name, values, from * (matrix === "wEnc" ? dIn : dOut));
       },
       close: () => file.close(),
     };
@@ -119,11 +143,12 @@ export async function readSaelens(dir: string): Promise<SaelensDirectory> {
   const { rows, close, ...rest } = await openSaelens(dir);
   try {
     const whole = async (matrix: "wEnc" | "wDec") => {
-      const { dIn, dSae } = rest.config;
-      const out = new Float32Array(dSae * dIn);
-      const step = Math.max(64, Math.floor(PIECE_VALUES / dIn));
+      const { dIn, dSae, dOut } = rest.config;
+      const width = matrix === "wEnc" ? dIn : (dOut ?? dIn);
+      const out = new Float32Array(dSae * width);
+      const step = Math.max(64, Math.floor(PIECE_VALUES / width));
       for (let from = 0; from < dSae; from += step)
-        out.set(await rows(matrix, from, Math.min(dSae, from + step)), from * dIn);
+        out.set(await rows(matrix, from, Math.min(dSae, from + step)), from * width);
       return out;
     };
     return { ...rest, wEnc: await whole("wEnc"), wDec: await whole("wDec") };
@@ -199,6 +224,7 @@ export async function writeSaelens(
 
 function tensorsOf(content: SaelensDirectory, dtype: "float32" | "bfloat16"): TensorToWrite[] {
   const { dIn, dSae } = content.config;
+  const dOut = content.config.dOut ?? dIn;
   const stored = dtype === "float32" ? "F32" : "BF16";
   const encode = (values: Float32Array) => (dtype === "float32" ? values : f32ToBf16(values));
   const tensors: TensorToWrite[] = [
@@ -210,17 +236,29 @@ function tensorsOf(content: SaelensDirectory, dtype: "float32" | "bfloat16"): Te
         for (const rows of encoderRowBlocks(content.wEnc, dIn, dSae)) yield encode(rows);
       },
     },
-    { name: "W_dec", dtype: stored, shape: [dSae, dIn], data: encode(content.wDec) },
-    { name: "b_dec", dtype: stored, shape: [dIn], data: encode(content.bDec) },
-    { name: "b_enc", dtype: stored, shape: [dSae], data: encode(content.bEnc) },
+    { name: "W_dec", dtype: stored, shape: [dSae, dOut], data: encode(content.wDec) },
+    { name: "b_dec", dtype: stored, shape: [dOut], data: encode(content.bDec) },
+    {
+      name: content.gate === null ? "b_enc" : "b_mag",
+      dtype: stored,
+      shape: [dSae],
+      data: encode(content.bEnc),
+    },
   ];
   if (content.threshold !== null)
     tensors.push({ name: "threshold", dtype: stored, shape: [dSae], data: encode(content.threshold) });
+  if (content.gate !== null)
+    tensors.push(
+      { name: "b_gate", dtype: stored, shape: [dSae], data: encode(content.gate.bGate) },
+      { name: "r_mag", dtype: stored, shape: [dSae], data: encode(content.gate.rMag) },
+    );
+  if (content.skip !== null)
+    tensors.push({ name: "W_skip", dtype: stored, shape: [dOut, dIn], data: encode(content.skip) });
   return tensors;
 }
 
 async function checkTensorNames(file: SafetensorsFile, { architecture }: SaelensConfig): Promise<void> {
-  const expected = ["W_enc", "W_dec", "b_enc", "b_dec", ...EXTRA_TENSORS[architecture]];
+  const expected = TENSORS[architecture];
   const missing = expected.filter((name) => !file.tensors.has(name));
   if (missing.length > 0)
     throw new FormatError(

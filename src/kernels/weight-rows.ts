@@ -10,6 +10,8 @@ export type WeightTensor = "wEnc" | "wDec" | "bEnc" | "bDec";
 export interface WeightRows {
   readonly dIn: number;
   readonly dSae: number;
+  /** width of wDec and bDec where it is not dIn: of transcoders, which no engine is filled with */
+  readonly dOut?: number;
   /** Rows [from, to) of a tensor, as `Engine.read` gives them: a fresh array, the caller's. */
   read(tensor: WeightTensor, from: number, to: number): Promise<Float32Array>;
   /** Lets go of what is read from. */
@@ -27,7 +29,7 @@ export function weightRows(weights: Weights): WeightRows {
     dIn,
     dSae,
     async read(tensor, from, to) {
-      const width = rowWidth(tensor, dIn);
+      const width = rowWidth(tensor, weights);
       return weights[tensor].slice(from * width, to * width);
     },
     async close() {},
@@ -55,8 +57,8 @@ export async function visitRows(
   tensor: WeightTensor,
   visit: (piece: Float32Array, from: number) => Promise<void> | void,
 ): Promise<void> {
-  const nRows = tensor === "bDec" ? rows.dIn : rows.dSae;
-  const step = Math.max(1, Math.floor(PIECE_VALUES / rowWidth(tensor, rows.dIn)));
+  const nRows = tensor === "bDec" ? (rows.dOut ?? rows.dIn) : rows.dSae;
+  const step = Math.max(1, Math.floor(PIECE_VALUES / rowWidth(tensor, rows)));
   for (let from = 0; from < nRows; from += step)
     await visit(await rows.read(tensor, from, Math.min(nRows, from + step)), from);
 }
@@ -69,19 +71,20 @@ export async function loadWeights(engine: Engine, rows: WeightRows): Promise<voi
 
 /** All rows as arrays. */
 export async function wholeWeights(rows: WeightRows): Promise<Weights> {
-  const { dIn, dSae } = rows;
+  const { dIn, dSae, dOut = dIn } = rows;
   const whole = {
     wEnc: new Float32Array(dSae * dIn),
-    wDec: new Float32Array(dSae * dIn),
+    wDec: new Float32Array(dSae * dOut),
     bEnc: new Float32Array(dSae),
-    bDec: new Float32Array(dIn),
+    bDec: new Float32Array(dOut),
   };
   for (const tensor of TENSORS)
-    await visitRows(rows, tensor, (piece, from) => whole[tensor].set(piece, from * rowWidth(tensor, dIn)));
+    await visitRows(rows, tensor, (piece, from) => whole[tensor].set(piece, from * rowWidth(tensor, rows)));
   return { dIn, dSae, ...whole };
 }
 
 /** Values in a row. */
-function rowWidth(tensor: WeightTensor, dIn: number): number {
-  return tensor === "wEnc" || tensor === "wDec" ? dIn : 1;
+function rowWidth(tensor: WeightTensor, { dIn, dOut = dIn }: { dIn: number; dOut?: number }): number {
+  if (tensor === "wEnc") return dIn;
+  return tensor === "wDec" ? dOut : 1;
 }

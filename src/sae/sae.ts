@@ -4,7 +4,10 @@
  */
 import type { Weights } from "../kernels/kernels.ts";
 
-/** Inference architectures that Lapidary runs. */
+/**
+ * How an inference SAE's latents fire. A gated SAE is a jumprelu SAE in other words (`gated.ts`) and is held as one; a
+ * transcoder is any of the three with an `output` of its own.
+ */
 export type Architecture = "standard" | "topk" | "jumprelu";
 
 /** Input normalisation applied around an inference SAE (SAELens 6.18 `normalize_activations`). */
@@ -30,15 +33,39 @@ export interface SaeConfig {
   readonly modelName: string | null;
   readonly contextSize: number | null;
   readonly prependBos: boolean | null;
+  /** A transcoder's: what it predicts from its input. Absent: an SAE, which reconstructs its input. */
+  readonly output?: TranscoderOutput;
   /** Everything the source's cfg.json said under `metadata`, kept to be written out again. */
   readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** Where a transcoder's predictions belong. */
+export interface TranscoderOutput {
+  readonly dOut: number;
+  /** in the source's own spelling; null if not recorded */
+  readonly hookName: string | null;
+}
+
+/** Where an SAE came from, for people. */
+export interface Origin {
+  /** whose format it was in, e.g. "Gemma Scope" */
+  readonly dialect: string;
+  /** the architecture by the source's own name, e.g. "gated" */
+  readonly architecture: string;
+  /** what the files do not say, and what was made of what they do say */
+  readonly notes: readonly string[];
 }
 
 /** An SAE in its inference form. `threshold` [dSae]: jumprelu only. */
 export interface Sae {
   readonly config: SaeConfig;
+  /** of a transcoder: wDec [dSae, dOut], bDec [dOut] */
   readonly weights: Weights;
   readonly threshold: Float32Array | null;
+  /** Skip connection [dOut, dIn], of transcoders that have one: x · skipᵀ is added to what the latents predict. */
+  readonly skip?: Float32Array;
+  /** Absent: made here, not read. */
+  readonly origin?: Origin;
   /** The source's `runner_cfg.json`, if it shipped one: the recipe record (k, widths, …). */
   readonly runnerConfig: Readonly<Record<string, unknown>> | null;
 }

@@ -1,5 +1,7 @@
 /** An inference SAE as a directory that SAELens 6.18's `SAE.load_from_disk` loads. */
+import { UnsupportedError } from "../errors.ts";
 import { writeSaelens } from "../formats/saelens.ts";
+import type { SaelensArchitecture } from "../formats/saelens-config.ts";
 import type { Sae, SaeConfig } from "./sae.ts";
 
 /** What is saved beside the SAE itself, and how exactly. */
@@ -22,18 +24,27 @@ export async function saveSae(
   sae: Sae,
   options: SaveOptions = {},
 ): Promise<{ bytes: number; sha256: string }> {
-  const { config, weights, threshold, runnerConfig } = sae;
+  const { config, weights, threshold, skip, runnerConfig } = sae;
   const { wEnc, wDec, bEnc, bDec } = weights;
+  const { output, ...rest } = config;
   const metadata = { ...config.metadata, ...namedFacts(config), ...options.extraMetadata };
   return writeSaelens(
     dir,
     {
-      config: { ...config, metadata, training: null },
+      config: {
+        ...rest,
+        architecture: saelensArchitecture(sae),
+        dOut: output?.dOut ?? null,
+        metadata,
+        training: null,
+      },
       wEnc,
       wDec,
       bEnc,
       bDec,
       threshold,
+      gate: null,
+      skip: skip ?? null,
       topkThreshold: null,
       runnerConfig,
     },
@@ -41,9 +52,29 @@ export async function saveSae(
   );
 }
 
+/** SAELens' name for what `sae` is. @throws {UnsupportedError} it has none */
+export function saelensArchitecture({ config, skip }: Pick<Sae, "config" | "skip">): SaelensArchitecture {
+  const { architecture, output } = config;
+  if (output === undefined) return architecture;
+  if (architecture === "topk" || config.applyBDecToInput)
+    throw new UnsupportedError(
+      `SAELens has no transcoder that is ${architecture}${config.applyBDecToInput ? " and subtracts b_dec from its input" : ""}`,
+      "keep it in the format it came in",
+    );
+  if (architecture === "standard") return skip === undefined ? "transcoder" : "skip_transcoder";
+  return skip === undefined ? "jumprelu_transcoder" : "jumprelu_skip_transcoder";
+}
+
 /** The facts that the configuration names, where it knows them, by the file's keys. */
-function namedFacts({ hookName, modelName, contextSize, prependBos }: SaeConfig): Record<string, unknown> {
+function namedFacts({
+  hookName,
+  modelName,
+  contextSize,
+  prependBos,
+  output,
+}: SaeConfig): Record<string, unknown> {
   const facts = {
+    hook_name_out: output?.hookName ?? null,
     hook_name: hookName,
     model_name: modelName,
     context_size: contextSize,

@@ -97,7 +97,12 @@ function decide(
   norms: Float32Array,
   options: WarmStartOptions,
 ): { start: Omit<WarmStart, "weights">; zeroRows: number[] } {
-  const { normalization, reshape, architecture, applyBDecToInput, dSae } = sae.config;
+  const { normalization, reshape, architecture, applyBDecToInput, dSae, output } = sae.config;
+  if (output !== undefined)
+    throw new UnsupportedError(
+      `training from a transcoder (to ${output.hookName ?? "another activation"})`,
+      "Lapidary trains SAEs, which reconstruct their own input; start from one",
+    );
   if (normalization !== "none" || reshape !== "none")
     throw new UnsupportedError(
       `training from an SAE with normalize_activations "${normalization}", reshape_activations "${reshape}"`,

@@ -1,0 +1,37 @@
+/**
+ * A gated SAE is a jumprelu SAE in other words. With c the input, W its encoder, and e^r > 0:
+ *   gate       c·W + bGate > 0        ⇔   e^r·(c·W) + bMag > bMag − e^r·bGate
+ *   magnitude  relu(e^r·(c·W) + bMag)
+ * so encoder rows e^r·W, bias bMag and thresholds bMag − e^r·bGate give the same latents, and one path computes both.
+ * Source: Rajamanoharan et al. 2024, "Improving Dictionary Learning with Gated Sparse Autoencoders", appendix on weight
+ * tying; SAELens 6.18 saes/gated_sae.py, dictionary_learning's GatedAutoEncoder.
+ */
+import { FormatError } from "../errors.ts";
+import { changedRows, type WeightRows } from "../kernels/weight-rows.ts";
+
+/** What a gated SAE has beside its weights, [dSae] each; its rows' bEnc is bMag. */
+export interface Gate {
+  readonly bGate: Float32Array;
+  readonly rMag: Float32Array;
+}
+
+/** The jumprelu SAE that a gated one is. @throws {FormatError} e^r is no finite positive number; names `file` */
+export async function gatedAsJumprelu(
+  file: string,
+  rows: WeightRows,
+  { bGate, rMag }: Gate,
+): Promise<{ rows: WeightRows; threshold: Float32Array }> {
+  const { dIn, dSae } = rows;
+  const scale = Float64Array.from(rMag, Math.exp);
+  const odd = scale.findIndex((s) => !(s > 0 && Math.fround(s) < Number.POSITIVE_INFINITY));
+  if (odd >= 0)
+    throw new FormatError(file, `r_mag[${odd}] is ${rMag[odd]}: its exponential is ${scale[odd]}`);
+  const bMag = await rows.read("bEnc", 0, dSae);
+  return {
+    threshold: Float32Array.from(bMag, (b, i) => b - scale[i] * bGate[i]),
+    rows: changedRows(rows, (tensor, piece, from) => {
+      if (tensor === "wEnc")
+        for (let at = 0; at < piece.length; at++) piece[at] *= scale[from + Math.floor(at / dIn)];
+    }),
+  };
+}

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { CONFIG, D_IN, D_SAE, FORM, startWeights } from "../../test/train/fixtures.ts";
 import type { Engine } from "../kernels/kernels.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
+import { hashValue } from "../storage/hash.ts";
 import {
   findDamage,
   listCheckpoints,
@@ -128,4 +129,16 @@ it("keeps what any checkpoint that is kept calls the best", async () => {
   await save(30, true, 12);
   await pruneCheckpoints(dir);
   expect(await steps()).toEqual([12, 30]);
+});
+
+it("reads a record of before logs were hashed, when their length alone was known", async () => {
+  const { dir: at, record } = await save(5);
+  const { recordHash: _, ...content } = { ...record, logs: { metrics: 10, events: 20 } };
+  const recordHash = hashValue({ ...content, state: { ...content.state, seconds: 0 } });
+  await writeFile(join(at, "checkpoint.json"), JSON.stringify({ ...content, recordHash }));
+  const [found] = await listCheckpoints(dir);
+  expect(found.record.logs).toEqual({
+    metrics: { bytes: 10, sha256: null },
+    events: { bytes: 20, sha256: null },
+  });
 });

@@ -214,7 +214,13 @@ async function readRecord(dir: string): Promise<CheckpointRecord | null> {
     const info = await statIfPresent(join(dir, name));
     if (info?.size !== bytes) return null;
   }
-  return record;
+  const { metrics, events } = record.logs;
+  return { ...record, logs: { metrics: markOf(metrics), events: markOf(events) } };
+}
+
+/** Versions before logs were hashed recorded their length alone. */
+function markOf(recorded: LogMark | number): LogMark {
+  return typeof recorded === "number" ? { bytes: recorded, sha256: null } : recorded;
 }
 
 async function namesIn(dir: string): Promise<string[]> {

@@ -38,3 +38,12 @@ it("refuses a file whose lines are others than at the mark, whatever follows the
   const mark = { bytes: 10, sha256: hashBytes("ten bytes\n") };
   await expect(JsonLines.open(path, mark)).rejects.toThrow(/z\.jsonl is not what it was/);
 });
+
+it("holds a file of which only the length is known to that", async () => {
+  const path = join(dir, "old.jsonl");
+  await writeFile(path, "ten bytes\nand more\n");
+  const log = await JsonLines.open(path, { bytes: 10, sha256: null });
+  expect(log.mark).toEqual({ bytes: 10, sha256: hashBytes("ten bytes\n") });
+  await log.close();
+  await expect(JsonLines.open(path, { bytes: 11, sha256: null })).rejects.toThrow(/has 10 bytes/);
+});

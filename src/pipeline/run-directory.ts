@@ -68,6 +68,10 @@ export class RunDirectory {
   latentArrays(layer: number): string {
     return join(this.root, "evals", `${canonicalHookName(layer)}.latents.safetensors`);
   }
+  /** Cross-entropy and KL with reconstructions spliced in, of all layers. */
+  splice(phase: "before" | "after"): string {
+    return join(this.root, "evals", `splice.${phase}.json`);
+  }
   verification(layer: number): string {
     return join(this.root, "evals", `${canonicalHookName(layer)}.verify.json`);
   }

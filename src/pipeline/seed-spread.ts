@@ -1,7 +1,10 @@
 /** How much results vary from seed to seed: the same recipe's runs side by side, layer by layer and set by set. */
 import { StateError } from "../errors.ts";
-import type { MetricName } from "../evals/metrics.ts";
+import type { Metric } from "../evals/metrics.ts";
 import type { EvalResult } from "../evals/result.ts";
+import type { SpliceMetrics, SpliceResult } from "../evals/splice-result.ts";
+import { readJsonIfPresent } from "../storage/json.ts";
+import type { RunDirectory } from "./run-directory.ts";
 import { type LayerEvals, readLayerEvals } from "./stages/evaluate.ts";
 
 /** A number in each of several runs. */
@@ -16,11 +19,19 @@ export interface Spread {
   readonly max: number | null;
 }
 
+/** A metric's. */
+export interface DefinedSpread extends Spread {
+  readonly definition: string;
+  readonly unit: string;
+}
+
 /** One held-out set of one layer. */
 export interface SetSpread {
   readonly set: string;
   readonly nTokens: number;
-  readonly metrics: Readonly<Record<string, Spread & { readonly definition: string; readonly unit: string }>>;
+  readonly metrics: Readonly<Record<string, DefinedSpread>>;
+  /** the layer's SAE alone in the model; null: no run has measured it */
+  readonly splice: Readonly<Record<string, DefinedSpread>> | null;
   /** latents that fired on none of the set's tokens */
   readonly neverFired: Spread;
 }
@@ -49,45 +60,66 @@ export function spreadOf(values: readonly (number | null)[]): Spread {
   };
 }
 
-/** Reads one layer's `after` of every run. @throws {StateError} the runs were evaluated on different data */
-export async function layerSpread(paths: readonly string[]): Promise<LayerSpread> {
-  const evals = await Promise.all(paths.map(readLayerEvals));
-  const [{ layer, hookName, results }] = evals;
-  return {
-    layer,
-    hookName,
-    sets: results.map(({ set }) =>
-      setSpread(evals.map((one, i) => ({ path: paths[i], result: resultOn(one, set, paths[i]) }))),
-    ),
-    deadInTraining: spreadOf(evals.map(({ deadInTraining }) => deadInTraining)),
-  };
+interface LayerRun {
+  /** of the layer's results */
+  readonly path: string;
+  readonly evals: LayerEvals;
+  readonly splices: readonly SpliceResult[];
 }
 
-function resultOn({ results }: LayerEvals, set: string, path: string): EvalResult {
-  const found = results.find((entry) => entry.set === set);
-  if (found === undefined) throw new StateError(`${path} has no results on set "${set}"`, RUN_ALL);
-  return found.result;
+/** Reads one layer's final results in every run. @throws {StateError} the runs were evaluated on different data */
+export async function layerSpread(dirs: readonly RunDirectory[], layer: number): Promise<LayerSpread> {
+  const runs = await Promise.all(
+    dirs.map(async (dir) => {
+      const path = dir.evals(layer, "after");
+      const splice = await readJsonIfPresent<{ results: SpliceResult[] }>(dir.splice("after"));
+      const splices = splice?.results.filter(({ layers }) => layers.length === 1 && layers[0] === layer);
+      return { path, evals: await readLayerEvals(path), splices: splices ?? [] };
+    }),
+  );
+  const [{ evals: first }] = runs;
+  return {
+    layer,
+    hookName: first.hookName,
+    sets: first.results.map(({ set }) => setSpread(runs, set)),
+    deadInTraining: spreadOf(runs.map(({ evals }) => evals.deadInTraining)),
+  };
 }
 
 const RUN_ALL = "run all seeds with one recipe: lapidary run <recipe> --seeds …";
 
-function setSpread(runs: readonly { path: string; result: EvalResult }[]): SetSpread {
-  const first = runs[0].result;
-  for (const { path, result } of runs)
-    if (result.store?.hash !== first.store?.hash)
+function setSpread(runs: readonly LayerRun[], set: string): SetSpread {
+  const results = runs.map(({ path, evals }) => {
+    const found = evals.results.find((entry) => entry.set === set);
+    if (found === undefined) throw new StateError(`${path} has no results on set "${set}"`, RUN_ALL);
+    return found.result;
+  });
+  const [first] = results;
+  for (const [i, { store }] of results.entries())
+    if (store?.hash !== first.store?.hash)
       throw new StateError(
-        `${path} is about other activations of set "${first.set}" than ${runs[0].path}`,
+        `${runs[i].path} is about other activations of set "${set}" than ${runs[0].path}`,
         RUN_ALL,
       );
-  const metrics = (Object.keys(first.metrics) as MetricName[]).map((name) => {
-    const { definition, unit } = first.metrics[name];
-    const values = runs.map(({ result }) => result.metrics[name]?.value ?? null);
-    return [name, { definition, unit, ...spreadOf(values) }] as const;
-  });
   return {
-    set: first.set,
+    set,
     nTokens: first.nTokens,
-    metrics: Object.fromEntries(metrics),
-    neverFired: spreadOf(runs.map(({ result }) => result.latents.nNeverFired)),
+    metrics: spreads(results.map(({ metrics }) => metrics)) ?? {},
+    splice: spreads(runs.map(({ splices }) => splices.find((splice) => splice.set === set)?.metrics)),
+    neverFired: spreadOf(results.map(({ latents }) => latents.nNeverFired)),
   };
+}
+
+/** Of every metric that some run has; null: none has any. */
+function spreads(
+  runs: readonly (EvalResult["metrics"] | SpliceMetrics | undefined)[],
+): Record<string, DefinedSpread> | null {
+  const records = runs as readonly (Readonly<Record<string, Metric<number | null>>> | undefined)[];
+  const first = records.find((record) => record !== undefined);
+  if (first === undefined) return null;
+  const entries = Object.entries(first).map(([name, { definition, unit }]) => [
+    name,
+    { definition, unit, ...spreadOf(records.map((record) => record?.[name]?.value ?? null)) },
+  ]);
+  return Object.fromEntries(entries) as Record<string, DefinedSpread>;
 }

@@ -88,7 +88,10 @@ export async function runSeeds(
   const layers: SeedsResult["layers"][number][] = [];
   for (const layer of finished)
     layers.push({
-      ...(await layerSpread(runs.map((run) => new RunDirectory(folderOf(run)).evals(layer, "after")))),
+      ...(await layerSpread(
+        runs.map((run) => new RunDirectory(folderOf(run))),
+        layer,
+      )),
       agreement: await seedAgreement(
         seeds.map((seed, i) => ({ seed, folder: summaries[i].saved[layer] })),
         { engine: loaded.recipe.engine, threads: options.threads, signal: options.signal },

@@ -14,8 +14,8 @@ import { RunDirectory } from "./run-directory.ts";
 import { RunState } from "./run-state.ts";
 import type { StageName, Unit } from "./stages/unit.ts";
 
-/** Stages whose units are taken over; the others depend on the seed, or are quickly made. */
-const SHARED: readonly StageName[] = ["corpus", "harvest", "before"];
+/** Stages whose units are taken over, as far as they come before training; the others depend on the seed. */
+const SHARED: readonly StageName[] = ["corpus", "harvest", "before", "splice"];
 
 const MANIFEST = "manifest.json";
 
@@ -45,13 +45,14 @@ export async function takeOver(
     if (unit.isWanted !== undefined && !(await unit.isWanted())) continue;
     const inputs = await unit.inputs();
     if (await state.isDone(unit.id, inputs, unit.files())) continue;
-    if (!overwrite && state.changes(unit.id, inputs).length > 0) break; // to be refused when its turn comes
+    const mayReplace = overwrite || unit.isDerived === true;
+    if (!mayReplace && state.changes(unit.id, inputs).length > 0) break; // to be refused when its turn comes
     const run = await whoDid(unit, inputs, dir.root, others);
     if (run === null) break;
     await unit.clear();
     for (const { there, here } of run.files) await linkResult(there, here);
     await state.begin(unit.id, inputs);
-    await state.finish(unit.id, run.output, 0);
+    await state.finish(unit.id, run.output, 0, unit.isDerived === true ? unit.files() : []);
     taken.set(run.name, (taken.get(run.name) ?? 0) + 1);
   }
   for (const [name, n] of taken)

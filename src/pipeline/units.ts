@@ -8,6 +8,7 @@ import { harvestUnits } from "./stages/harvest.ts";
 import { importUnits } from "./stages/import.ts";
 import { latentsUnit } from "./stages/latents.ts";
 import { reportUnit } from "./stages/report.ts";
+import { spliceUnit } from "./stages/splice.ts";
 import { polishUnit, trainUnit } from "./stages/train.ts";
 import type { Unit } from "./stages/unit.ts";
 import { verifyUnit } from "./stages/verify.ts";
@@ -28,7 +29,9 @@ export function listUnits(context: RunContext, layers: readonly number[]): Unit[
   return [
     ...activations,
     ...beforeUnits(context, layers),
+    ...spliceUnit(context, "before", layers),
     ...perLayer,
+    ...spliceUnit(context, "after", layers),
     cardUnit(context),
     reportUnit(context),
   ];

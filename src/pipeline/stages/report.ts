@@ -9,6 +9,7 @@ import type {
   LayerFacts,
   Measurement,
   ReportFacts,
+  SpliceFacts,
   TrainingEvent,
   TrainingFacts,
 } from "../../report/facts.ts";
@@ -23,6 +24,7 @@ import type { RunContext } from "../context.ts";
 import { mapPaths, publicName } from "../recipe-file.ts";
 import { heldOutRecipe, setNames } from "./corpus.ts";
 import type { LayerEvals } from "./evaluate.ts";
+import type { RunSplice } from "./splice.ts";
 import type { Unit } from "./unit.ts";
 
 /** Logs longer than this are not read: they are no logs of a training. */
@@ -79,7 +81,7 @@ export async function reportFacts(context: RunContext): Promise<ReportFacts> {
         sources: heldOutRecipe(context, name)?.sources.map(({ location }) => publicName(location)) ?? [],
       })),
     layers: layers.filter(({ measurements, trainings }) => measurements.length + trainings.length > 0),
-    splices: [],
+    splices: await splicesOf(context),
     provenance: {
       recipe: stringify(mapPaths(recipe, publicName), { lineWidth: 100 }),
       files: await Promise.all(
@@ -101,6 +103,7 @@ async function resultFiles({ recipe, dir }: RunContext): Promise<string[]> {
       ["metrics.jsonl", "events.jsonl"].map((name) => join(dir.train(layer, polish), name)),
     ),
   ]);
+  candidates.push(dir.splice("before"), dir.splice("after"));
   const present = await Promise.all(candidates.map(async (file) => (await statIfPresent(file)) !== null));
   return candidates.filter((_, i) => present[i]);
 }
@@ -151,6 +154,15 @@ function measurementsOf(evals: LayerEvals | undefined): Measurement[] {
     },
     change: change?.ve ?? null,
   }));
+}
+
+/** Predictions with the SAEs spliced in, of the layers and phases that were measured. */
+async function splicesOf({ dir }: RunContext): Promise<SpliceFacts[]> {
+  const phases = (["before", "after"] as const).map(async (phase) => {
+    const splice = await readJsonIfPresent<RunSplice>(dir.splice(phase));
+    return (splice?.results ?? []).map((result) => ({ phase, result }));
+  });
+  return (await Promise.all(phases)).flat();
 }
 
 async function readTraining(dir: string, name: TrainingFacts["name"]): Promise<TrainingFacts | null> {

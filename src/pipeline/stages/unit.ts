@@ -12,6 +12,7 @@ export const STAGES = [
   "polish",
   "latents",
   "verify",
+  "splice",
   "card",
   "report",
 ] as const;

@@ -40,7 +40,7 @@ const screen = { "screen, of int8 peak": ({ screen }) => percent(screen?.ofInt8P
 const memory = { "peak memory": ({ peakMemoryBytes }) => gigabytes(peakMemoryBytes) };
 const speed = { "tokens/s, median (best)": rate };
 
-const writers = { quickstart, peaks, train, encode, decode, adam, peers };
+const writers = { quickstart, peaks, train, encode, decode, evaluate, adam, peers };
 for (const name of DOCUMENTS) {
   const path = join(root, name);
   const text = readFileSync(path, "utf8");
@@ -118,6 +118,17 @@ function encode() {
 
 function decode() {
   return table(results("decode"), { ...about, ...speed, ...memory });
+}
+
+function evaluate() {
+  return table(results("evaluate"), {
+    ...about,
+    tokens: ({ tokens }) => grouped(tokens),
+    ...speed,
+    "encoding alone": ({ encodeTokensPerSecond }) => grouped(encodeTokensPerSecond),
+    "of that": ({ ofEncode }) => percent(ofEncode),
+    ...memory,
+  });
 }
 
 function adam() {

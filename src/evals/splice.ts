@@ -287,7 +287,12 @@ function checkSaes(
         `an SAE for layer ${layer}, but the model was opened to be cut at ${layers.join(", ")}`,
         "open it with this layer too",
       );
-    const { dIn, hookName } = sae.config;
+    const { dIn, hookName, output } = sae.config;
+    if (output !== undefined)
+      throw new UnsupportedError(
+        `the SAE for layer ${layer} is a transcoder: it does not predict the stream it reads`,
+        "splice in SAEs of the residual stream",
+      );
     if (dIn !== info.dIn)
       throw new ShapeError(`dIn of the SAE for layer ${layer}`, dIn, `the model's ${info.dIn}`);
     const here = canonicalHookName(layer);

@@ -56,17 +56,27 @@ function seedsText(summary: SeedsSummary): string {
 
 /** One line a (layer, set); then one a layer on its latents. */
 export function spreadTable({ layers }: Pick<SeedsResult, "layers">): string {
+  const hasSplice = layers.some(({ sets }) => sets.some(({ splice }) => splice !== null));
   const rows = layers.flatMap(({ layer, sets, deadInTraining }) =>
-    sets.map(({ set, metrics, neverFired }, i) => [
+    sets.map(({ set, metrics, splice, neverFired }, i) => [
       i === 0 ? String(layer) : "",
       set,
       show(metrics.ve, 4),
       show(metrics.l0, 2),
+      ...(hasSplice ? [splice === null ? "–" : show(splice.ceScore, 4)] : []),
       show(neverFired, 0),
       i === 0 ? show(deadInTraining, 0) : "",
     ]),
   );
-  const header = ["layer", "set", "VE", "L0", "never fired", "dead in training"];
+  const header = [
+    "layer",
+    "set",
+    "VE",
+    "L0",
+    ...(hasSplice ? ["CE score"] : []),
+    "never fired",
+    "dead in training",
+  ];
   const agreements = layers.flatMap(({ layer, agreement: { pairs, cosines } }) =>
     pairs.map(
       ({ a, b, dSae, shareAbove }) =>

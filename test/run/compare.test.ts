@@ -13,7 +13,7 @@ const HOOK = "blocks.4.hook_resid_post";
 
 let folder: string;
 
-vi.setConfig({ testTimeout: 120_000 }); // other tests may have the cores
+vi.setConfig({ testTimeout: 600_000 }); // other tests may have the cores
 
 beforeAll(async () => {
   const { baseModel: _none, ...recipe } = smallRecipe(ROOT);
@@ -22,7 +22,7 @@ beforeAll(async () => {
   folder = made.folder;
   const run = await lapidary("run", made.recipe, "--set", "corpus.tokens=3000", "--set", "eval.tokens=500");
   expect(run.stderr).not.toContain("lapidary:");
-}, 120_000);
+}, 600_000);
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

@@ -1,8 +1,8 @@
 /**
  * How well an SAE fits activations: runs it over them once, chunk by chunk, goes through them again for what needs the whole
- * set's mean and cuts, and states every metric with its definition and interval. Memory is three chunks with their
- * reconstructions, 17 bytes a token, and dIn doubles a document and slice; results do not depend on the chunk size
- * beyond the last bits of fp64.
+ * set's mean and cuts, and states every metric with its definition and interval. Memory is a few chunks with their
+ * reconstructions, 33 bytes a token, and dIn doubles a document and slice (`memory.ts`); results do not depend on the
+ * chunk size beyond the last bits of fp64.
  */
 import type { ActivationStore } from "../activations/activations.ts";
 import { DataError, LapidaryError, ShapeError } from "../errors.ts";
@@ -192,7 +192,7 @@ async function secondPass(
 }
 
 /** Every metric of all documents together, with its interval. */
-export function metricsOf(documents: DocumentSums, seed: number): MetricValues {
+function metricsOf(documents: DocumentSums, seed: number): MetricValues {
   const parts = documents.blocks();
   const whole: TokenSums = total(
     parts.map(([, part]) => part),

@@ -59,6 +59,12 @@ describe("the metrics", () => {
         const recon = x.map((_, i) => mean[i % D_IN]);
         const got = valuesOf(sumsOf(x, recon));
         expect(got.ve).toBeCloseTo(0, 5);
+        for (const row of [0, n - 1]) {
+          const own = x.subarray(row * D_IN, (row + 1) * D_IN);
+          const far = Math.hypot(...own.map((value, j) => value - mean[j])) > 1;
+          const alone = valuesOf(sumsOf(own, recon.subarray(0, D_IN), { mean }));
+          if (far) expect(alone.vePerToken).toBeCloseTo(0, 4);
+        }
         expect(got.mse! * n).toBeCloseTo(sumsOf(x, recon).scatter, 1);
         expect(got.normOut).toBeCloseTo(Math.hypot(...mean), 3);
       }),
@@ -177,6 +183,32 @@ describe("the metrics", () => {
         expect(differencesOf(valuesOf(sums), wanted, 1e-12)).toEqual([]);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it("of many parts merged at once are those of parts merged one by one, with weights and other origins among them", () => {
+    const recon = shrunk(x120);
+    const mean = meanOf(x120);
+    const shared = originOf(x120, D_IN);
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 3 }), fc.boolean()), { minLength: 1, maxLength: 12 }),
+        (drawn) => {
+          const parts = drawn.map(([, isShared], i) => {
+            const ten = Array.from({ length: 10 }, (_, t) => i * 10 + t);
+            const origin = isShared ? shared : new Float64Array(D_IN).fill(48);
+            return sumsOf(pick(x120, ten), pick(recon, ten), { origin, mean });
+          });
+          const weights = drawn.map(([weight]) => weight);
+          fc.pre(weights.some((weight) => weight > 0));
+          const [together, apart] = [new TokenSums(shared), new TokenSums(shared)];
+          together.mergeAll(parts, weights);
+          parts.forEach((part, i) => {
+            apart.merge(part, weights[i]);
+          });
+          expect(differencesOf(valuesOf(together), valuesOf(apart), 1e-12)).toEqual([]);
+        },
+      ),
     );
   });
 

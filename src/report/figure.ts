@@ -13,6 +13,8 @@ export interface Table {
 
 export interface Figure {
   readonly title: Content;
+  /** where a reader who has chosen another layer does not see it */
+  readonly layer?: number;
   /** one chart or several side by side */
   readonly charts: Content;
   readonly caption?: Content;
@@ -38,8 +40,9 @@ export function table({ caption, columns, rows, texts = [] }: Table): Markup {
   )}</tbody></table></div>`;
 }
 
-export function figure({ title, charts, caption, table: numbers }: Figure): Markup {
-  return html`<figure><figcaption><strong class="title">${title}</strong>${caption === undefined ? null : html` <span class="caption">${caption}</span>`}</figcaption>${charts}<details class="numbers"><summary>The numbers</summary>${table(numbers)}</details></figure>
+export function figure({ title, layer, charts, caption, table: numbers }: Figure): Markup {
+  const of = layer === undefined ? null : html` data-layer="${layer}"`;
+  return html`<figure${of}><figcaption><strong class="title">${title}</strong>${caption === undefined ? null : html` <span class="caption">${caption}</span>`}</figcaption><div class="charts">${charts}</div><details class="numbers"><summary>The numbers</summary>${table(numbers)}</details></figure>
 `;
 }
 

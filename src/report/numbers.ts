@@ -25,8 +25,8 @@ export function signed(value: number | null | undefined, decimals: number): stri
   return typeof value === "number" && value > 0 ? `+${text}` : text;
 }
 
-/** Four significant digits, whole numbers as they are; very small and very large ones as powers of ten. */
-export function short(value: number | null | undefined): string {
+/** Four significant digits, or so many, whole numbers as they are; very small and very large ones as powers of ten. */
+export function short(value: number | null | undefined, digits = 4): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return ABSENT;
   if (value === 0) return "0";
   const size = Math.abs(value);
@@ -35,7 +35,7 @@ export function short(value: number | null | undefined): string {
     return `${grouped(digits)} × ${powerOfTen(Number(exponent))}`;
   }
   if (Number.isInteger(value) || size >= 1000) return grouped(Math.round(value).toString());
-  return grouped(value.toPrecision(4));
+  return grouped(value.toPrecision(digits));
 }
 
 /** A measured share: 0.4321 → "43.2 %", 0.00042 → "0.042 %", 0.0003 → "0.030 %" */

@@ -100,7 +100,7 @@ function lead(facts: ReportFacts): string {
   ];
   const tokens = facts.sets.flatMap(({ name }) => {
     const found = facts.layers.flatMap(({ measurements }) => measurements).find(({ set }) => set === name);
-    return found === undefined ? [] : [`${count(found.result.nTokens)} tokens of ${name}`];
+    return found === undefined || found.isDomain ? [] : [`${count(found.result.nTokens)} tokens of ${name}`];
   });
   return `${parts.join("; ")}. Measured on ${listOf(tokens)}${facts.isImported ? "" : ", which training did not see"}.`;
 }

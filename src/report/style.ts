@@ -6,13 +6,13 @@ export const STYLE = `
 :root {
   --ground: #ffffff; --raised: #f5f6f8; --ink: #1b1f24; --soft: #4d5561; --rule: #d5d9df; --grid: #e6e9ed;
   --before: #a8480a; --after: #0b62a4; --home: #4d5561; --prepolish: #6f3fa0;
-  --before-fill: #f0a36b; --after-fill: #8cc1ea; --good: #12683c; --bad: #a4241c; --mark: #ffe08a; --mark-ink: #1b1f24;
+  --faint: #858e9a; --before-fill: #f0a36b; --after-fill: #8cc1ea; --good: #12683c; --bad: #a4241c; --mark: #ffe08a; --mark-ink: #1b1f24;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #14171b; --raised: #1e2228; --ink: #e8eaed; --soft: #a9b1bc; --rule: #3a414b; --grid: #2a3038;
     --before: #f2a266; --after: #7cbcf0; --home: #b4bbc5; --prepolish: #c5a3ec;
-    --before-fill: #8a4a1c; --after-fill: #1f5f94; --good: #74cf9c; --bad: #ff9d94; --mark: #6b5310; --mark-ink: #fff6d8;
+    --faint: #76808d; --before-fill: #8a4a1c; --after-fill: #1f5f94; --good: #74cf9c; --bad: #ff9d94; --mark: #6b5310; --mark-ink: #fff6d8;
   }
 }
 *, *::before, *::after { box-sizing: border-box; }
@@ -44,6 +44,7 @@ button[aria-pressed="true"] { background: var(--ink); color: var(--ground); bord
 .beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 3rem; align-items: start; }
 .beside h3:first-child { margin-top: 0; }
 .grid, .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1.4rem 2rem; align-items: start; }
+.grid > figure { display: grid; grid-row: span 3; grid-template: subgrid / minmax(0, 1fr); row-gap: 0; margin: 0; }
 figure { margin: 0 0 1.2rem; min-width: 0; }
 figcaption { font-size: .9rem; margin-bottom: .5rem; line-height: 1.45; max-width: 76ch; }
 .title { color: var(--ink); }
@@ -96,15 +97,15 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
 .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; }
 .line.after { stroke: var(--after); } .line.before { stroke: var(--before); stroke-dasharray: 5 3; } .line.home { stroke: var(--home); stroke-dasharray: 1.5 3.5; }
 .line.neutral { stroke: var(--ink); stroke-width: 1.2; } .dot.neutral { fill: var(--ink); } .chart .name.neutral { fill: var(--ink); }
-.line.faint { stroke: var(--rule); }
+.line.faint { stroke: var(--faint); stroke-width: 1.3; }
 .dot.after { fill: var(--after); } .dot.before { fill: var(--before); } .dot.home { fill: var(--home); }
 .band { stroke: none; opacity: .25; } .band.after { fill: var(--after); }
 .chart .name { font-weight: 600; } .chart .name.after { fill: var(--after); } .chart .name.before { fill: var(--before); } .chart .name.home { fill: var(--home); }
-.halo { paint-order: stroke; stroke: var(--ground); stroke-width: 4px; stroke-linejoin: round; }
+.halo, .beyond text { paint-order: stroke; stroke: var(--ground); stroke-width: 4px; stroke-linejoin: round; }
 .moment path { stroke: var(--rule); fill: none; } .moment text { fill: var(--soft); font-weight: 600; }
 .moment.rollback path, .moment.incident path { stroke: var(--bad); } .moment.rollback text, .moment.incident text { fill: var(--bad); }
 .step { stroke-width: 1.6; } .step.before { stroke: var(--before); fill: none; stroke-dasharray: 4 2.5; } .step.after { stroke: var(--after); fill: var(--after-fill); fill-opacity: .35; }
-.bar.neutral { fill: var(--soft); } .bar.faint { fill: var(--rule); } .bar.home { fill: var(--home); } .bar.before { fill: var(--before-fill); stroke: var(--before); } .bar.after { fill: var(--after-fill); stroke: var(--after); }
+.bar.neutral { fill: var(--soft); } .bar.faint { fill: var(--faint); } .bar.home { fill: var(--home); } .bar.before { fill: var(--before-fill); stroke: var(--before); } .bar.after { fill: var(--after-fill); stroke: var(--after); }
 .density { fill: var(--after); } .d0 { opacity: .16; } .d1 { opacity: .3; } .d2 { opacity: .45; } .d3 { opacity: .62; } .d4 { opacity: .8; } .d5 { opacity: 1; }
 .single { fill: none; stroke: var(--before); stroke-width: 1.5; }
 
@@ -115,7 +116,7 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
   :root {
     --ground: #ffffff; --raised: #ffffff; --ink: #000000; --soft: #404040; --rule: #bbbbbb; --grid: #dddddd;
     --before: #a8480a; --after: #0b62a4; --home: #404040; --prepolish: #6f3fa0;
-    --before-fill: #f0a36b; --after-fill: #8cc1ea; --good: #12683c; --bad: #a4241c; --mark: #ffe08a; --mark-ink: #000000;
+    --faint: #858e9a; --before-fill: #f0a36b; --after-fill: #8cc1ea; --good: #12683c; --bad: #a4241c; --mark: #ffe08a; --mark-ink: #000000;
   }
   html { color-scheme: light; }
   body { font-size: 9.5pt; max-width: none; padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }

@@ -200,6 +200,7 @@ describe("run", () => {
       "polish-after:4",
       "verify:4",
       "card",
+      "report",
     ]);
     expect(made.code).toBe(0);
   });
@@ -249,7 +250,7 @@ describe("run", () => {
   });
 
   it("stages as commands of their own", async () => {
-    const names = ["corpus", "harvest", "adapt", "export", "card"];
+    const names = ["corpus", "harvest", "adapt", "export", "card", "report"];
     for (const name of names) {
       const done = await lapidary(name, recipe, "--quiet");
       expect(`${name} ${done.code} ${done.stderr}`).toBe(`${name} 0 `);
@@ -647,6 +648,7 @@ it("help has every command, with examples, and the exit codes", async () => {
     "export",
     "verify",
     "card",
+    "report",
     "inspect",
     "doctor",
   ]) {

@@ -36,12 +36,19 @@ const CARD: StageCommand = {
   description: "write the model card from the run's result files",
 };
 
+const REPORT: StageCommand = {
+  name: "report",
+  stages: ["report"],
+  description: "write the report, one HTML page, from the run's result files and logs",
+};
+
 export function addStageCommands(program: Command): void {
   for (const command of STAGE_COMMANDS) addStageCommand(program, command);
 }
 
 export function addCardCommand(program: Command): void {
   addStageCommand(program, CARD);
+  addStageCommand(program, REPORT);
 }
 
 function addStageCommand(program: Command, { name, stages, description }: StageCommand): void {

@@ -44,7 +44,7 @@ export function barChart({ bars, reference, ...chart }: BarChart): Markup {
           ? null
           : html`<path class="whisker over" d="M${n(scale.at(bar.low))} ${y + ROW / 2}H${n(scale.at(bar.high))}"/>`;
       const right = Math.max(end, bar.high === undefined ? end : scale.at(bar.high));
-      return html`<text x="${LABEL_WIDTH - 6}" y="${y + ROW / 2 + 4}" text-anchor="end">${bar.label}</text><rect class="bar ${bar.series}" x="${n(area.left)}" y="${y + 5}" width="${n(Math.max(0.5, end - area.left))}" height="${ROW - 10}"/>${whisker}<text class="value" x="${n(right + 5)}" y="${y + ROW / 2 + 4}">${short(bar.value)}</text>`;
+      return html`<text x="${LABEL_WIDTH - 6}" y="${y + ROW / 2 + 4}" text-anchor="end">${bar.label}</text><rect class="bar ${bar.series}" x="${n(area.left)}" y="${y + 5}" width="${n(Math.max(0.5, end - area.left))}" height="${ROW - 10}"/>${whisker}<text class="value" x="${n(right + 5)}" y="${y + ROW / 2 + 4}">${short(bar.value, 3)}</text>`;
     }),
   );
 }

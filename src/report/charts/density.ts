@@ -61,10 +61,10 @@ function squares({ xs, ys }: DensityChart, x: Scale, y: Scale, area: Area): Mark
 
 /** 0 for one point, then a step for each factor of four. */
 export function darkness(held: number): number {
-  return Math.min(STEPS - 1, Math.ceil(Math.log(held) / Math.log(4) - 1e-9));
+  return Math.min(STEPS - 1, Math.ceil(Math.max(0, Math.log(held) / Math.log(4) - 1e-9)));
 }
 
-/** What the darkness means, in words. */
+/** What the shades mean, in words. */
 export function densityKey(): string {
-  return `Shades, from light: 1, up to 4, 16, 64, 256 and more latents in a square; in the darkest more than ${count(4 ** (STEPS - 2))}.`;
+  return `Shades, from faint to strong: 1 latent in a square, up to 4, 16, 64, ${count(4 ** (STEPS - 2))}, and more.`;
 }

@@ -117,7 +117,7 @@ function scaleOf(
 }
 
 /** As much of a label as fits beside the plot. */
-export function shorten(label: string, most = 15): string {
+export function shorten(label: string, most = 13): string {
   const letters = [...label];
   return letters.length <= most ? label : `${letters.slice(0, most - 1).join("")}…`;
 }

@@ -32,14 +32,14 @@ const OUTSIDE = 34;
 export function histogramChart(chart: HistogramChart): Markup {
   const { histograms, fromExponent, toExponent } = chart;
   const area = { left: 42, right: CHART_WIDTH - 8, top: 30, bottom: HEIGHT - 36 };
-  const inner = { from: area.left + OUTSIDE + 10, to: area.right };
+  const inner = { from: area.left + OUTSIDE + 24, to: area.right };
   const x = logarithmic(fromExponent, toExponent, inner);
   const most = Math.max(1, ...histograms.flatMap(({ counts, outside }) => [...counts, outside]));
   const y = linear(0, most, { from: area.bottom, to: area.top });
   const barWidth = OUTSIDE / Math.max(1, histograms.length);
   return svg(
     { title: chart.title, description: chart.description, height: HEIGHT },
-    yAxis(y, area, chart.yLabel),
+    yAxis(y, { ...area, top: 26 }, chart.yLabel),
     xAxis(x, { ...area, left: inner.from }, chart.xLabel),
     histograms.map((one, i) => {
       const left = area.left + 2 + i * barWidth;
@@ -47,7 +47,7 @@ export function histogramChart(chart: HistogramChart): Markup {
       return html`<rect class="bar ${one.series}" x="${n(left)}" y="${n(top)}" width="${n(barWidth - 2)}" height="${n(area.bottom - top)}"><title>${one.name}: ${count(one.outside)} ${chart.outsideLabel}</title></rect>`;
     }),
     html`<g class="axis"><path d="M${area.left} ${area.bottom}h${OUTSIDE}"/><text x="${n(area.left + OUTSIDE / 2)}" y="${area.bottom + 15}" text-anchor="middle">${chart.outsideLabel}</text></g>`,
-    histograms.map((one) => outline(one, inner, area.bottom, (value) => y.at(value))),
+    [...histograms].reverse().map((one) => outline(one, inner, area.bottom, (value) => y.at(value))),
     key(histograms, area.right),
   );
 }
@@ -67,7 +67,7 @@ function outline(
 function key(histograms: readonly Histogram[], right: number): Markup {
   let x = right;
   return html`${[...histograms].reverse().map(({ name, series }) => {
-    x -= name.length * 6.2 + 24;
+    x -= name.length * 7 + 26;
     return html`<path class="step ${series}" d="M${n(x)} 14v-7h13v7"/><text class="name ${series}" x="${n(x + 17)}" y="14">${name}</text>`;
   })}`;
 }

@@ -44,7 +44,7 @@ const HEIGHT = 168;
 export function lineChart(chart: LineChart): Markup {
   const moments = chart.moments ?? [];
   const top = moments.length > 0 ? 40 : 26;
-  const area = { left: 40, right: CHART_WIDTH - (chart.nameWidth ?? 12), top, bottom: HEIGHT - 34 };
+  const area = { left: 40, right: CHART_WIDTH - (chart.nameWidth ?? 16), top, bottom: HEIGHT - 34 };
   const x = chart.x({ from: area.left, to: area.right });
   const y = chart.y({ from: area.bottom, to: area.top });
   return svg(

@@ -32,13 +32,8 @@ export function xAxis(scale: Scale, area: Area, label: string): Markup {
   const y = area.bottom;
   return html`<g class="axis"><path d="M${n(area.left)} ${n(y)}H${n(area.right)}"/>${scale.ticks.map(
     (tick) =>
-      html`<path d="M${n(tick.at)} ${n(y)}v4"/><text x="${n(tick.at)}" y="${n(y + 15)}" text-anchor="${anchor(tick.at)}">${tick.label}</text>`,
+      html`<path d="M${n(tick.at)} ${n(y)}v4"/><text x="${n(tick.at)}" y="${n(y + 15)}" text-anchor="middle">${tick.label}</text>`,
   )}<text class="what" x="${n(area.right)}" y="${n(y + 29)}" text-anchor="end">${label}</text></g>`;
-}
-
-/** A label near an edge leans inwards, so that nothing is cut off. */
-function anchor(x: number): string {
-  return x > CHART_WIDTH - 14 ? "end" : "middle";
 }
 
 /** Vertical axis: faint lines across the area, labels at their left, and what it measures above them. */

@@ -118,7 +118,7 @@ function badge(verdict: Verdict): Markup {
 
 /** The table people look at first. */
 function scores(facts: ReportFacts): Table {
-  const phases = phasesOf(facts);
+  const phases = phasesOf(facts).filter((phase) => phase !== "prepolish");
   const { gate } = facts;
   const hasChanges = facts.layers.some(({ measurements }) =>
     measurements.some(({ change }) => change !== null),
@@ -134,19 +134,24 @@ function scores(facts: ReportFacts): Table {
     ],
     rows: facts.layers.flatMap((layer) =>
       setsOf(facts).map((set) => {
-        const final = measured(layer, "after", set) ?? measured(layer, "before", set);
         return [
           `${layer.layer}, ${set}`,
           ...phases.flatMap((phase) => scoreCells(measured(layer, phase, set))),
           ...(hasChanges ? [changeCell(layer, set)] : []),
-          ...(gate === null
-            ? []
-            : [final === undefined ? ABSENT : final.metrics.ve.value >= gate ? "✓ reached" : "✗ below"]),
+          ...(gate === null ? [] : [gateCell(layer, set, gate)]),
           count(layer.deadInTraining),
         ];
       }),
     ),
   };
+}
+
+/** Whether the last SAE measured reaches the gate; sets of other kinds of text are not gated. */
+function gateCell(layer: LayerFacts, set: string, gate: number): string {
+  const of = (phase: Phase) => layer.measurements.find((entry) => entry.phase === phase && entry.set === set);
+  const last = of("after") ?? of("before");
+  if (last === undefined || last.isDomain) return ABSENT;
+  return last.result.metrics.ve.value >= gate ? "✓ reached" : "✗ below";
 }
 
 /** VE after less VE before, on the same tokens, with the interval of that difference. */

@@ -2,7 +2,7 @@
 import { densityChart, densityKey } from "../charts/density.ts";
 import { linear } from "../charts/scale.ts";
 import type { LatentMovement, ReportFacts } from "../facts.ts";
-import { figure, grid, ofLayer, type Section, type Table } from "../figure.ts";
+import { figure, grid, type Section, type Table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
 import { count, fixed, percent } from "../numbers.ts";
 
@@ -22,9 +22,9 @@ export function movementSection(facts: ReportFacts): Section {
       moved.length === 0
         ? null
         : [
-            html`<p>Each latent before and after: to the left, its decoder row turned; up, it fires more often. One that fired only before, or only after, counts as half a token where it did not.</p>
+            html`<p>Each latent before and after: to the left, its decoder row turned; up, it fires more often. One that fired only before, or only after, counts as half a token where it did not. ${densityKey()} Rings: the latents that turned farthest or changed their frequency most.</p>
 `,
-            moved.map(({ layer, movement }) => ofLayer(layer, grid([movementFigure(layer, movement)]))),
+            grid(moved.map(({ layer, movement }) => movementFigure(layer, movement))),
           ],
   };
 }
@@ -48,7 +48,8 @@ function movementFigure(layer: number, { decoderCosine, logFrequencyChange }: La
   const turned = shown.filter(({ cosine }) => cosine < MOVED).length;
   return figure({
     title: `Layer ${layer}.`,
-    caption: `${count(shown.length)} of ${count(all.length)} latents; the others never fired on the held-out sets, before or after. ${percent(turned / Math.max(1, shown.length))} have a cosine below ${MOVED}. ${densityKey()} Rings: the ${farthest.length} that turned farthest or changed their frequency most.`,
+    layer,
+    caption: `${count(shown.length)} of ${count(all.length)} latents; the others never fired on the held-out sets, before or after. ${percent(turned / Math.max(1, shown.length))} have a cosine below ${MOVED}.`,
     charts: densityChart({
       title: `Decoder cosine against change of firing frequency, layer ${layer}`,
       description: `${count(shown.length)} latents; half of them have a decoder cosine above ${fixed(median(shown.map(({ cosine }) => cosine)), 3)}.`,

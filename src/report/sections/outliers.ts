@@ -62,7 +62,7 @@ function concentration(layer: number, set: string, curves: readonly Curve[]): Ma
     })),
     xLabel: "share of tokens, worst first",
     yLabel: "share of the squared error",
-    x: (range) => logarithmic(Math.min(lowest, -4), 0, range, (exponent) => roundPercent(10 ** exponent)),
+    x: (range) => logarithmic(Math.min(lowest, -5), 0, range, (exponent) => roundPercent(10 ** exponent)),
     y: (range) => linear(0, 1, range, { exact: true }),
     extra: (x, y, area) => callOut(curves, x, y, area),
   });
@@ -83,19 +83,19 @@ function concentration(layer: number, set: string, curves: readonly Curve[]): Ma
   });
 }
 
-/** A line at the share called out, a dot where each curve crosses it, and the numbers there. */
+/** A line at the share called out, a dot where each curve crosses it, and the numbers at its left: curves rise, there is room. */
 function callOut(curves: readonly Curve[], x: Scale, y: Scale, area: Area): Markup {
   const at = x.at(OUTLIER_SHARE);
   const crossings = curves.map(({ called }) => y.at(called.sseShare));
   const places = keepApart(
-    crossings.map((place) => place - 3),
+    crossings.map((place) => place - 6),
     13,
     area.top + 10,
     area.bottom - 6,
   );
   return html`<path class="reference" d="M${n(at)} ${area.top}V${area.bottom}"/>${curves.map(
     ({ phase, called }, i) =>
-      html`<circle class="dot ${phase}" cx="${n(at)}" cy="${n(crossings[i])}" r="3"/><text class="name halo ${phase}" x="${n(at + 7)}" y="${n(places[i])}">${PHASES[phase]} ${percent(called.sseShare)}</text>`,
+      html`<circle class="dot ${phase}" cx="${n(at)}" cy="${n(crossings[i])}" r="3"/><text class="name halo ${phase}" x="${n(at - 6)}" y="${n(places[i])}" text-anchor="end">${PHASES[phase]} ${percent(called.sseShare)}</text>`,
   )}`;
 }
 

@@ -13,7 +13,10 @@ export function thresholdsSection(facts: ReportFacts): Section {
       seen.add(sae.hash);
       const name = phase === "home" || phase === "before" ? "source SAE" : PHASES[phase];
       return [
-        [`${layer}, ${name}`, ...[threshold.min, threshold.median, threshold.mean, threshold.max].map(short)],
+        [
+          `${layer}, ${name}`,
+          ...[threshold.min, threshold.median, threshold.mean, threshold.max].map((value) => short(value)),
+        ],
       ];
     });
     const learnt = trainings.flatMap(({ name, events }) => {

@@ -6,7 +6,7 @@ import type { Phase, ReportedResult, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
 import { figure, grid, ofLayer, type Section, type Table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
-import { count, fixed, percent, short } from "../numbers.ts";
+import { count, fixed, listOf, percent, short } from "../numbers.ts";
 import { key, setsOf } from "./fit.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];
@@ -17,6 +17,14 @@ const NAMES: Readonly<Record<SliceGroup["by"], string>> = {
   position: "by position in the window",
   tokenClass: "by class of token",
   document: "over documents",
+};
+
+const NOUNS: Readonly<Record<SliceGroup["by"], string>> = {
+  source: "source",
+  role: "role",
+  position: "range of positions",
+  tokenClass: "class of token",
+  document: "document",
 };
 
 interface Sliced {
@@ -58,7 +66,7 @@ function slicesFigure(layer: number, set: string, results: readonly Sliced[]): M
   const rows = drawn.flatMap((by) => rowsOf(by, results));
   return figure({
     title: `Layer ${layer}, ${set}.`,
-    caption: left.length === 0 ? "" : `Only one part: ${left.map((by) => NAMES[by]).join(", ")}.`,
+    caption: left.length === 0 ? "" : `Only one ${listOf(left.map((by) => NOUNS[by]))}.`,
     charts: dotPlot({
       title: `VE of slices, layer ${layer}, ${set}`,
       description: `A dot plot of VE before and after, ${drawn.map((by) => NAMES[by]).join(", ")}.`,

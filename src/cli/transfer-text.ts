@@ -1,6 +1,7 @@
 /** What `lapidary eval` prints of an SAE on models and texts: a table, then a verdict a model, in words. */
 import { limit } from "../evals/diagnosis-limits.ts";
 import type { WorstToken } from "../evals/result.ts";
+import type { SpliceResult } from "../evals/splice-result.ts";
 import type { TransferCell, TransferReport } from "../evals/transfer-report.ts";
 import {
   type FixTableOptions,
@@ -65,8 +66,10 @@ function modelLines(model: string, cells: readonly TransferCell[]): string[] {
   return [
     `${model} on ${which}: ${worst.verdict.action}`,
     ...worst.verdict.lines.map((line) => `  ${line}`),
+    `  ${latentsLine(worst)}`,
     ...(badToken === null ? [] : [`  ${tokenLine(badToken)}`]),
     ...(hidden === null ? [] : [`  ${hidden}`]),
+    ...(worst.splice === null ? [] : [`  ${spliceLine(worst.splice)}`]),
   ];
 }
 
@@ -81,6 +84,23 @@ function protocolLine(cells: readonly TransferCell[]): string | null {
   if (a === null || b === null || a - b < limit("protocolGap")) return null;
   const share = (cell?: TransferCell) => `${Math.round(100 * (cell?.diagnosis.outliers?.sseShare ?? 0))} %`;
   return `Short texts alone would have said VE ${a.toFixed(3)}: there the worst 0.1 % of tokens carry ${share(short)} of the squared error, in full contexts ${share(full)}.`;
+}
+
+function latentsLine({ diagnosis: { silentShare, above10, above50, threshold } }: TransferCell): string {
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const latents = `Latents: ${percent(silentShare)} silent, ${percent(above10)} on more than a tenth of the tokens, ${percent(above50)} on more than half`;
+  if (threshold?.quantile == null) return `${latents}.`;
+  const cut =
+    threshold.thresholdToCut === null
+      ? ""
+      : `, ${threshold.thresholdToCut.toFixed(2)} × the cut at which L0 is k = ${threshold.k}`;
+  return `${latents}. Threshold: above ${percent(threshold.quantile)} of the positive pre-activations${cut}.`;
+}
+
+function spliceLine({ metrics }: SpliceResult): string {
+  const { ceClean, ceSpliced, ceZero, ceScore, klSpliced } = metrics;
+  const score = ceScore.value === null ? "" : `, score ${ceScore.value.toFixed(3)}`;
+  return `Spliced in: cross-entropy ${ceClean.value.toFixed(3)} → ${ceSpliced.value.toFixed(3)} nats a token (zeros: ${ceZero.value.toFixed(3)}${score}), KL ${klSpliced.value.toFixed(3)}.`;
 }
 
 function tokenLine({ before, token, after, document, position, normRatio, sseShare }: WorstToken): string {

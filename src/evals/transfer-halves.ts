@@ -19,8 +19,8 @@ export interface Halves {
 type Labels = Pick<ActivationRows, "nRows" | "document" | "window">;
 
 /**
- * Half of the tokens each, as nearly as whole documents allow: documents in seeded order, each to the half that has fewer
- * tokens. Null: all tokens are of one window.
+ * Half of the tokens each, nearly: documents from the longest on, equal ones in seeded order, each to the half that has
+ * fewer tokens. Null: all tokens are of one window.
  */
 export async function halvesOf(
   chunks: AsyncIterable<Labels> | Iterable<Labels>,
@@ -36,7 +36,8 @@ export async function halvesOf(
   if (sizes.size < 2) return null;
   const fit = new Set<number>();
   const ids = [...sizes.keys()].sort((a, b) => a - b);
-  const order = new Philox(seed, "transfer/halves").permutation(ids.length);
+  const drawn = Array.from(new Philox(seed, "transfer/halves").permutation(ids.length));
+  const order = drawn.sort((a, b) => (sizes.get(ids[b]) ?? 0) - (sizes.get(ids[a]) ?? 0)); // stable
   let surplus = 0; // tokens of the fit half − tokens of the other
   for (const i of order) {
     const isFit = surplus <= 0;

@@ -40,6 +40,7 @@ export function formatTransferTable(cells: readonly TransferCell[]): string {
     SUBJECT,
     ...protocols.map((protocol) => protocolGroup(protocol, cells)),
     { heading: "what comes in", columns: diagnosisColumns(cells) },
+    ...(cells.some(({ splice }) => splice !== null) ? [SPLICED] : []),
   ]);
 }
 
@@ -59,6 +60,31 @@ export function formatFixTable(
     { heading: "VE (L0) on the half of the tokens that no fix was fitted on", columns },
   ]);
 }
+
+/** The interval of CE's rise would be that of a difference; the score has its own. */
+const SPLICED: Group = {
+  heading: "spliced in",
+  columns: [
+    {
+      heading: "CE",
+      cell: ({ main: { splice } }) =>
+        splice === null
+          ? ABSENT
+          : `+${(splice.metrics.ceSpliced.value - splice.metrics.ceClean.value).toFixed(3)}`.replace(
+              "+-",
+              "−",
+            ),
+    },
+    {
+      heading: "KL",
+      cell: ({ main: { splice } }) => (splice === null ? ABSENT : splice.metrics.klSpliced.value.toFixed(3)),
+    },
+    {
+      heading: "CE score",
+      cell: ({ main: { splice } }) => (splice === null ? ABSENT : withInterval(splice.metrics.ceScore)),
+    },
+  ],
+};
 
 const SUBJECT: Group = {
   heading: "",

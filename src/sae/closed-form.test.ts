@@ -111,6 +111,8 @@ describe("an input map", () => {
   it("is refused where no weights do the same, or where means have another width", () => {
     const map = recentring(mean, expected);
     expect(() => foldInputMap(randomSae({ normalization: "layer_norm" }), map)).toThrow(UnsupportedError);
+    const transcoder = randomSae({ output: { dOut: D_IN } as SaeConfig["output"] });
+    expect(() => foldInputMap(transcoder, map)).toThrow(/transcoder/);
     expect(() => mapInputs(x.subarray(1), map)).toThrow(/multiple of dIn 6/);
     expect(() => foldInputMap(randomSae({}), recentring(mean.slice(1), expected))).toThrow(/means/);
   });

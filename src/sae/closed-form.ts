@@ -45,10 +45,15 @@ export function restoreOutputs(recon: Float32Array, { from, to, scale }: InputMa
  *   wEnc·s, wDec/s, bDec' = from + (bDec − to)/s;  bEnc stays where bDec is taken off the input,
  *   else bEnc' = bEnc + wEnc·(to − s·from)
  * Arithmetic in f64, rounded once to f32.
- * @throws {UnsupportedError} an SAE that normalises its inputs row by row: no weights do the same
+ * @throws {UnsupportedError} a transcoder, or an SAE that normalises its inputs row by row: no weights do the same
  */
 export function foldInputMap(sae: Sae, { from, to, scale }: InputMap): Sae {
-  const { dIn, dSae, applyBDecToInput, normalization } = sae.config;
+  const { dIn, dSae, applyBDecToInput, normalization, output } = sae.config;
+  if (output !== undefined)
+    throw new UnsupportedError(
+      "a transcoder predicts another stream than it reads, so one map does not serve both",
+      "map the inputs of an SAE of the residual stream",
+    );
   if (normalization === "layer_norm" || normalization === "constant_norm_rescale")
     throw new UnsupportedError(
       `an SAE with normalize_activations "${normalization}" cannot take a shift of its inputs into its weights`,

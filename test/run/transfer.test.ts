@@ -103,6 +103,23 @@ describe("models and texts", () => {
   });
 });
 
+it("--splice: what the SAE does to predictions, on full contexts; a base SAE hurts the it model more", async () => {
+  const args = [SAE, "--base", BASE, "--model", IT, "--embedded", "chat", "--splice"];
+  const { cells } = reportOf(await lapidary(...args, "--json", "--tokens", "300", "--context", "64"));
+  const scores = cells.map(({ protocol, splice }) => [protocol, splice?.metrics.ceScore.value ?? null]);
+  expect(scores.map(([protocol, score]) => [protocol, score !== null])).toEqual([
+    ["short", false],
+    ["full", true],
+    ["short", false],
+    ["full", true],
+  ]);
+  const [home, away] = [cells[1].splice!, cells[3].splice!];
+  expect(home.metrics.klSpliced.value).toBeLessThan(away.metrics.klSpliced.value);
+  expect(home.metrics.klSpliced.value).toBeGreaterThan(0);
+  expect(away.nTokens).toBe(cells[3].result.nTokens);
+  expect(away.saes).toEqual([cells[3].result.sae]);
+});
+
 describe("stores", () => {
   it("say the same as the texts they were made of", async () => {
     const sae = await loadSae(SAE);

@@ -29,6 +29,7 @@ interface EvalOptions extends RecipeOptions {
   readonly tokens?: number;
   readonly recentre?: boolean;
   readonly rescale?: boolean;
+  readonly splice?: boolean;
   readonly layer?: number;
   readonly context?: number;
   readonly device?: "cpu" | "cuda" | "webgpu" | "coreml" | "dml";
@@ -75,6 +76,7 @@ export function addEvalCommand(program: Command): void {
       "--rescale",
       "show VE with inputs stretched to the scale that the SAE expects; with both: both at once",
     )
+    .option("--splice", "also run the whole model with the SAE spliced in: rise of cross-entropy, KL")
     .option("--layer <n>", "whose output the SAE reads (default: what the SAE says)", wholeNumber)
     .option("--context <n>", "tokens a full window (default: the SAE's context size)", positiveInteger)
     .option("--device <name>", "cpu, cuda, webgpu, coreml, dml (default: cpu)")
@@ -91,8 +93,8 @@ const HELP = `
 Each text is run through each model up to the SAE's layer, in memory; nothing is written. Said for each: VE, L0, the
 share of the squared error on the worst 0.1 % of tokens, how far mean and scale are from what the SAE expects (the base
 model's, or its own bDec without --base), and in words whether it fits, why not (a moved mean, another scale, a few
-outliers, another distribution) and what to do: use it, re-centre, rescale, adapt, look at outliers. --json has every
-number with its definition, and the limits that the words go by.
+outliers, another distribution) and what to do: use it, re-centre, rescale, adapt, look at outliers. --splice adds what
+the SAE does to the model's predictions. --json has every number with its definition, and the limits that the words go by.
 
 Examples:
   $ lapidary eval assets/tiny-gemma/sae-base/layer_4 --model assets/tiny-gemma/it --text README.md
@@ -113,6 +115,7 @@ const OF_AN_SAE = [
   "protocols",
   "recentre",
   "rescale",
+  "splice",
   "layer",
   "context",
   "device",
@@ -158,6 +161,7 @@ async function evalSae(location: string, options: EvalOptions): Promise<void> {
           texts,
           protocols: options.protocols ?? PROTOCOLS,
           tokens: options.tokens ?? DEFAULT_TOKENS,
+          splice: options.splice,
           contextSize: options.context,
           layer,
           baseStores: (options.baseData ?? []).map(storeOf),
@@ -189,7 +193,7 @@ function refuseIdleOptions(options: EvalOptions): void {
       hasTexts ? "--model FOLDER (repeatable)" : "--model FOLDER --text FILE, or --data STORE",
     );
   if (hasTexts) return;
-  const idle = (["tokens", "protocols", "layer", "context", "device", "dtype"] as const).find(
+  const idle = (["tokens", "protocols", "splice", "layer", "context", "device", "dtype"] as const).find(
     (name) => options[name] !== undefined,
   );
   if (idle !== undefined)

@@ -3,9 +3,10 @@ import type { ActivationRows } from "../../activations/activations.ts";
 import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import { TokenizerPool } from "../../corpus/tokenizer-pool.ts";
 import { Vocabulary } from "../../corpus/vocabulary.ts";
-import type { WindowBatch, WindowSet } from "../../corpus/windows.ts";
+import type { WindowBatch } from "../../corpus/windows.ts";
 import { RecipeError, ShapeError } from "../../errors.ts";
 import type { EvaluateOptions } from "../../evals/evaluate.ts";
+import { windowsInMemory } from "../../evals/splice.ts";
 import { TokenClasses } from "../../evals/token-classes.ts";
 import { TokenTexts } from "../../evals/token-texts.ts";
 import { harvestWindows } from "../../harvest/harvest-windows.ts";
@@ -69,7 +70,7 @@ export class TappedLayer {
     const { vocabulary, classes } = await this.#vocabulary;
     return {
       labels: { classOf: (tokenId) => classes.of(tokenId) },
-      texts: new TokenTexts({ read: async (from, to) => slice(windows, from, to) }, vocabulary),
+      texts: new TokenTexts(windowsInMemory("", windows), vocabulary),
     };
   }
 
@@ -77,21 +78,6 @@ export class TappedLayer {
     await this.tokenizer.close();
     await this.model.close();
   }
-}
-
-function slice(windows: WindowBatch, from: number, to: number): Awaited<ReturnType<WindowSet["read"]>> {
-  const { contextSize } = windows;
-  const [begin, end] = [from * contextSize, to * contextSize];
-  return {
-    first: from,
-    nWindows: to - from,
-    contextSize,
-    lengths: windows.lengths.slice(from, to),
-    tokenIds: windows.tokenIds.slice(begin, end),
-    keep: windows.keep.slice(begin, end),
-    role: windows.role.slice(begin, end),
-    document: windows.document.slice(begin, end),
-  };
 }
 
 /** The layer whose output an SAE reads. @throws {RecipeError} its configuration does not say */

@@ -4,16 +4,19 @@
  */
 import { openActivationStore } from "../../activations/store.ts";
 import type { WindowBatch } from "../../corpus/windows.ts";
-import { RecipeError, ResourceError } from "../../errors.ts";
+import { RecipeError, ResourceError, UnsupportedError } from "../../errors.ts";
 import { verdict } from "../../evals/diagnosis.ts";
 import { TRANSFER_LIMITS } from "../../evals/diagnosis-limits.ts";
 import { type EvaluateOptions, evaluate, evaluateRows } from "../../evals/evaluate.ts";
 import { saeIdentity } from "../../evals/result.ts";
+import { evaluateSplice, windowsInMemory } from "../../evals/splice.ts";
 import { rowsSource, storeSource } from "../../evals/token-source.ts";
 import { diagnoseTransfer, type Home, TRANSFER_DEFINITIONS } from "../../evals/transfer.ts";
 import type { TransferCell, TransferReport } from "../../evals/transfer-report.ts";
+import { mainCells } from "../../evals/transfer-table.ts";
 import { kOf } from "../../evals/transfer-threshold.ts";
 import type { EngineFactory } from "../../kernels/kernels.ts";
+import { openSplicedModel } from "../../models/open-spliced.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { type InferenceSae, openInference } from "../../sae/inference.ts";
 import type { Sae } from "../../sae/sae.ts";
@@ -41,6 +44,8 @@ export interface TransferOptions {
   readonly protocols: readonly ("short" | "full")[];
   /** kept tokens a text and protocol; a window's more */
   readonly tokens: number;
+  /** also what the SAE does to the model's predictions, on the windows that a model and text are judged by; default false */
+  readonly splice?: boolean;
   /** tokens a window under the full protocol; default: the SAE's context size, else 256 */
   readonly contextSize?: number;
   /** default: the layer that the SAE's hook point names */
@@ -62,9 +67,15 @@ export interface TransferOptions {
 /**
  * @throws {RecipeError} two models or stores of one name, or nothing to evaluate on
  * @throws {ShapeError} the SAE is of another width than a model
+ * @throws {UnsupportedError} a transcoder
  * @throws {ResourceError} the activations of one text would not fit in memory
  */
 export async function evaluateTransfer(options: TransferOptions): Promise<TransferReport> {
+  if (options.sae.config.output !== undefined)
+    throw new UnsupportedError(
+      `${options.name} is a transcoder: it predicts another stream than it reads`,
+      "transfer is judged for SAEs, which reconstruct what they read",
+    );
   refuseTwins([...(options.base === null ? [] : [options.base]), ...options.models], "models");
   if (options.texts.length > 0) await refuseMemory(options);
   const inference = await openInference(options.sae, options.createEngine, { threads: options.threads });
@@ -91,51 +102,109 @@ export async function evaluateTransfer(options: TransferOptions): Promise<Transf
 
 /** The base model first: the others are compared with it. */
 async function onTexts(inference: InferenceSae, options: TransferOptions): Promise<TransferCell[]> {
-  const { base, models, texts, protocols, sae } = options;
+  const { base, models, texts } = options;
   if (texts.length === 0) return [];
-  const layer = options.layer ?? layerOf(sae);
-  const homes = new Map<string, Home>();
+  const homes: Homes = new Map();
   const cells: TransferCell[] = [];
   const all = [
     ...(base === null ? [] : [{ ...base, isBase: true }]),
-    ...models.map((m) => ({ ...m, isBase: false })),
+    ...models.map((model) => ({ ...model, isBase: false })),
   ];
   for (const model of all) {
-    const tapped = await TappedLayer.open(model.path, sae, {
-      layer,
-      device: options.device,
-      dtype: options.dtype,
-    });
-    try {
-      for (const text of texts)
-        for (const protocol of protocols) {
-          const title = `${model.name}, ${text.name}, ${protocol}`;
-          const windows = await transferWindows(text, tapped.tokenizer, {
-            protocol,
-            contextSize: options.contextSize ?? sae.config.contextSize ?? 256,
-            tokens: options.tokens,
-            prependBos: sae.config.prependBos ?? true,
-          });
-          const key = `${protocol} ${text.name}`;
-          const { cell, home } = await onWindows(inference, tapped, windows, options, {
-            title,
-            set: text.name,
-            home: model.isBase ? null : (homes.get(key) ?? null),
-          });
-          if (model.isBase) homes.set(key, home);
-          cells.push({
-            model: model.name,
-            isBase: model.isBase,
-            text: text.name,
-            protocol,
-            windowTokens: windows.contextSize,
-            splice: null,
-            ...cell,
-          });
-        }
-    } finally {
-      await tapped.close();
+    const read = await onModel(inference, model, homes, options);
+    cells.push(
+      ...(options.splice ? await spliced(inference, model, read, options) : read.map(({ cell }) => cell)),
+    );
+  }
+  return cells;
+}
+
+/** By protocol and text. */
+type Homes = Map<string, Home>;
+type Model = Named & { readonly isBase: boolean };
+interface Read {
+  readonly cell: TransferCell;
+  readonly windows: WindowBatch;
+}
+
+/** All texts through the lower part of one model. */
+async function onModel(
+  inference: InferenceSae,
+  model: Model,
+  homes: Homes,
+  options: TransferOptions,
+): Promise<Read[]> {
+  const { sae, texts, protocols, device, dtype } = options;
+  const layer = options.layer ?? layerOf(sae);
+  const tapped = await TappedLayer.open(model.path, sae, { layer, device, dtype });
+  const read: Read[] = [];
+  try {
+    for (const text of texts)
+      for (const protocol of protocols) {
+        const windows = await transferWindows(text, tapped.tokenizer, {
+          protocol,
+          contextSize: options.contextSize ?? sae.config.contextSize ?? 256,
+          tokens: options.tokens,
+          prependBos: sae.config.prependBos ?? true,
+        });
+        const key = `${protocol} ${text.name}`;
+        const { judged, home } = await onWindows(inference, tapped, windows, options, {
+          title: `${model.name}, ${text.name}, ${protocol}`,
+          set: text.name,
+          home: model.isBase ? null : (homes.get(key) ?? null),
+        });
+        if (model.isBase) homes.set(key, home);
+        const { name, isBase } = model;
+        const windowTokens = windows.contextSize;
+        const cell = {
+          model: name,
+          isBase,
+          text: text.name,
+          protocol,
+          windowTokens,
+          splice: null,
+          ...judged,
+        };
+        read.push({ cell, windows });
+      }
+  } finally {
+    await tapped.close();
+  }
+  return read;
+}
+
+/** The cells, those that a model and text are judged by with what the SAE does to the whole model's predictions. */
+async function spliced(
+  inference: InferenceSae,
+  { name, path }: Model,
+  read: readonly Read[],
+  options: TransferOptions,
+): Promise<TransferCell[]> {
+  const { sae, device, dtype, seed, signal, tokens } = options;
+  const layer = options.layer ?? layerOf(sae);
+  const main = new Set(mainCells(read.map(({ cell }) => cell)));
+  const model = await openSplicedModel(path, { layers: [layer], device, dtype });
+  const cells: TransferCell[] = [];
+  try {
+    for (const { cell, windows } of read) {
+      if (!main.has(cell)) {
+        cells.push(cell);
+        continue;
+      }
+      const report = reporter(options, `${name}, ${cell.text}, spliced in`);
+      const [splice] = await evaluateSplice({
+        model,
+        windows: windowsInMemory(cell.text, windows),
+        saes: new Map([[layer, inference]]),
+        tokens,
+        seed,
+        signal,
+        onProgress: ({ done, total }) => report(done, total, "tokens"),
+      });
+      cells.push({ ...cell, splice });
     }
+  } finally {
+    await model.close();
   }
   return cells;
 }
@@ -148,7 +217,7 @@ async function onWindows(
   windows: WindowBatch,
   options: TransferOptions,
   about: { title: string; set: string; home: Home | null },
-): Promise<{ cell: Judged; home: Home }> {
+): Promise<{ judged: Judged; home: Home }> {
   const report = reporter(options, about.title);
   const { nRows: _, ...labelled } = await tapped.rows(windows, (done) =>
     report(done, windows.nWindows, "windows"),
@@ -169,7 +238,7 @@ async function onWindows(
     seed,
     signal,
   });
-  return { cell: { result: evaluation.result, diagnosis, verdict: verdict(diagnosis) }, home };
+  return { judged: { result: evaluation.result, diagnosis, verdict: verdict(diagnosis) }, home };
 }
 
 async function onStores(inference: InferenceSae, options: TransferOptions): Promise<TransferCell[]> {

@@ -11,7 +11,7 @@ export * from "./errors.ts";
 // ── SAEs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Training form → inference form; an SAE trained on scaled inputs → one for the inputs as they are. */
-export { type InferenceFacts, toInferenceForm, withoutInputScale } from "./sae/convert.ts";
+export { type InferenceFacts, toInferenceForm, withoutInputScale, withThreshold } from "./sae/convert.ts";
 /** Hook points and their many spellings. */
 export { canonicalHookName, type HookPoint, parseHookName, sameHook } from "./sae/hook-name.ts";
 /** An SAE at work: activations → sparse latents → reconstructions. */

@@ -118,12 +118,32 @@ export { type EvaluateTextOptions, evaluateText } from "./pipeline/evaluate-text
 
 // ── Training ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Everything that decides a training run beside its activations and its start. */
-export type { GuardConfig, ResamplingConfig, ScheduleName, TrainConfig } from "./train/config.ts";
-/** What finished training left: the SAE in its training form, and the facts. */
-export { type FinishedTraining, readFinishedTraining, trainedSae } from "./train/final-checkpoint.ts";
+/** Thresholds at which L0 on held-out rows is k, for all latents or one a latent. */
+export {
+  type Calibration,
+  calibrateLatents,
+  calibrateThreshold,
+  type LatentCalibration,
+} from "./train/calibration.ts";
+/** Everything that decides a training run beside its activations and its start, and what is watched by default. */
+export {
+  DEFAULT_WATCH,
+  type EarlyStopConfig,
+  type GuardConfig,
+  type ResamplingConfig,
+  type ScheduleName,
+  type TrainConfig,
+  type WatchConfig,
+} from "./train/config.ts";
+/** What finished training left: the SAE in its training form, the last or the best, and the facts. */
+export {
+  type FinishedTraining,
+  readFinishedTraining,
+  trainedSae,
+  type WhichSae,
+} from "./train/final-checkpoint.ts";
 /** How training goes, and how it went. */
-export type { Incident, TrainOutcome, TrainProgress } from "./train/progress.ts";
+export type { Incident, ResamplingNote, TrainOutcome, TrainProgress } from "./train/progress.ts";
 /** Trains an SAE on a store, with checkpoints; the same call goes on after any interruption. */
 export { type TrainOptions, type TrainStart, train } from "./train/trainer.ts";
 

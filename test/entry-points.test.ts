@@ -48,14 +48,18 @@ const BROWSER = [
   "toInferenceForm",
   "warmStart",
   "wasmEngineFactory",
+  "withThreshold",
   "withoutInputScale",
 ];
 
 const NODE = [
+  "DEFAULT_WATCH",
   "STAGES",
   "Tokenizer",
   "TokenizerPool",
   "buildCorpusSet",
+  "calibrateLatents",
+  "calibrateThreshold",
   "checkDisjoint",
   "createNativeEngine",
   "createWasmEngine",

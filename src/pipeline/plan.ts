@@ -94,6 +94,7 @@ export function planRecipe(
       (copies - 1) * (weights ?? 0) +
       memoryPlan({ ...engine, training: false }, { batchTokens: DEFAULT_CHUNK_ROWS, k }).total +
       evaluationMemory(engine.dIn, heldOut);
+  const nKept = recipe.train.watch === null ? 1 : 2;
   const nPolished = recipe.polish.when === "never" ? 0 : (recipe.polish.layers?.length ?? nLayers);
   const polishSteps = nPolished * recipe.polish.epochs * stepsPerEpoch;
   const stages: StagePlan[] = [
@@ -124,12 +125,12 @@ export function planRecipe(
       diskBytes: 0,
       memoryBytes: evaluation(2),
     },
-    // weights and both moments: one layer's at most four times, of the others the last
+    // weights and both moments: one layer's four times, of the others the last; with a watch the best, too
     {
       stage: "train",
       tokens: nLayers * epochs * stepsPerEpoch * batchTokens,
       steps: nLayers * epochs * stepsPerEpoch,
-      diskBytes: weights === null ? null : (nLayers + 3) * 3 * weights,
+      diskBytes: weights === null ? null : (nKept * nLayers + 3) * 3 * weights,
       memoryBytes: training?.total ?? null,
       memoryParts: training?.parts,
     },
@@ -145,7 +146,7 @@ export function planRecipe(
       stage: "polish",
       tokens: polishSteps * batchTokens,
       steps: polishSteps,
-      diskBytes: weights === null || polishSteps === 0 ? 0 : (nPolished + 3) * 3 * weights,
+      diskBytes: weights === null || polishSteps === 0 ? 0 : (nKept * nPolished + 3) * 3 * weights,
       memoryBytes: polishSteps === 0 ? 0 : (training?.total ?? null),
     },
     { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation(2) },

@@ -3,6 +3,7 @@
  * when absent, and how 6.18 reads files older than 6.0 (spec §3.3–3.6). It refuses what it does not know to be safe.
  */
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { isObject, JsonFields, type JsonObject, shown } from "./json-fields.ts";
 
 /** The release whose format is written, and whose reading is followed. */
 export const SAELENS_VERSION = "6.18.0";
@@ -56,8 +57,6 @@ export interface SaelensTrainingConfig {
   readonly topkThresholdLr: number;
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
 const ARCHITECTURES: readonly SaelensArchitecture[] = [
   "standard",
   "topk",
@@ -89,7 +88,7 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
   if (!isObject(json)) throw new FormatError(file, "not a JSON object");
   const isLegacy = versionIsBefore6(file, json);
   const cfg = isLegacy ? modernised(file, json) : json;
-  const fields = new Fields(file, cfg);
+  const fields = new JsonFields(file, cfg);
 
   const architecture = architectureOf(file, fields.text("architecture"));
   const hasK = architecture.endsWith("topk");
@@ -130,7 +129,7 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
 }
 
 /** The cfg.json of an inference SAE, every key that SAELens 6.18 writes. */
-export function serializeConfig(config: SaelensConfig): Json {
+export function serializeConfig(config: SaelensConfig): JsonObject {
   const { architecture, metadata } = config;
   const unknownToSource = Object.entries(METADATA).filter(([key]) => !(key in metadata));
   return {
@@ -155,7 +154,7 @@ export function serializeConfig(config: SaelensConfig): Json {
 }
 
 /** What metadata says where the source said nothing: the runner's own neutral value, or null for "not known". */
-const METADATA: Json = {
+const METADATA: JsonObject = {
   sae_lens_training_version: null,
   model_name: null,
   model_class_name: null,
@@ -172,7 +171,7 @@ const METADATA: Json = {
 };
 
 /** Files without a version, or with one below 6.0.0-rc.0, are read by the old rules. */
-function versionIsBefore6(file: string, cfg: Json): boolean {
+function versionIsBefore6(file: string, cfg: JsonObject): boolean {
   const metadata = cfg.metadata;
   const version = cfg.sae_lens_version ?? (isObject(metadata) ? metadata.sae_lens_version : undefined);
   if (version === undefined || version === null) return true;
@@ -206,7 +205,7 @@ const METADATA_OF_OLD = [
 ];
 
 /** A flat cfg from before 6.0, as 6.18 understands it; except that activation functions it would ignore are refused. */
-function modernised(file: string, cfg: Json): Json {
+function modernised(file: string, cfg: JsonObject): JsonObject {
   const old: Record<string, unknown> = { prepend_bos: true, neuronpedia_id: null };
   for (const [key, value] of Object.entries(cfg)) {
     const name = RENAMED[key] ?? key;
@@ -275,79 +274,4 @@ function checkHookZ(file: string, { reshape, metadata }: SaelensConfig): void {
       file,
       `reshape_activations is "hook_z" but hook_name is ${shown(name)}, expected one ending in _z`,
     );
-}
-
-/** Typed access to a JSON object; a wrong type is an error that names key and file. */
-class Fields {
-  readonly #file: string;
-  readonly #json: Json;
-
-  constructor(file: string, json: Json) {
-    this.#file = file;
-    this.#json = json;
-  }
-
-  has(key: string): boolean {
-    return this.#json[key] !== undefined;
-  }
-
-  text(key: string): string {
-    const value = this.#json[key];
-    if (typeof value !== "string") this.#wrong(key, "a string");
-    return value;
-  }
-
-  number(key: string, absent: number): number {
-    const value = this.#json[key] ?? absent;
-    if (typeof value !== "number" || !Number.isFinite(value)) this.#wrong(key, "a number");
-    return value;
-  }
-
-  dimension(key: string, absent?: number): number {
-    const value = this.#json[key] ?? absent;
-    if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 2 ** 31)
-      this.#wrong(key, "a positive integer");
-    return value;
-  }
-
-  flag(key: string, absent: boolean): boolean {
-    const value = this.#json[key] ?? absent;
-    if (typeof value !== "boolean") this.#wrong(key, "true or false");
-    return value;
-  }
-
-  oneOf<T extends string>(key: string, allowed: readonly T[], absent: T): T {
-    const value = this.#json[key] === undefined ? absent : this.#json[key];
-    const found = allowed.find((candidate) => candidate === value);
-    if (found === undefined) this.#wrong(key, `one of ${allowed.join(", ")}`);
-    return found;
-  }
-
-  object(key: string): Json {
-    const value = this.#json[key] ?? {};
-    if (!isObject(value)) this.#wrong(key, "an object");
-    return value;
-  }
-
-  widths(key: string, dSae: number): number[] {
-    const value = this.#json[key];
-    const isIncreasing =
-      Array.isArray(value) &&
-      value.length > 0 &&
-      value.every((w, i) => Number.isInteger(w) && w > (i === 0 ? 0 : value[i - 1]) && w <= dSae);
-    if (!isIncreasing) this.#wrong(key, `strictly increasing integers up to d_sae = ${dSae}`);
-    return value;
-  }
-
-  #wrong(key: string, expected: string): never {
-    throw new FormatError(this.#file, `"${key}" is ${shown(this.#json[key])}, expected ${expected}`);
-  }
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function shown(value: unknown): string {
-  return value === undefined ? "missing" : JSON.stringify(value).slice(0, 80);
 }

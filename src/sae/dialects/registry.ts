@@ -1,10 +1,34 @@
 /** All dialects, in the order in which they are asked; a place that several could claim belongs to the first. */
 import { FormatError } from "../../errors.ts";
 import type { Dialect } from "./dialect.ts";
+import { dictionaryLearning } from "./dictionary-learning.ts";
+import { gemmaScope } from "./gemma-scope.ts";
+import { gemmaScope2 } from "./gemma-scope-2.ts";
+import { hookZ } from "./hook-z.ts";
+import { layerTranscoders } from "./layer-transcoders.ts";
+import { llamaScope } from "./llama-scope.ts";
+import { llamaScopeR1 } from "./llama-scope-r1.ts";
+import { byMapping } from "./mapping.ts";
+import { openai } from "./openai.ts";
 import { openPlace, type Place } from "./place.ts";
+import { qresearch } from "./qresearch.ts";
 import { saelens } from "./saelens.ts";
+import { sparsify } from "./sparsify.ts";
 
-export const DIALECTS: readonly Dialect[] = [saelens];
+export const DIALECTS: readonly Dialect[] = [
+  saelens,
+  sparsify,
+  gemmaScope,
+  gemmaScope2,
+  dictionaryLearning,
+  llamaScope,
+  llamaScopeR1,
+  layerTranscoders,
+  hookZ,
+  qresearch,
+  openai,
+  byMapping,
+];
 
 /** The dialect of what lies at a path. @throws {FormatError} there is nothing, or nothing that is known */
 export async function recognise(location: string): Promise<{ dialect: Dialect; place: Place }> {

@@ -144,8 +144,10 @@ async function spliceBatch(
 ): Promise<void> {
   const { model, signal } = options;
   signal?.throwIfAborted();
-  const nTokens = batch.tokens.nWindows * batch.tokens.seqLen;
-  const perRun = model.memory(nTokens, 1).total - model.memory(nTokens, 0).total;
+  const { nWindows, seqLen } = batch.tokens;
+  const bytes = (nRuns: number) =>
+    model.memory({ batchTokens: nWindows * seqLen, contextSize: seqLen, nRuns }).total;
+  const perRun = bytes(1) - bytes(0);
   const atOnce = Math.max(1, Math.floor(WAITING_BYTES / (perRun * MOST_RUNS)));
   const run = await model.run(batch.tokens);
   try {

@@ -9,7 +9,13 @@ import type { LoadedSession } from "./session-messages.ts";
 import { Sessions } from "./sessions.ts";
 import { type BatchSubject, type CutEngine, RunningBatch, streamNumbers } from "./spliced-batch.ts";
 import { numbersPerToken, planLogits, spliceMemory } from "./spliced-memory.ts";
-import type { OpenSplicedOptions, SplicedBatch, SplicedModel, UnembeddingPlan } from "./spliced-model.ts";
+import type {
+  OpenSplicedOptions,
+  SplicedBatch,
+  SplicedModel,
+  SpliceWork,
+  UnembeddingPlan,
+} from "./spliced-model.ts";
 import { LOGITS, modelPieces } from "./spliced-pieces.ts";
 import { tapGraph } from "./taps.ts";
 
@@ -79,12 +85,11 @@ class CutModel implements SplicedModel {
     return this.#engine.sessions.runSeconds;
   }
 
-  memory(batchTokens: number, nRuns: number): MemoryPlan {
+  memory(work: SpliceWork): MemoryPlan {
     const { pieces, body, final } = this.#engine;
     return spliceMemory(pieces, {
       dIn: this.info.dIn,
-      batchTokens,
-      nRuns,
+      ...work,
       keptClean: numbersPerToken(body.flatMap(({ outputs }) => outputs)),
       keptPerRun: numbersPerToken(final.inputs),
       logits: this.unembedding,

@@ -7,54 +7,92 @@ import { CleanTokens, type Logits } from "./token-scores.ts";
 type Table = ReadonlyMap<string, Tensor>;
 
 /**
- * Scores of the runs kept in tables. At any time the clean run's logits and probabilities and one other run's logits are held.
- * @throws {Error} a table lacks an input, or the graph gives logits of other tokens than it was asked for
+ * Scores runs that are kept in tables, request after request. At any time the clean run's logits and probabilities and one
+ * other run's logits are held, in memory that is used again.
  */
-export async function score(
-  runtime: Ort,
-  session: Session,
-  tableOf: (table: number) => Table,
-  request: ScoreRequest,
-): Promise<{ scores: ScoreAnswer; seconds: number }> {
-  let seconds = 0;
-  const logitsOf = async (table: Table): Promise<Logits> => {
-    const start = performance.now();
-    const logits = await run(runtime, session, table, request);
-    seconds += (performance.now() - start) / 1000;
-    return logits;
-  };
-  const clean = new CleanTokens(await logitsOf(tableOf(request.clean)), request.next);
-  const ce: Float64Array<ArrayBuffer>[] = [];
-  const kl: Float64Array<ArrayBuffer>[] = [];
-  for (const other of request.others) {
-    const compared = clean.compare(await logitsOf(tableOf(other)));
-    ce.push(compared.ce);
-    kl.push(compared.kl);
-  }
-  return { scores: { ceClean: clean.ce, ce, kl }, seconds };
-}
+export class Scorer {
+  readonly #runtime: Ort;
+  readonly #tableOf: (table: number) => Table;
+  /** of the clean run's logits, and of the others' */
+  readonly #room: [Float32Array<ArrayBuffer>, Float32Array<ArrayBuffer>] = [
+    new Float32Array(0),
+    new Float32Array(0),
+  ];
+  #probabilities = new Float64Array(0);
+  /** shapes of the logits of each session, to say beforehand where the next ones go */
+  readonly #shapes = new WeakMap<Session, readonly number[]>();
 
-async function run(
-  runtime: Ort,
-  session: Session,
-  table: Table,
-  { logits: output, rowwise, rows, nRows }: ScoreRequest,
-): Promise<Logits> {
-  const feeds: Record<string, Tensor> = {};
-  for (const name of session.inputNames) {
-    const tensor = table.get(name);
-    if (tensor === undefined) throw new Error(`nothing to feed the input "${name}" with`);
-    feeds[name] = name === rowwise ? await gather(runtime, tensor, rows, nRows) : tensor;
+  constructor(runtime: Ort, tableOf: (table: number) => Table) {
+    this.#runtime = runtime;
+    this.#tableOf = tableOf;
   }
-  const logits = (await session.run(feeds))[output];
-  const vocab = logits.dims[logits.dims.length - 1];
-  const data = await asFloat32(logits);
-  const expected = rowwise === null ? nRows : atLeastTwo(rows).length;
-  if (data.length !== expected * vocab)
-    throw new Error(
-      `logits of ${data.length / vocab} tokens (${logits.dims.join(" × ")}), wanted ${expected}`,
-    );
-  return { data, vocab, rowOf: rowwise === null ? rows : Uint32Array.from(rows, (_, i) => i) };
+
+  /** @throws {Error} a table lacks an input, or the graph gives logits of other tokens than it was asked for */
+  async score(session: Session, request: ScoreRequest): Promise<{ scores: ScoreAnswer; seconds: number }> {
+    let seconds = 0;
+    const logitsOf = async (table: number, room: 0 | 1): Promise<Logits> => {
+      const feeds = await this.#feeds(session, this.#tableOf(table), request);
+      const start = performance.now();
+      const logits = await this.#run(session, feeds, request, room);
+      seconds += (performance.now() - start) / 1000;
+      return logits;
+    };
+    const { clean: table, next, others } = request;
+    const logits = await logitsOf(table, 0);
+    const needed = next.length * logits.vocab;
+    if (this.#probabilities.length < needed) this.#probabilities = new Float64Array(needed);
+    const clean = new CleanTokens(logits, next, this.#probabilities);
+    const ce: Float64Array<ArrayBuffer>[] = [];
+    const kl: Float64Array<ArrayBuffer>[] = [];
+    for (const other of others) {
+      const compared = clean.compare(await logitsOf(other, 1));
+      ce.push(compared.ce);
+      kl.push(compared.kl);
+    }
+    return { scores: { ceClean: clean.ce, ce, kl }, seconds };
+  }
+
+  async #feeds(
+    session: Session,
+    table: Table,
+    { rowwise, rows, nRows }: ScoreRequest,
+  ): Promise<Record<string, Tensor>> {
+    const feeds: Record<string, Tensor> = {};
+    for (const name of session.inputNames) {
+      const tensor = table.get(name);
+      if (tensor === undefined) throw new Error(`nothing to feed the input "${name}" with`);
+      feeds[name] = name === rowwise ? await gather(this.#runtime, tensor, rows, nRows) : tensor;
+    }
+    return feeds;
+  }
+
+  async #run(
+    session: Session,
+    feeds: Record<string, Tensor>,
+    { logits: output, rowwise, rows, nRows }: ScoreRequest,
+    room: 0 | 1,
+  ): Promise<Logits> {
+    const expected = rowwise === null ? nRows : atLeastTwo(rows).length;
+    const place = rowwise === null ? null : this.#place(session, expected, room);
+    const results = place === null ? await session.run(feeds) : await session.run(feeds, { [output]: place });
+    const { dims, type } = results[output];
+    const vocab = dims[dims.length - 1];
+    const data = place === null ? await asFloat32(results[output]) : (place.data as Float32Array);
+    if (data.length !== expected * vocab)
+      throw new Error(`logits of ${data.length / vocab} tokens (${dims.join(" × ")}), wanted ${expected}`);
+    if (type === "float32") this.#shapes.set(session, dims);
+    return { data, vocab, rowOf: rowwise === null ? rows : Uint32Array.from(rows, (_, i) => i) };
+  }
+
+  /** Where logits of `n` tokens go; null while their shape is not known. */
+  #place(session: Session, n: number, room: 0 | 1): Tensor | null {
+    const dims = this.#shapes.get(session);
+    if (dims === undefined) return null;
+    const vocab = dims[dims.length - 1];
+    if (this.#room[room].length < n * vocab) this.#room[room] = new Float32Array(n * vocab);
+    const data = this.#room[room].subarray(0, n * vocab);
+    return new this.#runtime.Tensor("float32", data, [...dims.slice(0, -2), n, vocab]);
+  }
 }
 
 /** Some rows of [..., nRows, d], as one window of tokens. */

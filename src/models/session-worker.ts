@@ -2,7 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { loadRuntime, type Ort } from "./runtime.ts";
-import { score } from "./scoring.ts";
+import { Scorer } from "./scoring.ts";
 import type {
   LoadedSession,
   ScoreAnswer,
@@ -17,6 +17,7 @@ const sessions: InferenceSession[] = [];
 /** Tensors that later requests start from, by table and name. */
 const tables = new Map<number, ReadonlyMap<string, Tensor>>();
 let ort: Ort | undefined;
+let scorer: Scorer | undefined;
 /** Requests are answered one after the other, in the order they came. */
 let before: Promise<void> = Promise.resolve();
 
@@ -48,7 +49,8 @@ async function answer(request: SessionRequest): Promise<{ body: Body; transfer: 
       return { body, transfer };
     }
     case "score": {
-      const body = await score(ort, sessions[request.session], tableOf, request);
+      scorer ??= new Scorer(ort, tableOf);
+      const body = await scorer.score(sessions[request.session], request);
       const { ceClean, ce, kl } = body.scores;
       return { body, transfer: [ceClean, ...ce, ...kl].map((array) => array.buffer) };
     }

@@ -27,8 +27,8 @@ export interface SplicedModel {
   readonly unembedding: UnembeddingPlan;
   /** seconds that ONNX Runtime has spent so far */
   readonly runSeconds: number;
-  /** Memory that batches of `batchTokens` tokens take when `nRuns` interventions are compared with the clean run at once. */
-  memory(batchTokens: number, nRuns: number): MemoryPlan;
+  /** Memory that splicing takes, the opened model with it. */
+  memory(work: SpliceWork): MemoryPlan;
   /** Clean residual streams of a batch alone, as `SplicedBatch.residuals`: what lies above the last cut is not run. */
   streams(batch: TokenBatch): Promise<readonly Float32Array[]>;
   /**
@@ -37,6 +37,15 @@ export interface SplicedModel {
    */
   run(batch: TokenBatch): Promise<SplicedBatch>;
   close(): Promise<void>;
+}
+
+/** What a spliced model will be asked to do. */
+export interface SpliceWork {
+  readonly batchTokens: number;
+  /** tokens of the longest window */
+  readonly contextSize: number;
+  /** interventions compared with the clean run at once */
+  readonly nRuns: number;
 }
 
 /** How logits are computed. */

@@ -23,13 +23,20 @@ export class CleanTokens {
   /** [tokens, vocab] */
   readonly #probability: Float64Array;
 
-  /** `next[i]`: id of the token that comes after token i, −1 for none. */
-  constructor(logits: Logits, next: Int32Array) {
+  /**
+   * `next[i]`: id of the token that comes after token i, −1 for none. `room`: at least tokens · vocab numbers to work in,
+   * which then are this object's.
+   */
+  constructor(
+    logits: Logits,
+    next: Int32Array,
+    room: Float64Array = new Float64Array(next.length * logits.vocab),
+  ) {
     const { data, vocab, rowOf } = logits;
     this.#logits = logits;
     this.#next = next;
     this.#logSum = new Float64Array(next.length);
-    this.#probability = new Float64Array(next.length * vocab);
+    this.#probability = room;
     for (let i = 0; i < next.length; i++) {
       const row = data.subarray(rowOf[i] * vocab, (rowOf[i] + 1) * vocab);
       const p = this.#probability.subarray(i * vocab, (i + 1) * vocab);

@@ -323,7 +323,7 @@ describe("in a model with attention", () => {
       return (await evaluateSplice({ model: using, windows: windowsInMemory("mini", windows), saes }))[0]
         .metrics;
     };
-    const few = await openSplicedModel(dir, { layers, threads: 1, maxLogitsBytes: 3 * 20 * MINI.vocab });
+    const few = await openSplicedModel(dir, { layers, threads: 1, maxLogitsBytes: 3 * 28 * MINI.vocab });
     expect(few.unembedding.chunkTokens).toBe(3);
     const [together, alone] = [await run(model), await run(oneByOne(few))];
     await few.close();
@@ -382,7 +382,7 @@ function oneByOne(model: SplicedModel): SplicedModel {
     layers: model.layers,
     unembedding: { ...model.unembedding, maxBatchTokens: 1 },
     runSeconds: 0,
-    memory: (tokens, runs) => model.memory(tokens, runs),
+    memory: (work) => model.memory(work),
     streams: (batch) => model.streams(batch),
     run: (batch) => model.run(batch),
     close: () => model.close(),

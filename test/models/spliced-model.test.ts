@@ -43,7 +43,7 @@ describe("tiny-gemma", () => {
         expect(model.layers).toEqual([2, 4, 6]);
         expect(model.unembedding).toEqual({
           vocabSize: 4096,
-          chunkTokens: 3276,
+          chunkTokens: 2340,
           maxBatchTokens: null,
           problem: null,
         });
@@ -203,9 +203,9 @@ describe("the end of a graph", () => {
       const { dir, bytes } = await toy(end);
       const [logits] = await runGraphs([{ bytes }], batch, ["logits"]);
       const scores: TokenScores[] = [];
-      for (const maxLogitsBytes of [3 * 20 * vocab, 2 ** 28])
+      for (const maxLogitsBytes of [3 * 28 * vocab, 2 ** 28])
         await withModel(dir, { layers: [0], tensors, maxLogitsBytes }, async (model) => {
-          expect(model.unembedding.chunkTokens).toBe(Math.floor(maxLogitsBytes / (20 * vocab)));
+          expect(model.unembedding.chunkTokens).toBe(Math.floor(maxLogitsBytes / (28 * vocab)));
           const run = await model.run(batch);
           const zero = await run.intervene([0], (_layer, stream) => stream.fill(0));
           scores.push(await run.score(tokens, [zero, await run.intervene([0], same)]));
@@ -228,7 +228,7 @@ describe("the end of a graph", () => {
       const { dir } = await toy(end);
       const plain = await toy("product");
       const score = async (folder: string) =>
-        withModel(folder, { layers: [0], tensors, maxLogitsBytes: 50 * 20 * vocab }, async (model) => {
+        withModel(folder, { layers: [0], tensors, maxLogitsBytes: 50 * 28 * vocab }, async (model) => {
           const run = await model.run(batch);
           const zero = await run.intervene([0], (_layer, stream) => stream.fill(0));
           const scores = await run.score(tokens, [zero]);

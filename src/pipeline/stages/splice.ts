@@ -36,7 +36,7 @@ export type SplicePhase = "before" | "after";
 /** Rows that an SAE is given at a time. */
 const SAE_ROWS = 2048;
 /** Tokens a batch that the memory is planned for, and runs that are compared at once. */
-const PLANNED = { tokens: 2048, runs: 4 };
+const PLANNED = { batchTokens: 2048, nRuns: 4 };
 
 /** `layers`: those of this invocation; `after` takes those that are finished. */
 export function spliceUnit(context: RunContext, phase: SplicePhase, layers: readonly number[]): Unit[] {
@@ -118,7 +118,7 @@ async function spliceLayers(context: RunContext, work: Work): Promise<SpliceResu
       context,
       unit,
       planOf([
-        ...model.memory(PLANNED.tokens, PLANNED.runs).parts,
+        ...model.memory({ ...PLANNED, contextSize: recipe.contextSize }).parts,
         {
           name: "SAEs",
           bytes: [...loaded.values()].reduce((sum, sae) => sum + saeBytes(sae, options.threads), 0),

@@ -8,7 +8,7 @@ import { RecipeError, UnsupportedError } from "../errors.ts";
 import { decoderNorms } from "../kernels/reference/encode.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { Philox } from "../random/philox.ts";
-import { type InferenceFacts, toInferenceForm, withoutInputScale } from "./convert.ts";
+import { type InferenceFacts, toInferenceForm, withoutInputScale, withThreshold } from "./convert.ts";
 import { openInference } from "./inference.ts";
 import { initTrainingSae } from "./init.ts";
 import { loadSae, loadSaeFacts } from "./load.ts";
@@ -266,5 +266,22 @@ describe("inference with normalisation", () => {
     const sae = { ...base, config: { ...base.config, normalization: "constant_norm_rescale" as const } };
     const { recon } = await reconstruct(sae, new Float32Array(2 * dIn));
     expect(recon.every(Number.isFinite)).toBe(true);
+  });
+});
+
+describe("withThreshold", () => {
+  it("replaces thresholds, by one or by one a latent, and nothing else", () => {
+    const sae = toInferenceForm(trained(0.3), facts);
+    const own = normals(dSae, "thresholds").map(Math.abs);
+    expect(withThreshold(sae, 0.5)).toEqual({ ...sae, threshold: new Float32Array(dSae).fill(0.5) });
+    expect(withThreshold(sae, own)).toEqual({ ...sae, threshold: own });
+    expect([...sae.threshold!]).toEqual(new Array(dSae).fill(Math.fround(0.3)));
+  });
+
+  it("refuses an SAE without thresholds, and a wrong number of them", () => {
+    const topk = toInferenceForm({ ...trained(), form: { ...form, selection: "topk" } }, facts);
+    expect(() => withThreshold(topk, 0.5)).toThrow(/thresholds to replace/);
+    const sae = toInferenceForm(trained(), facts);
+    expect(() => withThreshold(sae, new Float32Array(3))).toThrow(/got 3, expected 40/);
   });
 });

@@ -102,7 +102,7 @@ export function shareIncident(
   return {
     kind: "guard-rollback",
     step,
-    what: `${latents.length} newcomers took ${(100 * share).toFixed(1)} % of the selection, at most ${100 * limit} % is allowed; training went back to step ${since}, before the resampling there, and resampled no more`,
+    what: `${latents.length} newcomers took ${(100 * share).toFixed(1)} % of the selection, at most ${(100 * limit).toFixed(1)} % is allowed; training went back to step ${since}, before the resampling there, and resampled no more`,
     details: { limit: "share", share, maxWatchedShare: limit, newcomers: latents.length, backTo: since },
   };
 }

@@ -81,7 +81,10 @@ function checkHeldOut(config: TrainConfig, heldOut: ActivationStore | null, dIn:
     if (!(maxGradNormRise > 1))
       throw new RecipeError(`watch.maxGradNormRise is ${maxGradNormRise}, expected more than 1`);
   }
-  if (earlyStop !== undefined) checkCounts("earlyStop", { checks: earlyStop.checks });
+  if (earlyStop === undefined) return;
+  checkCounts("earlyStop", { checks: earlyStop.checks });
+  if (!(earlyStop.minImprovement >= 0))
+    throw new RecipeError(`earlyStop.minImprovement is ${earlyStop.minImprovement}, expected 0 or more`);
 }
 
 function checkResampling({

@@ -3,11 +3,11 @@ import { ModelError, ShapeError } from "../errors.ts";
 import { type Feeds, planFeeds } from "./feeds.ts";
 import { type ModelFolder, readModelFolder, requireWeights } from "./model-files.ts";
 import type { ModelInfo, OpenModelOptions, ResidualModel, TokenBatch } from "./residual-model.ts";
-import { findResidualStream } from "./residual-stream.ts";
 import { runtimeDevices } from "./runtime.ts";
 import type { LoadedSession, TensorSpec } from "./session-messages.ts";
 import { Sessions } from "./sessions.ts";
 import { tapGraph } from "./taps.ts";
+import { wantedPoints } from "./wanted-points.ts";
 
 /** Operators that choose a scale from the very activations they see, over the whole batch. */
 const DYNAMIC_QUANTIZATION = /^DynamicQuantize/;
@@ -20,15 +20,11 @@ const DYNAMIC_QUANTIZATION = /^DynamicQuantize/;
  */
 export async function openResidualModel(dir: string, options: OpenModelOptions): Promise<ResidualModel> {
   const folder = await readModelFolder(dir, { dtype: options.dtype });
-  const stream = findResidualStream(folder.decoder.model, folder.config.nLayers);
-  const layers = checkLayers(options.layers, stream.layers.length);
+  const { points, nLayers } = wantedPoints(folder, options.layers, options.tensors);
   requireWeights(folder);
   const sessions = await Sessions.open(options);
   try {
-    const lower = tapGraph(
-      folder.decoder.model,
-      layers.map((layer) => stream.layers[layer]),
-    );
+    const lower = tapGraph(folder.decoder.model, points);
     const loaded: LoadedSession[] = [];
     if (folder.embed !== null) {
       const whole = tapGraph(folder.embed.model, [], { whole: true });
@@ -37,7 +33,8 @@ export async function openResidualModel(dir: string, options: OpenModelOptions):
     loaded.push(await sessions.load(lower.graph, folder.decoder.folder, folder.decoder.name));
     const feeds = planFeeds(loaded, folder.config);
     const tap = loaded[loaded.length - 1].outputs.find((output) => output.name === lower.taps[0]);
-    const info = await describe(folder, stream.layers.length, sessions, tap);
+    const info = await describe(folder, nLayers, sessions, tap);
+    const layers = points.map(({ layer }) => layer);
     return new TappedModel(info, layers, { sessions, loaded, feeds, taps: lower.taps });
   } catch (error) {
     await sessions.close();
@@ -50,18 +47,6 @@ export function quantizesDynamically(folder: ModelFolder): boolean {
   return [folder.decoder, ...(folder.embed === null ? [] : [folder.embed])].some(({ model }) =>
     model.nodes.some((node) => DYNAMIC_QUANTIZATION.test(node.op)),
   );
-}
-
-/** Ascending, without duplicates. @throws {ModelError} none, or out of range (says the range) */
-export function checkLayers(layers: readonly number[], nLayers: number): number[] {
-  if (layers.length === 0) throw new ModelError("no layers asked for", { hint: "Name at least one layer." });
-  for (const layer of layers)
-    if (!Number.isInteger(layer) || layer < 0 || layer >= nLayers)
-      throw new ModelError(
-        `layer ${layer} is out of range: the model has ${nLayers} decoder layers, 0 to ${nLayers - 1}`,
-        { hint: "choose others: `layers` in a recipe, --layer on the command line" },
-      );
-  return [...new Set(layers)].sort((a, b) => a - b);
 }
 
 /** What is recorded of an opened model; `tap`: its residual stream, as a session declares it. */

@@ -57,4 +57,9 @@ export interface OpenModelOptions {
   /** file dtype variant by suffix, e.g. "fp16", "q4", "quantized"; default: the only graph there is, else "fp32" */
   readonly dtype?: string;
   readonly threads?: number;
+  /**
+   * Names of the residual stream's tensors by layer, for graphs in which it is not found; then every one of `layers` needs
+   * one. Default: they are found.
+   */
+  readonly tensors?: ReadonlyMap<number, string>;
 }

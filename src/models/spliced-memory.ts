@@ -26,7 +26,12 @@ export function planLogits(
   const perToken = BYTES_PER_LOGIT * (vocabSize ?? LARGEST_VOCABULARY);
   const tokens = Math.max(2, Math.floor(maxLogitsBytes / perToken));
   return pieces.rowwise === null
-    ? { vocabSize, chunkTokens: null, maxBatchTokens: tokens, problem: pieces.problem }
+    ? {
+        vocabSize,
+        chunkTokens: null,
+        maxBatchTokens: tokens,
+        problem: `logits are computed of whole windows at a time: ${pieces.problem}`,
+      }
     : { vocabSize, chunkTokens: tokens, maxBatchTokens: null, problem: null };
 }
 

@@ -12,11 +12,6 @@ export interface OpenSplicedOptions extends OpenModelOptions {
    * through the unembedding at once, so speed and memory, never what is computed.
    */
   readonly maxLogitsBytes?: number;
-  /**
-   * Names of the residual tensors by layer, for graphs whose stream is not found; then every one of `layers` needs one.
-   * Default: they are found.
-   */
-  readonly tensors?: ReadonlyMap<number, string>;
 }
 
 /** A model in pieces: tokens → first cut → … → last cut → final hidden states → logits. */

@@ -47,19 +47,18 @@ export function findUnembedding(
     const node = model.producerOf.get(tensor);
     if (seen.has(tensor)) continue;
     seen.add(tensor);
-    if (node === undefined) return { problem: `its logits depend on "${tensor}", which no node makes` };
+    if (node === undefined) return { problem: `they depend on "${tensor}", which no node makes` };
     if (PRODUCTS.has(node.op)) found.products.add(node);
     else if (node.op === "DynamicQuantizeLinear") found.scales.add(node);
     else if (node.op === "Reshape") {
       found.reshapes.add(node);
       open.push(node.inputs[0]);
     } else if (ROW_BY_ROW.has(node.op)) open.push(...node.inputs.filter((name) => contents.has(name)));
-    else
-      return { problem: `between its logits and their product stands ${node.op} (${node.name || tensor})` };
+    else return { problem: `between them and their product stands ${node.op} (${node.name || tensor})` };
   }
   const [product, ...others] = found.products;
   if (product === undefined || others.length > 0)
-    return { problem: `its logits are made of ${found.products.size} products, expected one` };
+    return { problem: `they are made of ${found.products.size} products, expected one` };
   const hidden = product.inputs[0];
   const scale = model.producerOf.get(hidden);
   const quantized = [...found.scales, ...product.inputs.slice(1).map((name) => model.producerOf.get(name))];

@@ -19,7 +19,7 @@ export interface ToyWeights {
 /**
  * How the logits are made: a product; of two dimensions between reshapes; of rows quantised dynamically; a product under a
  * soft cap with a bias; the same of the last `num_logits_to_keep` positions, 0 for all; and ends that cannot be cut off: two
- * products, log-probabilities, the last position only.
+ * products, log-probabilities, the last position only, and a product of h itself.
  */
 export type ToyEnd =
   | "product"
@@ -29,7 +29,8 @@ export type ToyEnd =
   | "kept positions"
   | "two products"
   | "log-softmax"
-  | "last position";
+  | "last position"
+  | "stream itself";
 
 /** Name of the tensor that holds h [batch, sequence, dIn]. */
 export const TOY_STREAM = "h";
@@ -50,7 +51,8 @@ export function toyModel(
   const final = g.node("Add", [TOY_STREAM, inner]);
   const u = g.floats("U", [dIn, vocab], U);
   const output = "logits";
-  if (end === "product") g.node("MatMul", [final, u], { output });
+  if (end === "stream itself") g.node("MatMul", [TOY_STREAM, u], { output });
+  else if (end === "product") g.node("MatMul", [final, u], { output });
   else if (end === "gemm") {
     const flat = g.node("Reshape", [final, g.ints(-1, dIn)]);
     const lead = g.node("Slice", [g.node("Shape", [final]), g.ints(0), g.ints(2)]);

@@ -428,8 +428,8 @@ describe("eval", () => {
     expectError(
       await lapidary("eval", join(ASSETS, "sae-base"), ...model, "--text", recipe),
       1,
-      /cfg\.json: no such file/,
-      /folder of one SAE/,
+      /sae-base: no SAE in a format that Lapidary reads/,
+      /folder or file of one SAE/,
     );
     expectError(
       await lapidary("eval", sae, ...model, "--layer", "99", "--text", recipe),
@@ -650,6 +650,7 @@ it("help has every command, with examples, and the exit codes", async () => {
     "card",
     "report",
     "inspect",
+    "convert",
     "doctor",
   ]) {
     expect(stdout).toMatch(new RegExp(`^ {2}${command} \\[options\\]`, "m"));

@@ -2,7 +2,7 @@
  * `lapidary eval` of an SAE as a user sees it: models and texts in one table, the base model as the measure, stores, several
  * layers; verdicts on the embedded models, which an SAE of the base model is known to fit and not to fit.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -80,6 +80,23 @@ describe("models and texts", () => {
     expect(twin.diagnosis.fixes?.both.ve).toBeCloseTo(twin.diagnosis.fixes!.none.ve!, 6);
     expect(twin.result.outliers?.worst[0].token).not.toBeNull();
     expect(twin.result.nDocuments).toBeGreaterThan(1);
+  });
+
+  it("a base model without a chat template reads chats by that of another model", async () => {
+    const bare = join(folder, "bare");
+    await mkdir(bare);
+    for (const name of await readdir(BASE))
+      if (!name.startsWith("chat_template")) await symlink(join(BASE, name), join(bare, name));
+    const of = async (base: string) =>
+      reportOf(
+        await lapidary(
+          ...[SAE, "--base", base, "--model", IT, "--embedded", "chat", "--protocols", "full"],
+          ...["--json", "--tokens", "200", "--context", "64"],
+        ),
+      ).cells[0].result.metrics;
+    expect((await of(bare)).ve).toEqual((await of(BASE)).ve);
+    const alone = await lapidary(SAE, "--model", bare, "--embedded", "chat");
+    expect(alone.stderr).toMatch(/has no chat template/);
   });
 
   it("several layers by {layer}; files of documents and plain text together", async () => {

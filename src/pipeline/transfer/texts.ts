@@ -4,8 +4,11 @@ import type { SourceDocument } from "../../corpus/document.ts";
 import { type CorpusSourceOptions, openCorpusSource } from "../../corpus/sources/source.ts";
 import { DataError, RecipeError } from "../../errors.ts";
 
+/** A text as a list of documents, and as a list of pieces. */
 export interface TransferText {
   readonly name: string;
+  /** chats are rendered by a model's template */
+  readonly kind: "text" | "chat";
   /** whole documents */
   documents(): AsyncIterable<SourceDocument>;
   /** pieces that stand for themselves, of which the short protocol takes the beginnings */
@@ -25,6 +28,7 @@ export function plainText(name: string, text: string): TransferText {
   const paragraphs = text.split(/\n[^\S\n]*\n/).filter((paragraph) => paragraph.trim() !== "");
   return {
     name,
+    kind: "text",
     async *documents() {
       yield document(0, text);
     },
@@ -41,10 +45,11 @@ export function plainText(name: string, text: string): TransferText {
  */
 export async function dataText(name: string, location: string): Promise<TransferText> {
   const open = (kind: CorpusSourceOptions["kind"]) => openCorpusSource({ name, location, kind, weight: 1 });
-  const source = (await isReadable(await open("text"))) ? await open("text") : await open("chat");
+  const kind = (await isReadable(await open("text"))) ? "text" : "chat";
+  const source = await open(kind);
   for await (const _ of source.documents(0, 1)) break; // says now what is wrong with the first row
   const documents = () => source.documents(0, Number.POSITIVE_INFINITY);
-  return { name, documents, pieces: documents };
+  return { name, kind, documents, pieces: documents };
 }
 
 async function isReadable(source: Awaited<ReturnType<typeof openCorpusSource>>): Promise<boolean> {

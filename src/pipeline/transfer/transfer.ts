@@ -3,6 +3,7 @@
  * and the activations of one text at a time are in memory; nothing is written.
  */
 import { openActivationStore } from "../../activations/store.ts";
+import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import type { WindowBatch } from "../../corpus/windows.ts";
 import { RecipeError, ResourceError, UnsupportedError } from "../../errors.ts";
 import { verdict } from "../../evals/diagnosis.ts";
@@ -110,8 +111,9 @@ async function onTexts(inference: InferenceSae, options: TransferOptions): Promi
     ...(base === null ? [] : [{ ...base, isBase: true }]),
     ...models.map((model) => ({ ...model, isBase: false })),
   ];
+  const templateFrom = await firstTemplate(all);
   for (const model of all) {
-    const read = await onModel(inference, model, homes, options);
+    const read = await onModel(inference, { ...model, templateFrom }, homes, options);
     cells.push(
       ...(options.splice ? await spliced(inference, model, read, options) : read.map(({ cell }) => cell)),
     );
@@ -119,9 +121,19 @@ async function onTexts(inference: InferenceSae, options: TransferOptions): Promi
   return cells;
 }
 
+/** The folder of the first model that has a chat template. */
+async function firstTemplate(models: readonly Named[]): Promise<string | undefined> {
+  for (const { path } of models) if ((await readTokenizerFolder(path)).chatTemplate !== null) return path;
+  return undefined;
+}
+
 /** By protocol and text. */
 type Homes = Map<string, Home>;
-type Model = Named & { readonly isBase: boolean };
+interface Model extends Named {
+  readonly isBase: boolean;
+  /** see `TappedLayerOptions` */
+  readonly templateFrom?: string;
+}
 interface Read {
   readonly cell: TransferCell;
   readonly windows: WindowBatch;
@@ -136,17 +148,26 @@ async function onModel(
 ): Promise<Read[]> {
   const { sae, texts, protocols, device, dtype } = options;
   const layer = options.layer ?? layerOf(sae);
-  const tapped = await TappedLayer.open(model.path, sae, { layer, device, dtype });
+  const tapped = await TappedLayer.open(model.path, sae, {
+    layer,
+    device,
+    dtype,
+    templateFrom: model.templateFrom,
+  });
   const read: Read[] = [];
   try {
     for (const text of texts)
       for (const protocol of protocols) {
-        const windows = await transferWindows(text, tapped.tokenizer, {
-          protocol,
-          contextSize: options.contextSize ?? sae.config.contextSize ?? 256,
-          tokens: options.tokens,
-          prependBos: sae.config.prependBos ?? true,
-        });
+        const windows = await transferWindows(
+          text,
+          text.kind === "chat" ? tapped.chatTokenizer : tapped.tokenizer,
+          {
+            protocol,
+            contextSize: options.contextSize ?? sae.config.contextSize ?? 256,
+            tokens: options.tokens,
+            prependBos: sae.config.prependBos ?? true,
+          },
+        );
         const key = `${protocol} ${text.name}`;
         const { judged, home } = await onWindows(inference, tapped, windows, options, {
           title: `${model.name}, ${text.name}, ${protocol}`,

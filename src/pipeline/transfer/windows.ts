@@ -1,4 +1,5 @@
 /** A text to token windows in memory, under one of two protocols, until enough tokens are kept. */
+import type { SourceDocument } from "../../corpus/document.ts";
 import { encodedDocuments, type TokenizedDocument } from "../../corpus/encoded-documents.ts";
 import { ConcatPacker, DocumentPacker, type PackedWindow } from "../../corpus/packing.ts";
 import type { TokenizerPool } from "../../corpus/tokenizer-pool.ts";
@@ -9,6 +10,7 @@ import type { TransferText } from "./texts.ts";
 
 /** Longest window of the short protocol, in tokens. */
 export const SHORT_TOKENS = 64;
+const SHORT_CHARACTERS = 64 * SHORT_TOKENS;
 
 export interface TransferWindowsOptions {
   readonly protocol: "short" | "full";
@@ -45,7 +47,7 @@ export async function transferWindows(
           sequenceSeparatorTokenId: facts.bosTokenId,
         });
   const gathered = new Gathered(new Set(facts.specialTokenIds));
-  const documents = protocol === "short" ? text.pieces() : text.documents();
+  const documents = protocol === "short" ? beginnings(text.pieces()) : text.documents();
   for await (const document of encodedDocuments(documents, pool)) {
     if (document.tokenIds.length === 0) continue;
     for (const window of packer.add(document)) if (gathered.nKept < tokens) gathered.add(window);
@@ -58,6 +60,14 @@ export async function transferWindows(
   if (gathered.nKept === 0)
     throw new DataError(`${text.name}: the text has no token to keep`, { hint: "give more text" });
   return gathered.batch(size);
+}
+
+/** Of a long text far more than SHORT_TOKENS tokens, but not all of it, has to be tokenised. Chats stay whole. */
+async function* beginnings(documents: AsyncIterable<SourceDocument>): AsyncIterable<SourceDocument> {
+  for await (const document of documents)
+    yield document.text === undefined
+      ? document
+      : { ...document, text: document.text.slice(0, SHORT_CHARACTERS).replace(/[\uD800-\uDBFF]$/, "") };
 }
 
 class Gathered {

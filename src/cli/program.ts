@@ -7,6 +7,7 @@ import { LapidaryError } from "../errors.ts";
 import { softwareVersions } from "../pipeline/versions.ts";
 import { addBenchCommand } from "./commands/bench.ts";
 import { addCompareCommand } from "./commands/compare.ts";
+import { addConvertCommand } from "./commands/convert.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
@@ -47,6 +48,7 @@ async function createProgram(): Promise<Command> {
   addVerifyCommand(program);
   addCardCommand(program);
   addInspectCommand(program);
+  addConvertCommand(program);
   addDoctorCommand(program);
   addBenchCommand(program);
   for (const command of program.commands)

@@ -38,11 +38,12 @@ export async function decoderNormsOf(rows: WeightRows): Promise<Float32Array> {
   return Float32Array.from(await rowSquares(rows, "wDec"), Math.sqrt);
 }
 
-/** ‖row‖² of wEnc or wDec, [dSae], f64. */
+/** ‖row‖² of wEnc or wDec, [dSae], f64; a transcoder's decoder rows have dOut values. */
 export async function rowSquares(rows: WeightRows, tensor: "wEnc" | "wDec"): Promise<Float64Array> {
-  const { dIn, dSae } = rows;
+  const { dIn, dSae, dOut = dIn } = rows;
   const squares = new Float64Array(dSae);
-  await visitRows(rows, tensor, (piece, from) => squares.set(squaresOf(piece, dIn), from));
+  const width = tensor === "wEnc" ? dIn : dOut;
+  await visitRows(rows, tensor, (piece, from) => squares.set(squaresOf(piece, width), from));
   return squares;
 }
 

@@ -7,8 +7,8 @@ import { readSaelensConfig, readSparsity } from "../formats/saelens.ts";
 import { resolveSource } from "../hub/source.ts";
 import { wholeWeights } from "../kernels/weight-rows.ts";
 import type { OpenSae, SaeFacts } from "./dialects/dialect.ts";
-import type { Place } from "./dialects/place.ts";
-import { recognise } from "./dialects/registry.ts";
+import { openPlace, type Place } from "./dialects/place.ts";
+import { findDialect, recognise } from "./dialects/registry.ts";
 import { saelens } from "./dialects/saelens.ts";
 import type { Sae } from "./sae.ts";
 
@@ -83,11 +83,20 @@ export async function loadSparsity(location: string): Promise<Float32Array | nul
   return readSparsity(place.folder, (await readSaelensConfig(place.folder)).dSae);
 }
 
-/** Files that lie beside published SAEs, may be large, and are no part of them. */
+/** Whether an SAE lies at a path, as far as can be told without reading it. */
+export async function isSae(path: string): Promise<boolean> {
+  return (await findDialect(await openPlace(path))) !== null;
+}
+
+/** Whether a file of a repository may be part of an SAE: not what lies beside, may be large, and is of no use. */
+export function isPartOfSae(path: string): boolean {
+  return !NOT_PART.test(path);
+}
+
 const NOT_PART =
   /(^|\/)(examples\.safetensors|optimizer[^/]*|lr_scheduler[^/]*|state\.pt|trainer_state\.pt)$/;
 
 async function localPath(location: string): Promise<string> {
   if (!location.startsWith("hf:")) return location;
-  return resolveSource(location, { choose: (paths) => paths.filter((path) => !NOT_PART.test(path)) });
+  return resolveSource(location, { choose: (paths) => paths.filter(isPartOfSae) });
 }

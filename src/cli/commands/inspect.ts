@@ -1,4 +1,4 @@
-/** `lapidary inspect <what>`: what is this folder: an SAE, an activation store, a corpus set, a model or a run? */
+/** `lapidary inspect <what>`: what is this: an SAE, a transcoder, an activation store, a corpus set, a model or a run? */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
@@ -6,11 +6,12 @@ import { DataError } from "../../errors.ts";
 import { addCommonOptions, type CommonOptions } from "../options.ts";
 import { createOutput } from "../output.ts";
 import { count, formatBytes } from "../progress.ts";
+import { type Inspection, inspectSae } from "../sae-text.ts";
 
 export function addInspectCommand(program: Command): void {
   addCommonOptions(program.command("inspect"))
     .description("say what an SAE, an activation store, a corpus set, a model or a run is")
-    .argument("<what>", "a folder, or hf:owner/name[/path]")
+    .argument("<what>", "a folder, the file of an SAE, or hf:owner/name[/path]")
     .option("--dtype <suffix>", "of a model with several variants: which")
     .addHelpText(
       "after",
@@ -19,16 +20,13 @@ export function addInspectCommand(program: Command): void {
     .action(inspect);
 }
 
-/** Lines for people and the same as a value. */
-interface Inspection {
-  readonly lines: readonly string[];
-  readonly value: unknown;
-}
-
 async function inspect(what: string, options: CommonOptions & { dtype?: string }): Promise<void> {
   const output = createOutput(options);
   const { resolveSource } = await import("../../hub/source.ts");
-  const dir = await resolveSource(what.startsWith("hf:") ? what : resolve(what));
+  const { isPartOfSae } = await import("../../sae/load.ts");
+  const dir = await resolveSource(what.startsWith("hf:") ? what : resolve(what), {
+    choose: (paths) => paths.filter(isPartOfSae),
+  });
   const { lines, value } = await inspectFolder(dir, what, options);
   output.result(lines.join("\n"), value);
 }
@@ -36,44 +34,14 @@ async function inspect(what: string, options: CommonOptions & { dtype?: string }
 async function inspectFolder(dir: string, what: string, options: { dtype?: string }): Promise<Inspection> {
   const has = async (name: string) => (await stat(join(dir, name)).catch(() => null)) !== null;
   if (await has("run.json")) return inspectRun(dir);
-  if (await has("cfg.json")) return inspectSae(dir);
+  const { isSae } = await import("../../sae/load.ts");
+  if (await isSae(dir)) return inspectSae(dir);
   if (await has("manifest.json")) return inspectSet(dir);
   if ((await has("config.json")) || (await has("onnx")) || (await has("model.onnx")))
     return inspectModelFolder(dir, options);
   throw new DataError(`${what} is nothing Lapidary knows`, {
-    hint: "an SAE has cfg.json, a store or corpus set manifest.json, a run run.json, a model config.json and .onnx files",
+    hint: "an SAE has cfg.json (docs/formats/saes.md lists other formats), a store or corpus set manifest.json, a run run.json, a model config.json and .onnx files",
   });
-}
-
-async function inspectSae(dir: string): Promise<Inspection> {
-  const { loadSae, loadSparsity } = await import("../../sae/load.ts");
-  const sae = await loadSae(dir);
-  const { config, weights, threshold } = sae;
-  const norms = decoderNorms(weights.wDec, config.dIn);
-  const sparsity = await loadSparsity(dir);
-  const silent = sparsity?.reduce((n, value) => n + (value <= -9.99 ? 1 : 0), 0);
-  const value = {
-    kind: "sae",
-    config,
-    decoderNorm: spread(norms),
-    threshold: threshold && spread(threshold),
-    neverFired: silent ?? null,
-    runnerConfig: sae.runnerConfig,
-  };
-  const lines = [
-    `SAE (${config.architecture}): ${config.dIn} → ${count(config.dSae)} latents`,
-    `  hook point     ${config.hookName ?? "not recorded"}`,
-    `  model          ${config.modelName ?? "not recorded"}`,
-    `  context        ${config.contextSize ?? "?"} tokens, BOS ${config.prependBos === null ? "?" : config.prependBos ? "prepended" : "not prepended"}`,
-    `  decoder norms  ${range(spread(norms))}`,
-    ...(threshold === null ? [] : [`  thresholds     ${range(spread(threshold))}`]),
-    ...(config.k === null ? [] : [`  k              ${config.k}`]),
-    ...(silent === undefined
-      ? []
-      : [`  never fired    ${count(silent)} latents on the sets behind sparsity.safetensors`]),
-    `  runner_cfg     ${sae.runnerConfig === null ? "none: training needs k and widths from the recipe" : "present"}`,
-  ];
-  return { lines, value };
 }
 
 async function inspectSet(dir: string): Promise<Inspection> {
@@ -143,30 +111,4 @@ async function inspectRun(dir: string): Promise<Inspection> {
     ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows, { model: context.modelName })] : []),
   ];
   return { lines, value: { kind: "run", recipe: loaded.recipe, units: context.state.units, rows } };
-}
-
-interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
-}
-
-function spread(values: Float32Array): Spread {
-  const sorted = values.slice().sort();
-  return { min: sorted[0], median: sorted[sorted.length >> 1], max: sorted[sorted.length - 1] };
-}
-
-function range({ min, median, max }: Spread): string {
-  return min === max
-    ? `all ${min.toPrecision(4)}`
-    : `${min.toPrecision(4)} to ${max.toPrecision(4)}, median ${median.toPrecision(4)}`;
-}
-
-/** ‖wDec[i]‖₂ [dSae] of wDec [dSae, dIn] */
-function decoderNorms(wDec: Float32Array, dIn: number): Float32Array {
-  return Float32Array.from({ length: wDec.length / dIn }, (_, i) => {
-    let sum = 0;
-    for (let j = i * dIn; j < (i + 1) * dIn; j++) sum += wDec[j] * wDec[j];
-    return Math.sqrt(sum);
-  });
 }

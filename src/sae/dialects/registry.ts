@@ -30,10 +30,17 @@ export const DIALECTS: readonly Dialect[] = [
   byMapping,
 ];
 
+/** The dialect of what lies at a place, or null. @throws {FormatError} a file that had to be looked into is damaged */
+export async function findDialect(place: Place): Promise<Dialect | null> {
+  for (const dialect of DIALECTS) if (await dialect.recognises(place)) return dialect;
+  return null;
+}
+
 /** The dialect of what lies at a path. @throws {FormatError} there is nothing, or nothing that is known */
 export async function recognise(location: string): Promise<{ dialect: Dialect; place: Place }> {
   const place = await openPlace(location);
-  for (const dialect of DIALECTS) if (await dialect.recognises(place)) return { dialect, place };
+  const dialect = await findDialect(place);
+  if (dialect !== null) return { dialect, place };
   throw new FormatError(place.path, "no SAE in a format that Lapidary reads", {
     hint: `name the folder or file of one SAE: ${DIALECTS.map(({ name, files }) => `${files} (${name})`).join("; ")}`,
   });

@@ -55,8 +55,19 @@ export { type HarvestPlan, planHarvest } from "./harvest/plan.ts";
 export { type GraphSummary, inspectModel, type ModelInspection } from "./models/inspect.ts";
 /** A model in ONNX Runtime, cut above the highest wanted layer and tapped at all of them. */
 export { openResidualModel } from "./models/open-model.ts";
+/** A model cut at several layers and before its unembedding, whose streams can be replaced. */
+export { openSplicedModel } from "./models/open-spliced.ts";
 /** A model that gives residual streams. */
 export type { ModelInfo, OpenModelOptions, ResidualModel, TokenBatch } from "./models/residual-model.ts";
+/** What can be done with it. */
+export type {
+  Intervention,
+  OpenSplicedOptions,
+  ScoredTokens,
+  SplicedBatch,
+  SplicedModel,
+  TokenScores,
+} from "./models/spliced-model.ts";
 
 // ── Activation stores ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -113,8 +124,27 @@ export {
 } from "./evals/evaluate.ts";
 /** log10 of firing counts, as `sparsity.safetensors` holds them. */
 export { log10Frequencies } from "./evals/firing.ts";
+/** What SAEs do to the model's own predictions when they take the place of its residual stream. */
+export {
+  evaluateSplice,
+  type SplicedTokenAt,
+  type SpliceOptions,
+  type SpliceProgress,
+} from "./evals/splice.ts";
+/** What that found, each number with its definition. */
+export type { SpliceMetrics, SpliceResult } from "./evals/splice-result.ts";
+/** Windows for it: a set on disk, or a text's. */
+export { type SpliceWindows, spliceWindows, windowsInMemory } from "./evals/splice-windows.ts";
+/** What it finds. */
+export type { TransferCell, TransferReport } from "./evals/transfer-report.ts";
 /** An SAE on a model and a text, in memory and in seconds. */
 export { type EvaluateTextOptions, evaluateText } from "./pipeline/evaluate-text.ts";
+/** Texts for it: one in memory, data files and data sets, the embedded held-out sets. */
+export { dataText, embeddedText, plainText, type TransferText } from "./pipeline/transfer/texts.ts";
+/** An SAE on several models, texts and stores: diagnosed and judged in words, as `lapidary eval` does. */
+export { evaluateTransfer, type Named, type TransferOptions } from "./pipeline/transfer/transfer.ts";
+/** The cheap fixes: an SAE for activations of another mean or scale, in closed form. */
+export { foldInputMap, type InputMap, recentring, rescaling } from "./sae/closed-form.ts";
 
 // ── Training ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@
 import type { MemoryPlan } from "../kernels/memory.ts";
 import type { ModelInfo, OpenModelOptions, TokenBatch } from "./residual-model.ts";
 
+/** Where to cut, and how and where to run. */
 export interface OpenSplicedOptions extends OpenModelOptions {
   /**
    * Bytes that logits may take at a time, with what is computed from them; default 256 MiB. Decides how many tokens go

@@ -147,6 +147,20 @@ export const TARGETS: readonly Target[] = [
       if (await isTrainingCheckpoint(folder)) await loadTrainingSae(folder);
     },
   },
+  ...[
+    { name: "Gemma Scope", cases: ["gemma-scope-lost-path", "gemma-scope-attention"], allowance: 20 },
+    { name: "Gemma Scope 2", cases: ["gemma-scope-2", "gemma-scope-2-affine"] },
+    { name: "sparsify", cases: ["sparsify", "sparsify-skip-transcoder"] },
+    {
+      name: "dictionary_learning",
+      cases: ["dl-standard", "dl-topk", "dl-matryoshka", "dl-jumprelu", "dl-gated"],
+      allowance: 20,
+    },
+    { name: "OpenAI's SAEs", cases: ["openai-topk", "openai-relu"], allowance: 20 },
+    { name: "Llama Scope", cases: ["llama-scope", "llama-scope-r1"] },
+    { name: "SAEs by mapping", cases: ["mapping-jumprelu", "mapping-gated"] },
+    { name: "SAEs by name", cases: ["qresearch", "hook-z", "layer-transcoder"], allowance: 20 },
+  ].map(({ name, cases, allowance }) => foreignSaes(name, cases, allowance)),
   {
     name: "ONNX graph",
     seeds: async () => {
@@ -358,6 +372,30 @@ export const TARGETS: readonly Target[] = [
     read: async (folder) => void (await loadRecipe(join(folder, "recipe.yaml"))),
   },
 ];
+
+/** SAEs of other libraries, at the place that their case.json names. `allowance`: MiB that may be inflated. */
+function foreignSaes(name: string, cases: readonly string[], allowance?: number): Target {
+  const locations: string[] = [];
+  return {
+    name,
+    async seeds() {
+      const seeds: Seed[] = [];
+      for (const folder of cases) {
+        const path = join(FOREIGN, "saes", folder);
+        locations.push(join(folder, JSON.parse(await readFile(join(path, "case.json"), "utf8")).location));
+        const files = await folderOf(path, /^(?!case\.json|expected\.safetensors)/);
+        seeds.push(new Map([...files].map(([file, bytes]) => [join(folder, file), bytes])));
+      }
+      return seeds;
+    },
+    async read(folder) {
+      const [only] = await readdir(folder);
+      const location = locations.find((path) => path.startsWith(`${only}/`)) ?? only;
+      await loadSae(join(folder, location), { transcoders: "read" });
+    },
+    ...(allowance === undefined ? {} : { allowance: allowance * 2 ** 20 }),
+  };
+}
 
 /** A seed a file, each under the same name. */
 function seedsOf(folder: string, names: readonly string[], as: string): Promise<Seed[]> {

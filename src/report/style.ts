@@ -118,8 +118,8 @@ footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule);
     --before: #a8480a; --after: #0b62a4; --home: #404040; --prepolish: #6f3fa0;
     --faint: #858e9a; --before-fill: #f0a36b; --after-fill: #8cc1ea; --good: #12683c; --bad: #a4241c; --mark: #ffe08a; --mark-ink: #000000;
   }
-  html { color-scheme: light; }
-  body { font-size: 9.5pt; max-width: none; padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  html { color-scheme: light; font-size: 9.5pt; }
+  body { max-width: none; padding: 0; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   nav, details.numbers { display: none; }
   h2, h3, h4, figcaption { break-after: avoid; } figure, tr { break-inside: avoid; }
   .scroll { overflow: visible; } td, th { white-space: normal; padding-right: .5rem; }

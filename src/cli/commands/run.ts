@@ -14,7 +14,7 @@ interface RunCommandOptions extends RecipeOptions {
 
 export function addRunCommand(program: Command): void {
   addRecipeOptions(program.command("run"))
-    .description("run a recipe: corpus, harvest, before, train, export, after, polish, verify, card")
+    .description(`run a recipe: ${STAGES.join(", ")}`)
     .argument("<recipe>", "recipe file (YAML)")
     .option("--only <stages>", `only these stages: ${STAGES.join(", ")}`, stageList)
     .option("--dry-run", "print what the recipe needs: tokens, steps, disk, memory, time")

@@ -13,7 +13,7 @@ const KILLS = Number(process.env.LAPIDARY_KILLS ?? 10);
 
 it(`ends with the same bits after kill -9 at ${KILLS} random moments`, { timeout: 600_000 }, async () => {
   const { folder, recipe } = await smallRun();
-  const undisturbed = await cli(folder, "run", recipe, "--set", "name=undisturbed");
+  const undisturbed = await cli(folder, "run", recipe, "--runs", "undisturbed");
   expect(undisturbed.stderr).not.toContain("lapidary:");
   expect(undisturbed.code).toBe(0);
 
@@ -21,8 +21,7 @@ it(`ends with the same bits after kill -9 at ${KILLS} random moments`, { timeout
   let landed = 0;
   let finishes = 0;
   for (let attempt = 0; landed < KILLS; attempt++) {
-    const name = `killed-${finishes}`;
-    const { child, finished } = startCli(folder, ["run", recipe, "--set", `name=${name}`]);
+    const { child, finished } = startCli(folder, ["run", recipe, "--runs", `killed-${finishes}`]);
     const timer = setTimeout(() => child.kill("SIGKILL"), 600 + 2200 * moments.uniform(attempt));
     const { code, stderr } = await finished;
     clearTimeout(timer);
@@ -33,13 +32,13 @@ it(`ends with the same bits after kill -9 at ${KILLS} random moments`, { timeout
       finishes += 1; // all of it survived: the next kills hit a fresh run
     }
   }
-  const last = await cli(folder, "run", recipe, "--set", `name=killed-${finishes}`);
+  const last = await cli(folder, "run", recipe, "--runs", `killed-${finishes}`);
   expect(last.stderr).not.toContain("lapidary:");
   expect(last.code).toBe(0);
 
-  const expected = await contentsOf(join(folder, "runs", "undisturbed"), "undisturbed");
+  const expected = await contentsOf(join(folder, "undisturbed/small"), "small");
   for (let i = 0; i <= finishes; i++) {
-    const found = await contentsOf(join(folder, "runs", `killed-${i}`), `killed-${i}`);
+    const found = await contentsOf(join(folder, `killed-${i}/small`), "small");
     expect([...found.keys()]).toEqual([...expected.keys()]);
     for (const [file, hash] of expected) expect(`${file} ${found.get(file)}`).toBe(`${file} ${hash}`);
   }

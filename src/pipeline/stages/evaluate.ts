@@ -24,7 +24,7 @@ import { setLabels } from "../set-labels.ts";
 import { exportedId } from "./export.ts";
 import { evaluatedPairs, isDomain } from "./harvest.ts";
 import { keptTraining } from "./kept.ts";
-import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
+import { hasPolishedExport, isLayerPolished, isReplacedByPolish } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
 import type { Unit } from "./unit.ts";
 
@@ -101,7 +101,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     }),
     files: () => (!polished && hasPolishedExport(context, layer) ? [] : filesOf(context, layer, "after")),
     isIntact: async () =>
-      (!polished && hasPolishedExport(context, layer)) || areIntact(context, layer, "after", id),
+      (!polished && (await isReplacedByPolish(context, layer))) || areIntact(context, layer, "after", id),
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
       await removeAll(filesOf(context, layer, "after"));

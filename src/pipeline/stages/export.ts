@@ -20,7 +20,7 @@ import type { Progress, RunContext } from "../context.ts";
 import { publicName } from "../recipe-file.ts";
 import { heldOutPairs } from "./harvest.ts";
 import { keptTraining } from "./kept.ts";
-import { hasPolishedExport, isLayerPolished } from "./polish-choice.ts";
+import { isLayerPolished, isReplacedByPolish } from "./polish-choice.ts";
 import { openSetStore } from "./recorded.ts";
 import { chooseThreshold, type ThresholdRecord } from "./thresholds.ts";
 import type { Unit } from "./unit.ts";
@@ -45,7 +45,7 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
     }),
     files: () => [context.dir.repository],
     isIntact: async () =>
-      (!polished && hasPolishedExport(context, layer)) ||
+      (!polished && (await isReplacedByPolish(context, layer))) ||
       holdsExport(context, polished ? `polish-export:${layer}` : `export:${layer}`),
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
@@ -73,7 +73,12 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       const files = await Promise.all(
         names.map(async (name) => [name, await hashFile(join(context.dir.sae(id), name))]),
       );
-      return { id, files: Object.fromEntries(files) as Record<string, string>, thresholds: record };
+      return {
+        id,
+        files: Object.fromEntries(files) as Record<string, string>,
+        thresholds: record,
+        ...(polished ? { prepolish: await hashFile(context.dir.evals(layer, "prepolish")) } : {}),
+      };
     },
   };
 }

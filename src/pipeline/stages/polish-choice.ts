@@ -1,4 +1,6 @@
 /** Which layers are polished: none, those below the gate, or all, as the recipe says. */
+import { statIfPresent } from "../../storage/file-error.ts";
+import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
 import type { Recipe } from "../recipe.ts";
 
@@ -19,6 +21,18 @@ export function isLayerPolished(context: RunContext, layer: number): boolean {
 export function hasPolishedExport(context: RunContext, layer: number): boolean {
   const isDone = (unit: string) => context.state.units[unit]?.state === "done";
   return isDone(`after:${layer}`) && isDone(`polish-export:${layer}`) && isLayerPolished(context, layer);
+}
+
+/**
+ * The same, and what the first one scored is still there. Otherwise the first SAE is exported, evaluated and polished
+ * again, from checkpoints: the same bits.
+ */
+export async function isReplacedByPolish(context: RunContext, layer: number): Promise<boolean> {
+  if (!hasPolishedExport(context, layer)) return false;
+  const path = context.dir.evals(layer, "prepolish");
+  if ((await statIfPresent(path)) === null) return false;
+  const { prepolish } = context.state.output(`polish-export:${layer}`);
+  return prepolish === undefined || prepolish === (await hashFile(path));
 }
 
 /** What the run recorded of the SAE that stands at the end, polished or not: its folder and files, its results and firing counts. */

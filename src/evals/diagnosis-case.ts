@@ -3,6 +3,7 @@ import { limit } from "./diagnosis-limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
 import type { FixScore } from "./transfer-fixes.ts";
 
+/** Why an SAE does not fit, or that it does. */
 export type Cause =
   /** it fits */
   | "none"
@@ -32,6 +33,7 @@ export interface Case {
   readonly byBoth: number | null;
 }
 
+/** What a diagnosis comes to: VE lost, and how much of it each remedy recovers. */
 export function caseOf(diagnosis: TransferDiagnosis): Case {
   const { home, fixes, outliers } = diagnosis;
   const ve = diagnosis.ve ?? 0;
@@ -63,6 +65,7 @@ export function isBought(diagnosis: TransferDiagnosis, { l0 }: FixScore): boolea
   return l0 > (1 + limit("boughtL0")) * (usualL0(diagnosis) ?? diagnosis.l0);
 }
 
+/** The first of the rules that matches: unfit at home, fits, outliers, moved mean or scale, else another distribution. */
 export function causeOf({ diagnosis, lost, byOutliers, byRecentring, byRescaling, byBoth }: Case): Cause {
   const { home, outliers } = diagnosis;
   const fits = lost <= (home === null ? 0 : limit("fineLoss"));

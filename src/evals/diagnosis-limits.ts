@@ -1,5 +1,6 @@
 /** The limits that a verdict on transfer goes by: every one of its rules in one table. */
 
+/** Each limit with what it decides. */
 export const TRANSFER_LIMITS = {
   fineLoss: {
     value: 0.02,
@@ -44,8 +45,10 @@ export const TRANSFER_LIMITS = {
   },
 } as const;
 
+/** Names of the limits. */
 export type TransferLimit = keyof typeof TRANSFER_LIMITS;
 
+/** The value of one. */
 export function limit(name: TransferLimit): number {
   return TRANSFER_LIMITS[name].value;
 }

@@ -9,6 +9,7 @@ import type { TransferDiagnosis } from "./transfer.ts";
 
 export type { Cause } from "./diagnosis-case.ts";
 
+/** What to do. */
 export type Action =
   | "fine as it is"
   | "look at outliers"
@@ -25,6 +26,7 @@ export interface Evidence {
   readonly limit: TransferLimit | null;
 }
 
+/** What the numbers of a diagnosis mean. */
 export interface Verdict {
   readonly cause: Cause;
   readonly action: Action;

@@ -8,6 +8,7 @@ import { Philox } from "../random/philox.ts";
 /** Fewer documents than this are divided by window. */
 const FEWEST_DOCUMENTS = 8;
 
+/** Which tokens a fix is fitted on, and which it is measured on. */
 export interface Halves {
   /** what stays whole */
   readonly by: "document" | "window";

@@ -33,6 +33,7 @@ export const TRANSFER_DEFINITIONS = {
 /** The share of worst tokens that a diagnosis looks at. */
 export const WORST_SHARE = 0.001;
 
+/** The numbers; TRANSFER_DEFINITIONS says what each is. */
 export interface TransferDiagnosis {
   readonly nTokens: number;
   readonly ve: number | null;
@@ -68,6 +69,7 @@ export interface Home {
   readonly l0: number;
 }
 
+/** What is known beside the activations, and what is drawn. */
 export interface DiagnoseOptions {
   /** the same SAE on the base model's activations of the same text; default: the SAE's bDec alone is known */
   readonly home?: Home | null;

@@ -17,12 +17,14 @@ import type { OpenModelOptions, ResidualModel } from "../../models/residual-mode
 import { parseHookName } from "../../sae/hook-name.ts";
 import type { Sae } from "../../sae/sae.ts";
 
+/** Where the model is cut, and how it is run. */
 export interface TappedLayerOptions extends Pick<OpenModelOptions, "device" | "dtype"> {
   readonly layer: number;
   /** folder of a model whose chat template serves where this one has none, as base models have not; default: none does */
   readonly templateFrom?: string;
 }
 
+/** Opened once a model, closed by whoever opened it. */
 export class TappedLayer {
   readonly model: ResidualModel;
   readonly tokenizer: TokenizerPool;

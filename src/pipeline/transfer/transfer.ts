@@ -34,6 +34,7 @@ export interface Named {
   readonly path: string;
 }
 
+/** Which SAE, on which models, texts and stores. */
 export interface TransferOptions {
   /** as the user named it */
   readonly name: string;

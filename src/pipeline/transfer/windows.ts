@@ -12,6 +12,7 @@ import type { TransferText } from "./texts.ts";
 export const SHORT_TOKENS = 64;
 const SHORT_CHARACTERS = 64 * SHORT_TOKENS;
 
+/** How a text becomes windows. */
 export interface TransferWindowsOptions {
   readonly protocol: "short" | "full";
   /** of full windows */

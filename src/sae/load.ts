@@ -4,12 +4,12 @@
  */
 import { UnsupportedError } from "../errors.ts";
 import { readSaelensConfig, readSparsity } from "../formats/saelens.ts";
-import { resolveSource } from "../hub/source.ts";
 import { wholeWeights } from "../kernels/weight-rows.ts";
 import type { OpenSae, SaeFacts } from "./dialects/dialect.ts";
 import { openPlace, type Place } from "./dialects/place.ts";
 import { findDialect, recognise } from "./dialects/registry.ts";
 import { saelens } from "./dialects/saelens.ts";
+import { localSae } from "./location.ts";
 import type { Sae } from "./sae.ts";
 
 export type { OpenSae, SaeFacts } from "./dialects/dialect.ts";
@@ -29,7 +29,7 @@ export interface LoadOptions {
  * @throws {UnsupportedError} valid, but not run, or not to be told apart from what would run otherwise
  */
 export async function openSae(location: string, options: LoadOptions = {}): Promise<OpenSae> {
-  const { dialect, place } = await recognise(await localPath(location));
+  const { dialect, place } = await recognise(await localSae(location));
   const sae = await dialect.open(place);
   try {
     if (options.transcoders !== "read") refuseTranscoder(place, sae);
@@ -60,7 +60,7 @@ export async function loadSae(location: string, options: LoadOptions = {}): Prom
 
 /** What `loadSae` would say of the SAE beside its weights, without reading its matrices. @throws as `openSae` */
 export async function loadSaeFacts(location: string): Promise<SaeFacts> {
-  const { dialect, place } = await recognise(await localPath(location));
+  const { dialect, place } = await recognise(await localSae(location));
   const facts = (await dialect.describe?.(place)) ?? null;
   if (facts !== null) {
     refuseTranscoder(place, facts);
@@ -78,7 +78,7 @@ export async function isTrainingCheckpoint(dir: string): Promise<boolean> {
 
 /** log10 firing frequencies that a SAELens directory ships, [dSae]; null where there are none. */
 export async function loadSparsity(location: string): Promise<Float32Array | null> {
-  const { dialect, place } = await recognise(await localPath(location));
+  const { dialect, place } = await recognise(await localSae(location));
   if (dialect !== saelens) return null;
   return readSparsity(place.folder, (await readSaelensConfig(place.folder)).dSae);
 }
@@ -86,17 +86,4 @@ export async function loadSparsity(location: string): Promise<Float32Array | nul
 /** Whether an SAE lies at a path, as far as can be told without reading it. */
 export async function isSae(path: string): Promise<boolean> {
   return (await findDialect(await openPlace(path))) !== null;
-}
-
-/** Whether a file of a repository may be part of an SAE: not what lies beside, may be large, and is of no use. */
-export function isPartOfSae(path: string): boolean {
-  return !NOT_PART.test(path);
-}
-
-const NOT_PART =
-  /(^|\/)(examples\.safetensors|optimizer[^/]*|lr_scheduler[^/]*|state\.pt|trainer_state\.pt)$/;
-
-async function localPath(location: string): Promise<string> {
-  if (!location.startsWith("hf:")) return location;
-  return resolveSource(location, { choose: (paths) => paths.filter(isPartOfSae) });
 }

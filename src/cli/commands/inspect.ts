@@ -22,13 +22,17 @@ export function addInspectCommand(program: Command): void {
 
 async function inspect(what: string, options: CommonOptions & { dtype?: string }): Promise<void> {
   const output = createOutput(options);
-  const { resolveSource } = await import("../../hub/source.ts");
-  const { isPartOfSae } = await import("../../sae/load.ts");
-  const dir = await resolveSource(what.startsWith("hf:") ? what : resolve(what), {
-    choose: (paths) => paths.filter(isPartOfSae),
-  });
+  const dir = await resolved(what);
   const { lines, value } = await inspectFolder(dir, what, options);
   output.result(lines.join("\n"), value);
+}
+
+/** Of a repository a file is an SAE's, and comes with what lies beside it; a folder may be a model's as well. */
+async function resolved(what: string): Promise<string> {
+  const isFileOfHub = /^hf:.*\.(safetensors|npz|pt|pth|bin)(@[^/]*)?$/.test(what);
+  if (isFileOfHub) return (await import("../../sae/location.ts")).localSae(what);
+  const { resolveSource } = await import("../../hub/source.ts");
+  return resolveSource(what.startsWith("hf:") ? what : resolve(what));
 }
 
 async function inspectFolder(dir: string, what: string, options: { dtype?: string }): Promise<Inspection> {

@@ -375,6 +375,22 @@ it("tiny-gemma's base SAEs in their own model: clean cross-entropy as transforme
   expect(both).toBeGreaterThan(Math.max(low, high));
 });
 
+it("a graph that quantises activations by batch is run window by window, unpadded; a stream put back changes nothing", async () => {
+  const windows = windowsOf([20, 11, 16], 24, 4096);
+  const model = await openSplicedModel("assets/tiny-gemma/it-int8", { layers: [4], threads: 2 });
+  const saes = new Map([[4, made(256, identity)]]);
+  const [{ metrics, nTokens }] = await evaluateSplice({
+    model,
+    windows: windowsInMemory("int8", windows),
+    saes,
+  });
+  await model.close();
+  expect(nTokens).toBe(windows.keep.reduce((sum, keep) => sum + keep, 0));
+  expect(metrics.klSpliced.value).toBe(0);
+  expect(metrics.ceSpliced.value).toBe(metrics.ceClean.value);
+  expect(metrics.klMean.value).toBeGreaterThan(0);
+});
+
 /** The same model, asked for one window at a time. */
 function oneByOne(model: SplicedModel): SplicedModel {
   return {

@@ -7,6 +7,7 @@ import type { ModelConfig } from "../../src/models/model-config.ts";
 import { cutModel, replaceNodes } from "../../src/models/onnx-cut.ts";
 import { parseOnnx } from "../../src/models/onnx-model.ts";
 import { nodeField } from "../../src/models/onnx-write.ts";
+import { openResidualModel } from "../../src/models/open-model.ts";
 import { openSplicedModel } from "../../src/models/open-spliced.ts";
 import type { OpenSplicedOptions, SplicedModel, TokenScores } from "../../src/models/spliced-model.ts";
 import { type Exporter, type GraphBuilder, MINI, miniatureGpt2, miniatureLlama } from "./miniature.ts";
@@ -252,6 +253,17 @@ describe("the end of a graph", () => {
     await withModel(dir, { layers: [0], tensors }, async (model) => {
       const run = await model.run(batch);
       await expect(run.score(tokens, [])).rejects.toThrow(/final hidden states of 1 tokens, expected 7/);
+    });
+  });
+
+  it("a tensor named by hand is the stream, for those who only read it too", async () => {
+    const { dir } = await toy("product");
+    const reading = await openResidualModel(dir, { layers: [0], tensors, threads: 2 });
+    const read = await reading.run(batch);
+    await reading.close();
+    expect(reading.info).toMatchObject({ nLayers: 1, dIn });
+    await withModel(dir, { layers: [0], tensors }, async (model) => {
+      expect(await model.streams(batch)).toEqual(read);
     });
   });
 

@@ -3,6 +3,7 @@
  * turns it into a page; neither measures anything.
  */
 import type { PairedDifference } from "../evals/bootstrap.ts";
+import type { LatentSummary } from "../evals/firing.ts";
 import type { EvalResult, IntervalMethod } from "../evals/result.ts";
 import type { SpliceResult } from "../evals/splice-result.ts";
 import type { MetricsLine } from "../train/metrics.ts";
@@ -45,6 +46,17 @@ export interface LayerFacts {
   /** the training, then its polish where there was one */
   readonly trainings: readonly TrainingFacts[];
   readonly movement: LatentMovement | null;
+  readonly calibration: ThresholdChoice | null;
+}
+
+/** The thresholds that the saved SAE could have had, and L0 of each on the same held-out tokens. */
+export interface ThresholdChoice {
+  /** which one it has, as the recipe names it */
+  readonly chosen: string;
+  readonly nTokens: number;
+  /** the moving average's last value, and the one at which L0 is k */
+  readonly average: { readonly threshold: number; readonly l0: number };
+  readonly calibrated: { readonly threshold: number; readonly l0: number };
 }
 
 /** One SAE on one set. */
@@ -61,10 +73,8 @@ export interface Measurement {
 /** An evaluation as a run keeps it; runs made before there were intervals have null there. */
 export interface ReportedResult extends Omit<EvalResult, "version" | "intervals" | "latents"> {
   /** of these, what a report shows */
-  readonly latents: Pick<
-    EvalResult["latents"],
-    "nLatents" | "nNeverFired" | "definition" | "frequencyHistogram"
-  >;
+  readonly latents: Pick<LatentSummary, "nLatents" | "nNeverFired" | "definition" | "frequencyHistogram"> &
+    Partial<Pick<LatentSummary, "ultraRare" | "nAbove1Percent" | "nAbove10Percent">>;
   readonly intervals: IntervalMethod | null;
 }
 

@@ -46,6 +46,8 @@ it("what happened is marked by its kind", () => {
     { event: "divergence", step: 4, what: "the loss rose" },
     { event: "plateau", step: 5, what: "nothing rose" },
     { event: "checkpoint-damaged", step: 6, file: "weights" },
+    { event: "end", step: 7, stoppedEarly: { step: 7, totalSteps: 9, what: "nothing rose for long" } },
+    { event: "end", step: 8 },
   ];
   expect(momentsOf(events).map(({ x, kind, label }) => [x, kind, label])).toEqual([
     [2, "resampling", "R"],
@@ -53,11 +55,13 @@ it("what happened is marked by its kind", () => {
     [4, "incident", "!"],
     [5, "note", "i"],
     [6, "incident", "!"],
+    [7, "note", "i"],
   ]);
   expect(incidentsOf(events).map(inWords)).toEqual([
     "VE fell",
     "the loss rose",
     "nothing rose",
     "a checkpoint was damaged (weights); training went on from this one",
+    "stopped early: nothing rose for long",
   ]);
 });

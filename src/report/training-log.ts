@@ -64,17 +64,25 @@ export function incidentsOf(events: readonly TrainingEvent[]): TrainingEvent[] {
 }
 
 function isTold(event: TrainingEvent): boolean {
-  return typeof event.what === "string" || event.event === "checkpoint-damaged";
+  return typeof event.what === "string" || event.event === "checkpoint-damaged" || stopOf(event) !== null;
 }
 
 /** Told in words, and nothing that went wrong. */
-export function isNote({ event }: TrainingEvent): boolean {
-  return event === "plateau";
+export function isNote(event: TrainingEvent): boolean {
+  return event.event === "plateau" || stopOf(event) !== null;
+}
+
+/** Why a training ended before its last step; null: it did not. */
+function stopOf({ event, stoppedEarly }: TrainingEvent): string | null {
+  if (event !== "end" || typeof stoppedEarly !== "object" || stoppedEarly === null) return null;
+  return String((stoppedEarly as { what?: unknown }).what);
 }
 
 /** What happened, in words. */
 export function inWords(event: TrainingEvent): string {
   if (typeof event.what === "string") return event.what;
+  const stop = stopOf(event);
+  if (stop !== null) return `stopped early: ${stop}`;
   return event.event === "checkpoint-damaged"
     ? `a checkpoint was damaged (${String(event.file)}); training went on from this one`
     : event.event;

@@ -67,6 +67,12 @@ function madeUpLayer(layer: number): LayerFacts {
     deadInTraining: 100 * layer,
     trainings: [madeUpTraining(layer)],
     movement: madeUpMovement(layer),
+    calibration: {
+      chosen: "ema",
+      nTokens: 16_384,
+      average: { threshold: 1.2, l0: 31.2 },
+      calibrated: { threshold: 1.17, l0: 32 },
+    },
   };
 }
 
@@ -123,6 +129,9 @@ function madeUpMeasurement(
       latents: {
         nLatents: 65_536,
         nNeverFired: phase === "before" ? 21_000 : 9_000,
+        ultraRare: { below: 0.001, nLatents: 5000 },
+        nAbove1Percent: 3000,
+        nAbove10Percent: 200,
         definition,
         frequencyHistogram: madeUpHistogram(phase),
       },

@@ -10,6 +10,7 @@ import type {
   Measurement,
   ReportFacts,
   SpliceFacts,
+  ThresholdChoice,
   TrainingEvent,
   TrainingFacts,
 } from "../../report/facts.ts";
@@ -24,7 +25,9 @@ import type { RunContext } from "../context.ts";
 import { mapPaths, publicName } from "../recipe-file.ts";
 import { heldOutRecipe, setNames } from "./corpus.ts";
 import type { LayerEvals } from "./evaluate.ts";
+import { exportedId } from "./export.ts";
 import type { RunSplice } from "./splice.ts";
+import type { ThresholdRecord } from "./thresholds.ts";
 import type { Unit } from "./unit.ts";
 
 /** Logs longer than this are not read: they are no logs of a training. */
@@ -95,10 +98,12 @@ export async function reportFacts(context: RunContext): Promise<ReportFacts> {
 }
 
 /** Result files and logs of the run that are there. */
-async function resultFiles({ recipe, dir }: RunContext): Promise<string[]> {
+async function resultFiles(context: RunContext): Promise<string[]> {
+  const { recipe, dir } = context;
   const candidates = recipe.layers.flatMap((layer) => [
     ...(["before", "prepolish", "after"] as const).map((phase) => dir.evals(layer, phase)),
     dir.latentArrays(layer),
+    ...savedConfig(context, layer),
     ...[false, true].flatMap((polish) =>
       ["metrics.jsonl", "events.jsonl"].map((name) => join(dir.train(layer, polish), name)),
     ),
@@ -130,6 +135,7 @@ async function layerFacts(context: RunContext, layer: number): Promise<LayerFact
     deadInTraining: after?.deadInTraining ?? null,
     trainings: trainings.filter((training) => training !== null),
     movement: await readMovement(dir.latentArrays(layer)),
+    calibration: await readThresholds(context, layer),
   };
 }
 
@@ -154,6 +160,30 @@ function measurementsOf(evals: LayerEvals | undefined): Measurement[] {
     },
     change: change?.ve ?? null,
   }));
+}
+
+/** What the saved SAE's own configuration records of its threshold; null before there is one, and where it does not say. */
+async function readThresholds(context: RunContext, layer: number): Promise<ThresholdChoice | null> {
+  const [path] = savedConfig(context, layer);
+  const config =
+    path === undefined ? undefined : await readJsonIfPresent<{ metadata?: { lapidary?: unknown } }>(path);
+  const record = (config?.metadata?.lapidary ?? {}) as Partial<ThresholdRecord>;
+  const { threshold, topk_threshold, calibrated_threshold, calibration } = record;
+  if (threshold === undefined || topk_threshold === undefined || calibrated_threshold === undefined)
+    return null;
+  if (calibration === undefined) return null;
+  return {
+    chosen: threshold,
+    nTokens: calibration.tokens,
+    average: { threshold: topk_threshold, l0: calibration.l0_ema },
+    calibrated: { threshold: calibrated_threshold, l0: calibration.l0_calibrated },
+  };
+}
+
+/** cfg.json of the saved SAE of a layer, if there is one. */
+function savedConfig(context: RunContext, layer: number): string[] {
+  const isExported = context.state.units[`export:${layer}`]?.state === "done";
+  return isExported ? [join(context.dir.sae(exportedId(context, layer)), "cfg.json")] : [];
 }
 
 /** Predictions with the SAEs spliced in, of the layers and phases that were measured. */

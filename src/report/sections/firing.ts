@@ -4,7 +4,7 @@ import type { Phase, ReportedResult, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
 import { figure, grid, ofLayer, type Section } from "../figure.ts";
 import type { Markup } from "../html.ts";
-import { count, fixed } from "../numbers.ts";
+import { count, fixed, roundPercent } from "../numbers.ts";
 import { setsOf } from "./fit.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];
@@ -74,6 +74,22 @@ function histogramOf({ phase, result: { latents } }: Counted, from: number): His
   };
 }
 
+/** Latents at the two ends; results of older versions do not have them. */
+function rareAndFrequent(results: readonly Counted[]): string[][] {
+  const latents = results.map(({ result }) => result.latents);
+  if (latents.some(({ nAbove1Percent }) => nAbove1Percent === undefined)) return [];
+  return [
+    [
+      "fired, but more rarely than …",
+      ...latents.map(({ ultraRare }) =>
+        ultraRare === undefined ? "" : `${count(ultraRare.nLatents)} (${roundPercent(ultraRare.below)})`,
+      ),
+    ],
+    ["on more than 1 % of tokens", ...latents.map(({ nAbove1Percent }) => count(nAbove1Percent))],
+    ["on more than 10 % of tokens", ...latents.map(({ nAbove10Percent }) => count(nAbove10Percent))],
+  ];
+}
+
 function numbers(layer: number, set: string, results: readonly Counted[], from: number) {
   const { binWidth } = results[0].result.latents.frequencyHistogram;
   const histograms = results.map((one) => histogramOf(one, from));
@@ -82,6 +98,7 @@ function numbers(layer: number, set: string, results: readonly Counted[], from: 
     columns: ["log10 of the frequency", ...results.map(({ phase }) => PHASES[phase])],
     rows: [
       ["never fired", ...histograms.map(({ outside }) => count(outside))],
+      ...rareAndFrequent(results),
       ...histograms[0].counts.map((_, bin) => [
         `${fixed(from + bin * binWidth, 2)} to ${fixed(from + (bin + 1) * binWidth, 2)}`,
         ...histograms.map(({ counts }) => count(counts[bin])),

@@ -3,7 +3,7 @@ import type { ReportFacts } from "../facts.ts";
 import { PHASES } from "../facts.ts";
 import { absent, type Section, table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
-import { count, short } from "../numbers.ts";
+import { count, fixed, short } from "../numbers.ts";
 
 export function thresholdsSection(facts: ReportFacts): Section {
   const rows = facts.layers.flatMap(({ layer, measurements, trainings }) => {
@@ -41,8 +41,31 @@ export function thresholdsSection(facts: ReportFacts): Section {
               columns: ["layer, SAE", "least", "median", "mean", "greatest"],
               rows,
             }),
+            choices(facts),
           ],
   };
+}
+
+/** Which of the thresholds it could have had a saved SAE has, and L0 with each. */
+function choices(facts: ReportFacts): Markup | null {
+  const rows = facts.layers.flatMap(({ layer, calibration }) =>
+    calibration === null
+      ? []
+      : (["average", "calibrated"] as const).map((kind) => [
+          `${layer}, ${kind === "average" ? "moving average" : "calibrated to L0 = k"}`,
+          short(calibration[kind].threshold),
+          fixed(calibration[kind].l0, 2),
+          count(calibration.nTokens),
+          calibration.chosen,
+        ]),
+  );
+  if (rows.length === 0) return null;
+  return table({
+    caption: "L0 with the thresholds that each SAE could have had, on held-out tokens",
+    columns: ["layer, threshold", "value", "L0", "held-out tokens", "the SAE has"],
+    texts: [4],
+    rows,
+  });
 }
 
 export function definitionsSection(facts: ReportFacts): Section {

@@ -117,12 +117,14 @@ function caption(training: TrainingFacts, hasUndone: boolean): string {
   const resamplings = training.events.filter(({ event }) => event === "resampling");
   const incidents = incidentsOf(training.events).filter((event) => !isNote(event));
   const newcomers = resamplings.reduce((sum, { newcomers: n }) => sum + (typeof n === "number" ? n : 0), 0);
+  const [best] = heldOut(training.events).sort((a, b) => b.ve - a.ve || a.step - b.step);
   return [
     `${counted(lastStepOf(training), "step")}${end === undefined ? ", not finished" : ""};`,
     resamplings.length === 0
       ? "no latents resampled;"
       : `${counted(resamplings.length, "resampling")} with ${counted(newcomers, "newcomer")} together;`,
     incidents.length === 0 ? "no incidents." : `${counted(incidents.length, "incident")}.`,
+    best === undefined ? "" : `Best held-out VE: ${fixed(best.ve, 4)}, at step ${count(best.step)}.`,
     hasUndone ? "Faint lines: steps that a rollback undid." : "",
   ]
     .filter((part) => part !== "")

@@ -13,6 +13,8 @@ import { cli, type Finished, ROOT, smallRecipe, smallRun, startCli } from "./sma
 
 const ASSETS = join(ROOT, "assets/tiny-gemma");
 const GOLDEN = join(ROOT, "test/fixtures/golden");
+/** Units of the small recipe. */
+const STEPS = 23;
 const SAE = "btk-mat-layer-4-k-32";
 const HOOK = "blocks.4.hook_resid_post";
 
@@ -89,7 +91,17 @@ describe("run", () => {
     expect(first.stderr).toMatch(/^✓ train layer 4 /m);
     expect(first.stderr).not.toContain("\r"); // not a terminal: nothing moves
     expect((await readdir(inRun("small"))).sort()).toEqual(
-      ["README.md", "activations", "corpus", "evals", "recipe.yaml", "run.json", "sae", "train"].sort(),
+      [
+        "README.md",
+        "activations",
+        "corpus",
+        "evals",
+        "recipe.yaml",
+        "report",
+        "run.json",
+        "sae",
+        "train",
+      ].sort(),
     );
   });
 
@@ -97,10 +109,10 @@ describe("run", () => {
     const before = await stat(inRun("small", "README.md"));
     for (const path of [recipe, "runs/small/recipe.yaml"]) {
       const again = await lapidary("run", path);
-      expect(again.stderr.match(/^· .* \(done before, unchanged\)$/gm)).toHaveLength(17);
+      expect(again.stderr.match(/^· .* \(done before, unchanged\)$/gm)).toHaveLength(STEPS);
       expect(again.stderr).not.toContain("✓");
       expect(again.stdout).toMatch(
-        /Nothing to do: all 17 steps of this run were done before \(0\.\d s|[1-3]\.\d s\)/,
+        new RegExp(`Nothing to do: all ${STEPS} steps of this run were done before \\([0-3]\\.\\d s\\)`),
       );
       expect(again.code).toBe(0);
     }
@@ -121,10 +133,10 @@ describe("run", () => {
   it("--json: every line is JSON, the last the result", async () => {
     const again = await lapidary("run", recipe, "--json");
     const lines = jsonLines(again);
-    expect(lines.slice(0, -1).map(({ kind }) => kind)).toEqual(Array(17).fill("skipped"));
+    expect(lines.slice(0, -1).map(({ kind }) => kind)).toEqual(Array(STEPS).fill("skipped"));
     expect(resultOf(again)).toMatchObject({
       nRun: 0,
-      nSkipped: 17,
+      nSkipped: STEPS,
       belowGate: [],
       saved: { 4: inRun("small", "sae", SAE) },
     });
@@ -134,7 +146,10 @@ describe("run", () => {
   it("exits 3 when a layer is below the gate, marks it, and needs no work for another gate", async () => {
     const low = await lapidary("run", recipe, "--set", "eval.gate=0.99");
     expect(low.stdout).toContain("Below the gate: layer 4");
-    expect(low.stderr.match(/^✓ .*/gm)).toEqual([expect.stringContaining("model card")]);
+    expect(low.stderr.match(/^✓ .*/gm)).toEqual([
+      expect.stringContaining("model card"),
+      expect.stringContaining("report"),
+    ]);
     expect(await readFile(inRun("small", "README.md"), "utf8")).toContain("**Below the gate.**");
     expect(low.code).toBe(3);
     const back = await lapidary("run", recipe);
@@ -142,9 +157,9 @@ describe("run", () => {
     expect(await readFile(inRun("small", "README.md"), "utf8")).not.toContain("Below the gate");
     const card = await readFile(inRun("small", "README.md"), "utf8");
     const after = JSON.parse(await readFile(inRun("small", "evals", `${HOOK}.after.json`), "utf8"));
-    for (const { set, result } of after.results) {
+    for (const { set, isDomain, result } of after.results) {
       expect(card).toContain(`| 4 | ${set} | ${result.metrics.ve.value.toPrecision(4)} |`); // every metric defined is shown
-      expect(card).toContain(`${result.latents.nNeverFired}`.replace(/\B(?=(\d{3})+$)/g, " "));
+      if (!isDomain) expect(card).toContain(`${result.latents.nNeverFired}`.replace(/\B(?=(\d{3})+$)/g, " "));
     }
     expect(card).toContain("Continued from `sae-base/layer_4`");
   });
@@ -198,7 +213,9 @@ describe("run", () => {
       "polish:4",
       "polish-export:4",
       "polish-after:4",
+      "latents:4",
       "verify:4",
+      "splice:after",
       "card",
       "report",
     ]);
@@ -223,8 +240,11 @@ describe("run", () => {
     expect(unneeded.stderr.match(/^✓ .*/gm)?.map((line) => line.replace(/ [\d.]+ s$/, ""))).toEqual([
       "✓ export layer 4",
       "✓ after: SAE of layer 4 on the held-out sets",
+      "✓ latents: layer 4 before and after",
       "✓ verify layer 4",
+      "✓ splice: predictions with the SAEs after training",
       "✓ model card",
+      "✓ report",
     ]);
     expect(ve(await evals("gated", "after"))).toBe(ve(prepolish));
     const needed = await lapidary(...run, "--set", "polish.when=gate", "--set", "eval.gate=0.99");
@@ -329,6 +349,7 @@ describe("what was changed on disk", () => {
     expect(again.stderr.match(/^✓ .*/gm)).toEqual([
       expect.stringContaining("export polished layer 4"),
       expect.stringContaining("model card"), // its title is the run's name
+      expect.stringContaining("report"), // so is its
     ]);
     expect((await lapidary("verify", "runs/lost")).code).toBe(0);
   });
@@ -481,6 +502,7 @@ describe("import", () => {
       ["model", "train"],
       ["model", "prose"],
       ["model", "chat"],
+      ["model", "code"],
       ["base", "prose"],
       ["base", "chat"],
     ])
@@ -533,7 +555,7 @@ describe("other starts and other models", () => {
     expect(made.code).toBe(0);
     const shown = await lapidary("inspect", inRun("scratch/sae/btk-mat-layer-4-k-16"));
     expect(shown.stdout).toMatch(
-      /^SAE \(jumprelu\): 256 → 512 latents\n {2}hook point +blocks\.4\.hook_resid_post/,
+      /^SAE \(jumprelu\): 256 → 512 latents\n[\s\S]*^ {2}hook point +blocks\.4\.hook_resid_post/m,
     );
     expect(await readFile(inRun("scratch/README.md"), "utf8")).toContain("Trained from scratch.");
   });
@@ -612,7 +634,7 @@ describe("inspect", () => {
     ],
     ["a corpus set", () => inRun("small/corpus/train"), /^Corpus set "train": \d+ windows of 128 tokens/],
     ["a model", () => join(ASSETS, "it"), /^Model \(gemma4_text\): model\.onnx.*\n.*8 layers \(0 to 7\)/],
-    ["a run", () => inRun("small"), /^Run "small": 17 of 17 steps begun are done/],
+    ["a run", () => inRun("small"), new RegExp(`^Run "small": ${STEPS} of ${STEPS} steps begun are done`)],
   ])("%s", async (_what, path, text) => {
     const shown = await lapidary("inspect", path());
     expect(shown.stdout).toMatch(text);

@@ -10,7 +10,7 @@ export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const MAIN = join(ROOT, "src/cli/main.ts");
 const ASSETS = join(ROOT, "assets/tiny-gemma");
 
-/** Layer 4 alone, 6 000 tokens, 44 steps of 256 tokens with checkpoints, a resampling and a polish. */
+/** Layer 4 alone, 6 000 tokens, 44 steps of 256 tokens with checkpoints, a resampling and a polish; a domain; all measured. */
 export function smallRecipe(folder: string, changes: Record<string, unknown> = {}): Record<string, unknown> {
   const asset = (name: string) => relative(folder, join(ASSETS, name));
   const source = (name: string, kind: string, file: string) => ({
@@ -44,6 +44,10 @@ export function smallRecipe(folder: string, changes: Record<string, unknown> = {
         { name: "prose", sources: [source("prose", "text", "heldout_prose")] },
         { name: "chat", sources: [source("chat", "chat", "chat_heldout")] },
       ],
+      domains: [
+        { name: "code", tokens: 400, contextSize: 200, sources: [source("code", "text", "domain_code")] },
+      ],
+      splice: { tokens: 300 },
     },
     ...changes,
   };

@@ -71,8 +71,12 @@ const READ_WINDOWS = 64;
 /** Tokens a batch aims at, as harvests do. */
 const BATCH_TOKENS = 2048;
 
-/** The first windows of a set, up to the one with which at least `tokens` positions are kept; all, if there are fewer. */
+/**
+ * The first windows of a set, up to the one with which at least `tokens` positions are kept; all, if there are fewer.
+ * @throws {DataError} none is kept, or none asked for
+ */
 export async function firstWindows(windows: SpliceWindows, tokens: number): Promise<WindowBatch> {
+  if (!(tokens >= 1)) throw new DataError(`tokens to splice at: got ${tokens}, expected 1 or more`);
   let nKept = 0;
   let taken = 0;
   for (let from = 0; from < windows.nWindows && nKept < tokens; from += READ_WINDOWS) {
@@ -92,10 +96,12 @@ export function windowsPerBatch(model: SplicedModel, contextSize: number): numbe
   return model.info.dynamicQuantization ? 1 : Math.max(1, Math.floor(tokens / contextSize));
 }
 
-/** Neighbouring windows, `size` a batch, as wide as the longest of them. */
+/** Neighbouring windows, `size` a batch, as wide as the longest of them; batches of which nothing is kept are left out. */
 export function* spliceBatches(windows: WindowBatch, size: number): Generator<SpliceBatch> {
-  for (let from = 0; from < windows.nWindows; from += size)
-    yield spliceBatch(windows, from, Math.min(from + size, windows.nWindows));
+  for (let from = 0; from < windows.nWindows; from += size) {
+    const batch = spliceBatch(windows, from, Math.min(from + size, windows.nWindows));
+    if (batch.kept.rows.length > 0) yield batch;
+  }
 }
 
 function spliceBatch(windows: WindowBatch, from: number, to: number): SpliceBatch {

@@ -66,6 +66,7 @@ export interface SplicedTokenAt extends SplicedToken {
   readonly document: number;
 }
 
+/** Kept tokens of a set, unless told otherwise. */
 export const DEFAULT_SPLICE_TOKENS = 32_768;
 /** Streams of runs that wait to be scored together stay below this. */
 const WAITING_BYTES = 256 * 1024 * 1024;

@@ -177,6 +177,7 @@ describe("in the toy model", () => {
     const two = await evaluate(shrunk, { tokens: kept(1) + 1 });
     expect([two.windows.nWindows, two.nTokens]).toEqual([2, kept(2)]);
     expect(two.metrics.ceClean.interval, "one document").toBe(null);
+    await expect(evaluate(shrunk, { tokens: 0 })).rejects.toThrow(/got 0, expected 1 or more/);
   });
 
   it("intervals come of the seed, and lie about their values", async () => {
@@ -376,7 +377,7 @@ it("tiny-gemma's base SAEs in their own model: clean cross-entropy as transforme
 });
 
 it("a graph that quantises activations by batch is run window by window, unpadded; a stream put back changes nothing", async () => {
-  const windows = windowsOf([20, 11, 16], 24, 4096);
+  const windows = windowsOf([20, 1, 11, 16], 24, 4096); // of the second nothing is kept: it is not run
   const model = await openSplicedModel("assets/tiny-gemma/it-int8", { layers: [4], threads: 2 });
   const saes = new Map([[4, made(256, identity)]]);
   const [{ metrics, nTokens }] = await evaluateSplice({

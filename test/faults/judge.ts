@@ -1,6 +1,7 @@
 /** What is right and what is wrong about how a run ended under a fault, and about what the next one leaves. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, relative, sep } from "node:path";
+import type { StoreManifest } from "../../src/activations/activations.ts";
 import type { Answer } from "./child.ts";
 import { unitsOf } from "./stage-clock.ts";
 
@@ -76,7 +77,8 @@ function namesUnder(run: string): string[] {
 function isNamed(run: string, file: string): boolean {
   if (!basename(file).startsWith("shard-")) return true;
   try {
-    return readFileSync(join(run, dirname(file), MANIFEST), "utf8").includes(basename(file));
+    const text = readFileSync(join(run, dirname(file), MANIFEST), "utf8");
+    return (JSON.parse(text) as StoreManifest).shards.some(({ name }) => name === basename(file));
   } catch {
     return false;
   }

@@ -73,6 +73,13 @@ it("marks the rollback, the resampling and the note, and lists them", () => {
   expect(found(/held-out VE has not risen for 300 steps/)).toHaveLength(1);
 });
 
+it("tells of a resampling what was simulated and what was seen", () => {
+  const [row] = found(/<tr><th scope="row">2<\/th><td>400<\/td>.*<\/tr>/);
+  expect(row?.replace(/<[^>]*>/g, "|").replaceAll("\u202f", " ")).toBe(
+    "||2||400||200||180||9.00 %||0.8600 → 0.8610||31.0 %||1.080 → 1.400||0.8400 → 0.7000||",
+  );
+});
+
 it("says in one place what a run has no data for", async () => {
   const layers = facts.layers.map((layer) => ({
     ...layer,

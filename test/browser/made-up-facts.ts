@@ -265,9 +265,10 @@ function madeUpTraining(layer: number): TrainingFacts {
         step: 400,
         dead: 200,
         newcomers: 180,
-        cutBefore: 1.08,
-        trials: [{ newcomers: 180, selectionShare: 0.09, cut: 1.2 }],
+        veBefore: 0.86,
+        trials: [{ newcomers: 180, selectionShare: 0.09, cut: 1.2, ve: 0.861 }],
       },
+      { event: "newcomers", step: 500, since: 400, maxShare: 0.31, threshold: [1.08, 1.4], ve: [0.84, 0.7] },
       watch(500, 0.7),
       {
         event: "guard-rollback",

@@ -4,7 +4,7 @@ import { linear } from "../charts/scale.ts";
 import type { LayerFacts, ReportFacts, TrainingEvent, TrainingFacts } from "../facts.ts";
 import { absent, figure, ofLayer, type Section, type Table, table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
-import { count, counted, fixed, percent, short } from "../numbers.ts";
+import { ABSENT, count, counted, fixed, percent, short } from "../numbers.ts";
 import { courses, heldOut, incidentsOf, inWords, isNote, momentsOf, thin } from "../training-log.ts";
 
 export function trainingSection(facts: ReportFacts): Section {
@@ -188,7 +188,7 @@ export function incidentsSection(facts: ReportFacts): Section {
     body: [
       incidents.length === 0 ? absent("No incidents: the guard did not have to step in.") : list(incidents),
       notes.length === 0 ? null : list(notes),
-      resamplings.length === 0 ? absent("No latents were resampled.") : resamplingTable(resamplings),
+      resamplings.length === 0 ? absent("No latents were resampled.") : resamplingTable(all),
     ],
   };
 }
@@ -207,32 +207,58 @@ function list(events: readonly Happened[]): Markup {
 `;
 }
 
-function resamplingTable(resamplings: readonly Happened[]): Markup {
+/** Each resampling as it was simulated beforehand, and as it turned out in the steps after. */
+function resamplingTable(all: readonly Happened[]): Markup {
   return table({
-    caption: "Resamplings of dead latents, as simulated before they were committed",
+    caption: "Resamplings of dead latents: as simulated on a batch before, and as seen in the steps after",
     columns: [
       "layer",
       "step",
       "dead",
       "newcomers",
-      "their share of the selection",
-      "threshold before",
-      "threshold after",
+      "share of the selection, simulated",
+      "batch VE, simulated",
+      "share seen, at most",
+      "threshold, then",
+      "held-out VE, then",
     ],
-    rows: resamplings.map(({ layer, event }) => {
-      const trials = Array.isArray(event.trials) ? (event.trials as Record<string, unknown>[]) : [];
-      const last = trials.at(-1) ?? {};
-      return [
-        String(layer),
-        count(event.step),
-        count(asNumber(event.dead)),
-        count(asNumber(event.newcomers)),
-        percent(asNumber(last.selectionShare)),
-        short(asNumber(event.cutBefore)),
-        short(asNumber(last.cut)),
-      ];
-    }),
+    rows: all
+      .filter(({ event }) => event.event === "resampling")
+      .map(({ layer, training, event }) => {
+        const trial = Array.isArray(event.trials)
+          ? (event.trials as Record<string, unknown>[]).at(-1)
+          : undefined;
+        const seen = all.findLast(
+          (other) =>
+            other.layer === layer &&
+            other.training === training &&
+            other.event.event === "newcomers" &&
+            other.event.since === event.step,
+        )?.event;
+        return [
+          String(layer),
+          count(event.step),
+          count(asNumber(event.dead)),
+          count(asNumber(event.newcomers)),
+          percent(asNumber(trial?.selectionShare)),
+          change(event.veBefore, trial?.ve, (value) => fixed(value, 4)),
+          percent(asNumber(seen?.maxShare)),
+          changeOf(seen?.threshold, short),
+          changeOf(seen?.ve, (value) => fixed(value, 4)),
+        ];
+      }),
   });
+}
+
+/** "0.84 → 0.85"; a dash where neither was recorded. */
+function change(before: unknown, after: unknown, show: (value: number | null) => string): string {
+  const [from, to] = [asNumber(before), asNumber(after)];
+  return from === null && to === null ? ABSENT : `${show(from)} → ${show(to)}`;
+}
+
+/** The same of a pair as logs hold it. */
+function changeOf(pair: unknown, show: (value: number | null) => string): string {
+  return Array.isArray(pair) ? change(pair[0], pair[1], show) : ABSENT;
 }
 
 function asNumber(value: unknown): number | null {

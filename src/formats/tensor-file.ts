@@ -32,6 +32,8 @@ export interface TensorFile {
   close(): Promise<void>;
 }
 
+/** Columns turned at a time, so that what is written stays in the cache. */
+const TILE = 64;
 /** Values that `numbers` reads at most. */
 const MAX_NUMBERS = 1 << 16;
 
@@ -132,7 +134,10 @@ class WholeTensors implements TensorFile {
     const [n, m] = this.#matrix(name, 1, from, to);
     const values = await this.#keep(name);
     const out = new Float32Array((to - from) * n);
-    for (let r = 0; r < n; r++) for (let c = from; c < to; c++) out[(c - from) * n + r] = values[r * m + c];
+    for (let c0 = from; c0 < to; c0 += TILE) {
+      const c1 = Math.min(c0 + TILE, to);
+      for (let r = 0; r < n; r++) for (let c = c0; c < c1; c++) out[(c - from) * n + r] = values[r * m + c];
+    }
     return out;
   }
 

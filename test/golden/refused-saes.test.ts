@@ -166,6 +166,14 @@ const SAID: [
     /latents/,
   ],
   ["mapping-jumprelu", "layer2.mapping.json", { file: "../model.safetensors" }, "FormatError", /same folder/],
+  ["mapping-transcoder", "a.mapping.json", { output: undefined }, "FormatError", /belongs to a transcoder/],
+  [
+    "mapping-transcoder",
+    "a.mapping.json",
+    { applyBDecToInput: true },
+    "FormatError",
+    /belongs to its output/,
+  ],
   ["mapping-gated", "layer2.mapping.json", { ignore: [] }, "FormatError", /steps/],
 ];
 

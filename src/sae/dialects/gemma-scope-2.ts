@@ -12,7 +12,16 @@ import type { TensorFile } from "../../formats/tensor-file.ts";
 import { expectSize, plainConfig, readFields, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import { hasFile, type Place } from "./place.ts";
-import { expectTensors, laidOutRows, matrix, openFrom, plainLayout, storedDtype, vector } from "./tensors.ts";
+import {
+  expectTensors,
+  laidOutRows,
+  matrix,
+  openFrom,
+  plainLayout,
+  storedDtype,
+  transposed,
+  vector,
+} from "./tensors.ts";
 
 const PARAMS = "params.safetensors";
 const CONFIG = "config.json";
@@ -89,10 +98,4 @@ async function open(place: Place, config: JsonFields, file: TensorFile): Promise
 /** Hugging Face's words for what a module gives; the output of a whole layer is named by the layer. */
 function hookOf(name: string): string {
   return name.replace(/^(.*\.layers\.\d{1,5})\.output$/, "$1");
-}
-
-function transposed(values: Float32Array, n: number, m: number): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let r = 0; r < n; r++) for (let c = 0; c < m; c++) out[c * n + r] = values[r * m + c];
-  return out;
 }

@@ -14,7 +14,7 @@ import { readJson } from "../../storage/json.ts";
 import { gatedAsJumprelu } from "../gated.ts";
 import { plainConfig } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
-import { expectTensors, laidOutRows, openFrom, storedDtype, vector } from "./tensors.ts";
+import { expectTensors, laidOutRows, matrix, openFrom, storedDtype, transposed, vector } from "./tensors.ts";
 
 const ENDING = ".mapping.json";
 const MAX_BYTES = 1 << 20;
@@ -40,6 +40,10 @@ const mappingSchema = z.strictObject({
   /** gated: bias of the gate, and the logarithm of the magnitudes' scale */
   gateBias: tensor.optional(),
   logScale: tensor.optional(),
+  /** of a transcoder: where its output belongs */
+  output: z.strictObject({ hookName: z.string().nullable() }).optional(),
+  /** of a transcoder: x · skipᵀ is added, for a tensor [dOut, dIn] whose rows are outputs; columns: [dIn, dOut] */
+  skip: z.strictObject({ tensor, outputs: z.enum(["rows", "columns"]) }).optional(),
   /** tensors that mean nothing for encoding and decoding */
   ignore: z.array(tensor).default([]),
   hookName: z.string().nullable().default(null),
@@ -81,13 +85,30 @@ async function readMapping(path: string): Promise<Mapping> {
         `architecture ${mapping.architecture} ${isNeeded ? "needs" : "has no"} "${key}"`,
       );
   }
+  if (mapping.output === undefined && mapping.skip !== undefined)
+    throw new FormatError(path, 'a skip connection belongs to a transcoder: say its "output"');
+  if (mapping.output !== undefined && mapping.applyBDecToInput)
+    throw new FormatError(
+      path,
+      '"applyBDecToInput" is true, but a transcoder\'s decoder bias belongs to its output',
+    );
   return mapping;
 }
 
 async function open(path: string, mapping: Mapping, file: TensorFile): Promise<OpenSae> {
   const { architecture, encoder, decoder, encoderBias, decoderBias, threshold, k, gateBias, logScale } =
     mapping;
-  const named = [encoder.tensor, decoder.tensor, encoderBias, decoderBias, threshold, gateBias, logScale];
+  const { output, skip } = mapping;
+  const named = [
+    skip?.tensor,
+    encoder.tensor,
+    decoder.tensor,
+    encoderBias,
+    decoderBias,
+    threshold,
+    gateBias,
+    logScale,
+  ];
   expectTensors(
     file,
     `the mapping ${path}`,
@@ -100,8 +121,8 @@ async function open(path: string, mapping: Mapping, file: TensorFile): Promise<O
     encoderBias,
     decoderBias,
   };
-  const rows = await laidOutRows(file, layout, "SAE");
-  const { dIn, dSae } = rows;
+  const rows = await laidOutRows(file, layout, output === undefined ? "SAE" : "transcoder");
+  const { dIn, dSae, dOut } = rows;
   if (k !== undefined && k > dSae) throw new FormatError(path, `k is ${k}, there are ${dSae} latents`);
   const opened: OpenSae = {
     config: plainConfig({
@@ -116,8 +137,10 @@ async function open(path: string, mapping: Mapping, file: TensorFile): Promise<O
       modelName: mapping.modelName,
       contextSize: mapping.contextSize,
       prependBos: mapping.prependBos,
+      ...(output === undefined ? {} : { output: { dOut, hookName: output.hookName } }),
     }),
     threshold: threshold === undefined ? null : await thresholdsOf(file, threshold, dSae),
+    ...(skip === undefined ? {} : { skip: await skipOf(file, skip, dOut, dIn) }),
     runnerConfig: null,
     rows,
     origin: { dialect: byMapping.name, architecture, notes: [`as ${path} says`] },
@@ -125,6 +148,16 @@ async function open(path: string, mapping: Mapping, file: TensorFile): Promise<O
   if (gateBias === undefined || logScale === undefined) return opened;
   const gate = { bGate: await vector(file, gateBias, dSae), rMag: await vector(file, logScale, dSae) };
   return { ...opened, ...(await gatedAsJumprelu(file.path, rows, gate)) };
+}
+
+async function skipOf(
+  file: TensorFile,
+  { tensor: name, outputs }: NonNullable<Mapping["skip"]>,
+  dOut: number,
+  dIn: number,
+): Promise<Float32Array> {
+  if (outputs === "rows") return matrix(file, name, dOut, dIn);
+  return transposed(await matrix(file, name, dIn, dOut), dIn, dOut);
 }
 
 async function thresholdsOf(

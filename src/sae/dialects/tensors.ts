@@ -199,3 +199,10 @@ function finite(file: TensorFile, name: string, values: Float32Array): Float32Ar
     });
   return values;
 }
+
+/** A matrix [n, m] as [m, n]. */
+export function transposed(values: Float32Array, n: number, m: number): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let r = 0; r < n; r++) for (let c = 0; c < m; c++) out[c * n + r] = values[r * m + c];
+  return out;
+}

@@ -107,13 +107,13 @@ describe("models and texts", () => {
     );
     const result = await lapidary(
       ...[join(ASSETS, "sae-base/layer_{layer}"), "--layers", "2,4", "--model", IT],
-      ...["--text", text, "--text", join(ASSETS, "data/chat_heldout.jsonl")],
+      ...["--text", text, "--text", `chats=${join(ASSETS, "data/chat_heldout.jsonl")}`],
       ...["--protocols", "full", "--json", "--tokens", "400", "--context", "64"],
     );
     const reports = reportOf(result) as unknown as TransferReport[];
     expect(reports.map(({ layer }) => layer)).toEqual([2, 4]);
     for (const { cells, layer } of reports) {
-      expect(cells.map(({ text }) => text)).toEqual(["notes.txt", "chat_heldout.jsonl"]);
+      expect(cells.map(({ text }) => text)).toEqual(["notes.txt", "chats"]);
       for (const { result } of cells) expect(result.hookName).toBe(`blocks.${layer}.hook_resid_post`);
       expect(cells[0].diagnosis).toMatchObject({ expected: "sae", home: null });
     }
@@ -159,6 +159,8 @@ describe("stores", () => {
     }
     const of = async (...args: string[]) => reportOf(await lapidary(SAE, ...args, "--json")).cells;
     const fromStores = await of("--base-data", stores.base, "--data", `it=${stores.it}`);
+    const twins = await lapidary(SAE, "--data", `it=${stores.it}`, "--data", `it=${stores.base}`);
+    expect(twins.stderr).toMatch(/two stores of set "prose" are called "it"/);
     const fromTexts = await of(
       ...["--base", BASE, "--model", IT, "--embedded", "prose", "--protocols", "full", ...SMALL],
     );
@@ -183,6 +185,7 @@ it.each([
     /two models are called "it"/,
     /NAME=FOLDER/,
   ],
+  [["--model", IT, "--embedded", "prose,prose"], /two texts are called "prose"/, /NAME=FILE/],
 ])("%j is refused", async (args, cause, hint) => {
   const { code, stderr } = await lapidary(SAE, ...args);
   const [message, advice] = stderr.trim().split("\n");

@@ -54,7 +54,7 @@ export function addEvalCommand(program: Command): void {
     )
     .option("--base <[name=]folder>", "the model the SAE was made for: the others are compared with it")
     .option(
-      "--text <file>",
+      "--text <[name=]file>",
       "plain text, or documents or chats in .jsonl, .jsonl.zst, .parquet (repeatable)",
       collect,
     )
@@ -240,8 +240,10 @@ function named(text: string): { name: string | null; place: string } {
 async function textsOf({ text = [], embedded = [] }: EvalOptions): Promise<TransferText[]> {
   const { dataText, embeddedText, plainText } = await import("../../pipeline/transfer/texts.ts");
   const texts: TransferText[] = [];
-  for (const path of text)
-    texts.push(await ((await holdsData(path)) ? dataText : textFile)(nameOf(path), path));
+  for (const each of text) {
+    const { name, place } = named(each);
+    texts.push(await ((await holdsData(place)) ? dataText : textFile)(name ?? nameOf(place), place));
+  }
   for (const name of embedded) texts.push(await embeddedText(name));
   return texts;
 

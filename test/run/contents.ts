@@ -30,6 +30,8 @@ const COMPARABLE: Readonly<Record<string, (text: string, name: string) => string
   "README.md": (text, name) => text.replaceAll(name, "NAME"),
   "run.json": (text, name) =>
     without(text, ["startedAt", "finishedAt", "seconds", "unitsHash"]).replaceAll(name, "NAME"),
+  // a function of the files that are compared here; it shows those notes, and the hashes of the files that hold them
+  "index.html": () => "a report",
   // the logs are compared themselves; what is said of them is not, since a line may be a note
   "checkpoint.json": (text) => without(text, ["seconds", "logs", "recordHash"]),
   "events.jsonl": (text) =>

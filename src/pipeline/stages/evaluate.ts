@@ -97,6 +97,7 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
     inputs: async () => ({
       export: context.state.output(exportUnit).files,
       stores: heldOutStores(context, layer, ["model"]),
+      before: "from" in context.recipe.sae ? context.state.output(`before:${layer}`).documents : null,
       ...MEASUREMENT,
     }),
     files: () => (!polished && hasPolishedExport(context, layer) ? [] : filesOf(context, layer, "after")),
@@ -141,6 +142,9 @@ interface LayerEvaluation {
   readonly report: (progress: Progress) => void;
 }
 
+/** Tokens a batch in SAELens' and SAEBench's definitions, some of which depend on it: 32 prompts of 128 tokens. */
+const OTHER_PROGRAMS_BATCH = 4096;
+
 /** Results, and what they were computed from: "model/set" → sums of documents, firing counts. */
 interface LayerEvaluated {
   readonly evals: LayerEvals;
@@ -161,6 +165,7 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
       const store = await openSetStore(context, model, set, layer);
       const evaluation = await evaluate(inference, store, {
         ...(await setLabels(context, set)),
+        otherPrograms: { batchTokens: OTHER_PROGRAMS_BATCH },
         seed: DRAWS_SEED,
         signal: context.options.signal,
         onProgress: ({ done, total }) =>

@@ -38,7 +38,7 @@ export async function estimateTimes(
       return { seconds: tokens / 60_000, basis: "about 60 000 tokens/s for the tokenizer" };
     if (stage === "harvest" && forward === null)
       return { seconds: diskBytes && diskBytes / 200e6, basis: "dumps read at about 200 MB/s" };
-    if (stage === "harvest")
+    if (stage === "harvest" || stage === "splice")
       return {
         seconds: forward?.tokensPerSecond ? tokens / forward.tokensPerSecond : null,
         basis: forward?.basis ?? "",

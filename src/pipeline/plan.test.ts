@@ -52,6 +52,14 @@ describe("gemma-4-e4b-it", () => {
     expect((memoryBytes ?? 0) - (narrow("train")?.memoryBytes ?? 0)).toBeGreaterThan(0.99 * weights);
   });
 
+  it("splices two sets before and after: clean, means, and three runs of each layer and of all at once", async () => {
+    const plan = await planOf("gemma-4-e4b-it", sizes);
+    expect(plan("splice")?.tokens).toBe(2 * 2 * 32_768 * (2 + 3 * 4));
+    expect(plan("latents")?.tokens).toBe(3 * 4 * 65_536);
+    const without = await planOf("gemma-4-e4b-it", sizes, ["eval.splice=null"]);
+    expect(without("splice")).toBeUndefined();
+  });
+
   it("says null where a size is not known", async () => {
     const plan = await planOf("gemma-4-e4b-it", { dIn: null, dSae: null, modelBytes: null });
     expect(plan("harvest", "training")).toMatchObject({

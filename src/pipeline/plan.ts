@@ -39,6 +39,13 @@ const BASE_MEMORY = 250 * 1024 * 1024;
 /** A shard of activations as read, as f32 and as written. */
 const IMPORT_MEMORY = 512 * 1024 * 1024;
 
+/** Logits at a time, and streams that wait to be scored. */
+const SPLICE_MEMORY = 512 * 1024 * 1024;
+/** Nearest decoder rows: in the source SAE, in the final one, of either in the other. */
+const LATENT_SEARCHES = 4;
+/** Runs of one splice beside the clean one: reconstruction, zeros, mean. */
+const SPLICE_RUNS = 3;
+
 /** Widths of a source SAE that has not been looked at. */
 const USUAL_WIDTHS = 3;
 
@@ -149,7 +156,30 @@ export function planRecipe(
       diskBytes: weights === null || polishSteps === 0 ? 0 : (nKept * nPolished + 3) * 3 * weights,
       memoryBytes: polishSteps === 0 ? 0 : (training?.total ?? null),
     },
+    {
+      stage: "latents",
+      tokens: (dSae ?? 0) * nLayers * LATENT_SEARCHES,
+      steps: null,
+      diskBytes: 0,
+      memoryBytes: evaluation(4),
+    },
     { stage: "verify", tokens: heldOut * nLayers, steps: null, diskBytes: 0, memoryBytes: evaluation(2) },
+    {
+      stage: "splice",
+      tokens: isImported ? 0 : spliceTokens(recipe),
+      steps: null,
+      diskBytes: 0,
+      memoryBytes: modelBytes && engine && evaluation(2 * nLayers)! + 2 * modelBytes + SPLICE_MEMORY,
+    },
   ];
   return stages.filter(({ tokens }) => tokens > 0);
+}
+
+/** Tokens that go through the model, or the part of it above a layer: clean, for the means, and each intervention. */
+function spliceTokens({ eval: { splice, sets, tokens }, layers, sae }: Recipe): number {
+  if (splice === null) return 0;
+  const chosen = sets.reduce((sum, set) => sum + Math.min(splice.tokens, set.tokens ?? tokens), 0);
+  const together = layers.length > 1 ? 1 : 0;
+  const phases = "from" in sae ? 2 : 1;
+  return phases * chosen * (2 + SPLICE_RUNS * (layers.length + together));
 }

@@ -107,8 +107,8 @@ export {
   type TensorToWrite,
   writeSafetensors,
 } from "./formats/safetensors.ts";
-/** An SAE from a SAELens directory, or the log10 firing frequencies beside it. */
-export { loadSae, loadSparsity, loadTrainingSae } from "./sae/load.ts";
+/** An SAE from any format that is read (docs/formats/saes.md), or the log10 firing frequencies beside it. */
+export { type LoadOptions, loadSae, loadSparsity, loadTrainingSae } from "./sae/load.ts";
 /** An SAE as a directory that SAELens loads. */
 export { type SaveOptions, saveSae } from "./sae/save.ts";
 

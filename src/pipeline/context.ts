@@ -2,7 +2,6 @@
  * What every stage of a run has at hand: the recipe, the run's folders and state, and the expensive things (models,
  * engines) opened once, on first use. Reports go to one listener; nothing here prints.
  */
-import { join } from "node:path";
 import { RecipeError } from "../errors.ts";
 import { resolveSource } from "../hub/source.ts";
 import type { MemoryPart } from "../kernels/memory.ts";
@@ -10,7 +9,7 @@ import { selectEngine } from "../kernels/select.ts";
 import { inspectModel, type ModelInspection } from "../models/inspect.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
 import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
-import { loadSae, loadSaeFacts, type OpenSae, openSae, type SaeFacts } from "../sae/load.ts";
+import { filesOfSae, loadSae, loadSaeFacts, type OpenSae, openSae, type SaeFacts } from "../sae/load.ts";
 import type { Sae } from "../sae/sae.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { fileIdentity } from "../storage/hash.ts";
@@ -201,10 +200,9 @@ export class RunContext {
 
   /** What tells a layer's source SAE apart: the identities of its files. */
   async saeIdentity(layer: number): Promise<Record<string, string>> {
-    const folder = await this.saeFolder(layer);
-    const names = ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"];
+    const files = await filesOfSae(await this.saeFolder(layer));
     const entries = await Promise.all(
-      names.map(async (name) => [name, await identityOrAbsent(join(folder, name))]),
+      [...files].map(async ([name, path]) => [name, await identityOrAbsent(path)]),
     );
     return Object.fromEntries(entries) as Record<string, string>;
   }

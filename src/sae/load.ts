@@ -2,9 +2,11 @@
  * The way in for every SAE: whatever dialect it is laid down in (`dialects/`), it comes out as what the rest of Lapidary
  * runs, or is refused with a reason.
  */
+import { basename, join } from "node:path";
 import { UnsupportedError } from "../errors.ts";
 import { readSaelensConfig, readSparsity } from "../formats/saelens.ts";
 import { wholeWeights } from "../kernels/weight-rows.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import type { OpenSae, SaeFacts } from "./dialects/dialect.ts";
 import { openPlace, type Place } from "./dialects/place.ts";
 import { findDialect, recognise } from "./dialects/registry.ts";
@@ -82,6 +84,31 @@ export async function loadSparsity(location: string): Promise<Float32Array | nul
   if (dialect !== saelens) return null;
   return readSparsity(place.folder, (await readSaelensConfig(place.folder)).dSae);
 }
+
+/**
+ * The files that decide what the SAE at a path is, by their names: of a SAELens directory the three that may (absent ones
+ * too); of another format the tensors and the JSON there, since any of it may matter.
+ */
+export async function filesOfSae(path: string): Promise<ReadonlyMap<string, string>> {
+  const { dialect, place } = await recognise(path);
+  const { folder, file } = place;
+  if (dialect === saelens) return named(folder, ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"]);
+  const above = basename(folder) === "checkpoints" ? ["../config.json", "../hyperparams.json"] : [];
+  const inner = [...place.names, "checkpoints/final.safetensors", ...above];
+  const found: string[] = [];
+  for (const name of inner.filter(
+    (name) => isJson(name) || (file === null ? isTensors(name) : name === file),
+  ))
+    if ((await statIfPresent(join(folder, name)))?.isFile()) found.push(name);
+  return named(folder, found.sort());
+}
+
+function named(folder: string, names: readonly string[]): Map<string, string> {
+  return new Map(names.map((name) => [name, join(folder, name)]));
+}
+
+const isJson = (name: string) => name.endsWith(".json");
+const isTensors = (name: string) => /\.(safetensors|npz|pt|pth|bin)$/.test(name);
 
 /** Whether an SAE lies at a path, as far as can be told without reading it. */
 export async function isSae(path: string): Promise<boolean> {

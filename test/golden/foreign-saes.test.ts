@@ -10,11 +10,12 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { UnsupportedError } from "../../src/errors.ts";
+import { wholeWeights } from "../../src/kernels/weight-rows.ts";
 import { openInference } from "../../src/sae/inference.ts";
-import { loadSae, loadSaeFacts } from "../../src/sae/load.ts";
+import { loadSae, loadSaeFacts, openSae } from "../../src/sae/load.ts";
 import type { Sae, SaeConfig } from "../../src/sae/sae.ts";
 import { saveSae } from "../../src/sae/save.ts";
-import { warmStart } from "../../src/sae/warm-start.ts";
+import { openWarmStart, warmStart } from "../../src/sae/warm-start.ts";
 import { f32, f64, tensors } from "./cases.ts";
 import { expectAllNear } from "./closeness.ts";
 import { availableEngines } from "./engines.ts";
@@ -89,6 +90,10 @@ for (const name of names) {
           rescaleActsByDecoderNorm: false,
         });
         expect(threshold).toBeCloseTo(0.4, 6);
+        const { rows, ...start } = await openWarmStart(await openSae(join(folder, location)));
+        expect(start.form).toEqual(form);
+        expect(await wholeWeights(rows)).toEqual((await load()).weights);
+        await rows.close();
       });
   });
 }

@@ -197,6 +197,12 @@ describe("what JSON says", () => {
     await expectRefusal(foreign(""), "FormatError", /no SAE in a format that Lapidary reads/);
   });
 
+  it("a transcoder across layers", async () => {
+    const folder = await mkdtemp(join(scratch, "clt-"));
+    await writeFile(join(folder, "W_enc_0.safetensors"), "");
+    await expectRefusal(folder, "UnsupportedError", /across layers/);
+  });
+
   it("files that are missing beside the weights", async () => {
     for (const [name, file, location] of [
       ["gemma-scope-2/resid_post/layer_10_width_16k_l0_small", "config.json", "."],

@@ -1,5 +1,5 @@
 /** All dialects, in the order in which they are asked; a place that several could claim belongs to the first. */
-import { FormatError } from "../../errors.ts";
+import { FormatError, UnsupportedError } from "../../errors.ts";
 import type { Dialect } from "./dialect.ts";
 import { dictionaryLearning } from "./dictionary-learning.ts";
 import { gemmaScope } from "./gemma-scope.ts";
@@ -36,11 +36,19 @@ export async function findDialect(place: Place): Promise<Dialect | null> {
   return null;
 }
 
+/** `mntss_clt_layer_transcoder` in SAELens. */
+const CROSS_LAYER = /^W_enc_\d+\.safetensors$/;
+
 /** The dialect of what lies at a path. @throws {FormatError} there is nothing, or nothing that is known */
 export async function recognise(location: string): Promise<{ dialect: Dialect; place: Place }> {
   const place = await openPlace(location);
   const dialect = await findDialect(place);
   if (dialect !== null) return { dialect, place };
+  if ([...place.names].some((name) => CROSS_LAYER.test(name)))
+    throw new UnsupportedError(
+      `${place.path}: a transcoder across layers, whose decoder writes to many hook points`,
+      "transcoders of one layer are read; SAELens adds up the decoders of such a one and gives only latents",
+    );
   throw new FormatError(place.path, "no SAE in a format that Lapidary reads", {
     hint: `name the folder or file of one SAE: ${DIALECTS.map(({ name, files }) => `${files} (${name})`).join("; ")}`,
   });

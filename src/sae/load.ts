@@ -17,6 +17,7 @@ import type { Sae } from "./sae.ts";
 export type { OpenSae, SaeFacts } from "./dialects/dialect.ts";
 export { loadTrainingSae } from "./dialects/saelens.ts";
 
+/** What else than an SAE may come. */
 export interface LoadOptions {
   /**
    * A transcoder predicts another activation than the one it reads, so what is true of SAEs is not of it. Callers that

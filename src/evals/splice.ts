@@ -99,11 +99,12 @@ export async function evaluateSplice(options: SpliceOptions): Promise<SpliceResu
   ];
   let done = 0;
   for (const batch of batches()) {
-    onProgress?.({ pass: "splice", done, total });
-    await spliceBatch(batch, studies, means, options);
-    done += batch.kept.rows.length;
+    const n = batch.kept.rows.length;
+    await spliceBatch(batch, studies, means, options, (share) =>
+      onProgress?.({ pass: "splice", done: done + Math.floor(n * share), total }),
+    );
+    done += n;
   }
-  onProgress?.({ pass: "splice", done, total });
   return studies.map(({ layers: replaced, sums }): SpliceResult => {
     const metrics = sums.metrics(SPLICE_METRICS, seed);
     if (metrics.ceClean.n === 0)
@@ -136,14 +137,22 @@ class Study {
   }
 }
 
-/** Runs one batch clean, then all studies, as many at a time as their streams leave room for. */
+/** Runs one batch clean, then all studies, as many at a time as their streams leave room for; tells what share is done. */
 async function spliceBatch(
   batch: SpliceBatch,
   studies: readonly Study[],
   means: ReadonlyMap<number, Float32Array>,
   options: SpliceOptions,
+  onShare: (share: number) => void,
 ): Promise<void> {
   const { model, signal } = options;
+  const steps = 1 + studies.reduce((n, { sums }) => n + 2 * sums.runs.length, 0);
+  let step = 0;
+  const stepped = (n: number) => {
+    step += n;
+    onShare(step / steps);
+    signal?.throwIfAborted();
+  };
   signal?.throwIfAborted();
   const { nWindows, seqLen } = batch.tokens;
   const bytes = (nRuns: number) =>
@@ -152,15 +161,17 @@ async function spliceBatch(
   const atOnce = Math.max(1, Math.floor(WAITING_BYTES / (perRun * MOST_RUNS)));
   const run = await model.run(batch.tokens);
   try {
+    stepped(1);
     for (let from = 0; from < studies.length; from += atOnce) {
       const group = studies.slice(from, from + atOnce);
       const interventions: Intervention[] = [];
       for (const { layers, sums } of group)
         for (const kind of sums.runs) {
-          signal?.throwIfAborted();
           interventions.push(await intervene(run, batch, layers, kind, means, options));
+          stepped(1);
         }
       await scoreGroup(run, batch, group, interventions, options);
+      stepped(interventions.length);
       for (const intervention of interventions) await run.release(intervention);
     }
   } finally {

@@ -199,6 +199,9 @@ describe("in the toy model", () => {
     const { nTokens } = await evaluate(shrunk, { onProgress: (step) => progress.push(step) });
     expect(progress.at(-1)).toEqual({ pass: "splice", done: nTokens, total: nTokens });
     expect(progress[0]).toMatchObject({ pass: "mean", total: nTokens });
+    const spliced = progress.filter(({ pass }) => pass === "splice").map(({ done }) => done);
+    expect(spliced).toEqual([...spliced].sort((a, b) => a - b));
+    expect(spliced.length, "the clean run, three others, and their scores").toBe(5);
     const stop = new AbortController();
     const stopped = evaluate(shrunk, {
       signal: stop.signal,

@@ -67,9 +67,14 @@ function drawRow(row: DotRow, y: number, scale: Scale): Markup {
   const [before, after] = ["before", "after"].map((series) => present.find((one) => one.series === series));
   return html`<text x="${LABEL_WIDTH - 4}" y="${n(y + 4)}" text-anchor="end">${shorten(row.label)}${row.label === shorten(row.label) ? null : html`<title>${row.label}</title>`}</text>${
     before !== undefined && after !== undefined
-      ? html`<path class="join" d="M${n(scale.at(before.value))} ${n(y)}H${n(scale.at(after.value))}"/>`
+      ? html`<path class="join" d="M${n(joinFrom(before.value, scale))} ${n(y)}H${n(scale.at(after.value))}"/>`
       : null
   }${(row.spans ?? []).map((span) => drawSpan(span, y, scale))}${present.map((one) => drawMark(one, y, scale))}`;
+}
+
+/** Where the line to the other mark begins: at the mark, or behind the number of one that is beyond the edge. */
+function joinFrom(value: number, scale: Scale): number {
+  return scale.at(value) + (value < scale.low ? 14 + 6.6 * short(value).length : 0);
 }
 
 function drawSpan(span: DotSpan, y: number, scale: Scale): Markup {

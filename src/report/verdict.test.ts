@@ -1,7 +1,7 @@
 /** The words of a report: each rule on both sides of its limit. */
 import { describe, expect, it } from "vitest";
 import { madeUpFacts } from "../../test/browser/made-up-facts.ts";
-import { limit } from "../evals/diagnosis-limits.ts";
+import { limit } from "../evals/transfer/limits.ts";
 import { measured, type Phase, type ReportedResult, type ReportFacts } from "./facts.ts";
 import { headline, judge, reasons, requiredVe, veRange } from "./verdict.ts";
 

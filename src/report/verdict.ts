@@ -3,7 +3,7 @@
  * transfer diagnosis (`evals/diagnosis-limits.ts`). An SAE fits where, on every held-out set, its VE reaches the recipe's
  * gate and is no worse than that of the source SAE at home.
  */
-import { limit } from "../evals/diagnosis-limits.ts";
+import { limit } from "../evals/transfer/limits.ts";
 import { type LayerFacts, measured, type Phase, type ReportedResult, type ReportFacts } from "./facts.ts";
 import { fixed, listOf, percent, roundPercent } from "./numbers.ts";
 

@@ -17,6 +17,7 @@ import {
   SpliceSums,
   spliceIntervals,
 } from "./splice-metrics.ts";
+import { intervene, meanActivations, type Replacements, saeOf } from "./splice-replacements.ts";
 import type { SpliceMetrics, SpliceResult } from "./splice-result.ts";
 import {
   firstWindows,
@@ -72,8 +73,6 @@ export const DEFAULT_SPLICE_TOKENS = 32_768;
 const WAITING_BYTES = 256 * 1024 * 1024;
 /** Runs of a study: the reconstruction, zeros, the mean, zeros everywhere. */
 const MOST_RUNS = 4;
-/** Rows an SAE is given at a time. */
-const SAE_ROWS = 2048;
 
 /**
  * Evaluates each SAE alone, ascending by layer, and with several all of them at once.
@@ -100,7 +99,7 @@ export async function evaluateSplice(options: SpliceOptions): Promise<SpliceResu
   let done = 0;
   for (const batch of batches()) {
     const n = batch.kept.rows.length;
-    await spliceBatch(batch, studies, means, options, (share) =>
+    await spliceBatch(batch, studies, { saes, means }, options, (share) =>
       onProgress?.({ pass: "splice", done: done + Math.floor(n * share), total }),
     );
     done += n;
@@ -141,7 +140,7 @@ class Study {
 async function spliceBatch(
   batch: SpliceBatch,
   studies: readonly Study[],
-  means: ReadonlyMap<number, Float32Array>,
+  replacements: Replacements,
   options: SpliceOptions,
   onShare: (share: number) => void,
 ): Promise<void> {
@@ -167,7 +166,7 @@ async function spliceBatch(
       const interventions: Intervention[] = [];
       for (const { layers, sums } of group)
         for (const kind of sums.runs) {
-          interventions.push(await intervene(run, batch, layers, kind, means, options));
+          interventions.push(await intervene(run, batch, layers, kind, replacements));
           stepped(1);
         }
       await scoreGroup(run, batch, group, interventions, options);
@@ -177,47 +176,6 @@ async function spliceBatch(
   } finally {
     await run.release().catch(() => {}); // where its thread has ended there is nothing to release
   }
-}
-
-function intervene(
-  run: SplicedBatch,
-  { kept: { rows } }: SpliceBatch,
-  layers: readonly number[],
-  kind: SpliceRun,
-  means: ReadonlyMap<number, Float32Array>,
-  { model, saes }: SpliceOptions,
-): Promise<Intervention> {
-  const { dIn } = model.info;
-  return run.intervene(layers, async (layer, stream) => {
-    if (kind === "zeroEverywhere") return stream.fill(0);
-    if (kind === "spliced") return reconstructed(saeOf(saes, layer), stream, rows, dIn);
-    const mean = means.get(layer);
-    for (const row of rows)
-      if (kind === "zero") stream.fill(0, row * dIn, (row + 1) * dIn);
-      else stream.set(mean as Float32Array, row * dIn);
-    return stream;
-  });
-}
-
-/** `stream` with some of its rows reconstructed, in place. */
-async function reconstructed(
-  sae: Reconstructor,
-  stream: Float32Array,
-  rows: Uint32Array,
-  dIn: number,
-): Promise<Float32Array> {
-  for (let from = 0; from < rows.length; from += SAE_ROWS) {
-    const some = rows.subarray(from, from + SAE_ROWS);
-    const x = new Float32Array(some.length * dIn);
-    some.forEach((row, i) => {
-      x.set(stream.subarray(row * dIn, (row + 1) * dIn), i * dIn);
-    });
-    const { recon } = await sae.reconstruct(x);
-    some.forEach((row, i) => {
-      stream.set(recon.subarray(i * dIn, (i + 1) * dIn), row * dIn);
-    });
-  }
-  return stream;
 }
 
 async function scoreGroup(
@@ -258,34 +216,6 @@ function checkFinite(
     if (!Number.isFinite(kl[r]) || (isFollowed && !Number.isFinite(ce[r])))
       throw new DataError(`with the stream replaced (${run}), the model's logits are not finite at ${where}`);
   });
-}
-
-/** Mean of the kept positions' activations by layer, summed in double precision. */
-async function meanActivations(
-  model: SplicedModel,
-  batches: Iterable<SpliceBatch>,
-  signal: AbortSignal | undefined,
-  onDone: (tokens: number) => void,
-): Promise<Map<number, Float32Array>> {
-  const { dIn } = model.info;
-  const sums = model.layers.map(() => new Float64Array(dIn));
-  let n = 0;
-  for (const { tokens, kept } of batches) {
-    signal?.throwIfAborted();
-    const streams = await model.streams(tokens);
-    streams.forEach((stream, i) => {
-      for (const row of kept.rows) for (let j = 0; j < dIn; j++) sums[i][j] += stream[row * dIn + j];
-    });
-    n += kept.rows.length;
-    onDone(n);
-  }
-  return new Map(model.layers.map((layer, i) => [layer, Float32Array.from(sums[i], (sum) => sum / n)]));
-}
-
-function saeOf(saes: ReadonlyMap<number, Reconstructor>, layer: number): Reconstructor {
-  const sae = saes.get(layer);
-  if (sae === undefined) throw new UnsupportedError(`no SAE for layer ${layer}`);
-  return sae;
 }
 
 /** Layers of the SAEs, ascending. */

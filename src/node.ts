@@ -136,7 +136,7 @@ export type { SpliceMetrics, SpliceResult } from "./evals/splice-result.ts";
 /** Windows for it: a set on disk, or a text's. */
 export { type SpliceWindows, spliceWindows, windowsInMemory } from "./evals/splice-windows.ts";
 /** What it finds. */
-export type { TransferCell, TransferReport } from "./evals/transfer-report.ts";
+export type { TransferCell, TransferReport } from "./evals/transfer/report.ts";
 /** An SAE on a model and a text, in memory and in seconds. */
 export { type EvaluateTextOptions, evaluateText } from "./pipeline/evaluate-text.ts";
 /** Texts for it: one in memory, data files and data sets, the embedded held-out sets. */

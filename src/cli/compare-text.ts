@@ -1,7 +1,8 @@
 /** A comparison for a terminal: the metrics that matter most, what became of the latents, and those that moved most. */
+
+import type { FiringAgreement } from "../evals/latents/paired-firing.ts";
+import { FATES } from "../evals/latents/pairs.ts";
 import type { Interval, MetricName } from "../evals/metrics.ts";
-import type { FiringAgreement } from "../evals/paired-firing.ts";
-import { FATES } from "../evals/paired-latents.ts";
 import type {
   ComparedMetric,
   Comparison,

@@ -1,11 +1,11 @@
 /** What is said beside the table: the lesson of short texts, the worst token, the splice; of each model where it does worst. */
 import { describe, expect, it } from "vitest";
-import { TRANSFER_LIMITS } from "../evals/diagnosis-limits.ts";
 import type { Metric } from "../evals/metrics.ts";
 import type { EvalResult, WorstToken } from "../evals/result.ts";
 import type { SpliceResult } from "../evals/splice-result.ts";
-import { TRANSFER_DEFINITIONS, type TransferDiagnosis } from "../evals/transfer.ts";
-import type { TransferCell, TransferReport } from "../evals/transfer-report.ts";
+import { TRANSFER_LIMITS } from "../evals/transfer/limits.ts";
+import type { TransferCell, TransferReport } from "../evals/transfer/report.ts";
+import { TRANSFER_DEFINITIONS, type TransferDiagnosis } from "../evals/transfer/transfer.ts";
 import { transferText } from "./transfer-text.ts";
 
 const metric = (value: number): Metric => ({

@@ -1,14 +1,15 @@
 /** What `lapidary eval` prints of an SAE on models and texts: a table, then a verdict a model, in words. */
-import { limit } from "../evals/diagnosis-limits.ts";
+
 import type { WorstToken } from "../evals/result.ts";
 import type { SpliceResult } from "../evals/splice-result.ts";
-import type { TransferCell, TransferReport } from "../evals/transfer-report.ts";
+import { limit } from "../evals/transfer/limits.ts";
+import type { TransferCell, TransferReport } from "../evals/transfer/report.ts";
 import {
   type FixTableOptions,
   formatFixTable,
   formatTransferTable,
   mainCells,
-} from "../evals/transfer-table.ts";
+} from "../evals/transfer/table.ts";
 import { count } from "./progress.ts";
 
 /** One SAE's part of the output. */

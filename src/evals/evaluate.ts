@@ -13,10 +13,10 @@ import { DocumentSums } from "./documents.ts";
 import { FiringStats } from "./firing.ts";
 import { measure, originOf } from "./measure.ts";
 import { METRIC_NAMES, type MetricValues, metricOf } from "./metrics.ts";
+import { saebenchMetrics } from "./other-programs/saebench.ts";
+import { SaelensStats } from "./other-programs/saelens.ts";
 import { OutlierGroups, type TextsAround, TokenErrors } from "./outliers.ts";
 import { EVAL_VERSION, type EvalResult, saeIdentity, thresholdSummary } from "./result.ts";
-import { saebenchMetrics } from "./saebench.ts";
-import { SaelensStats } from "./saelens.ts";
 import { runsOf, SliceSums, type TokenLabels } from "./slices.ts";
 import {
   ahead,

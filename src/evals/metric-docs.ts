@@ -2,8 +2,8 @@
 import { intervalMethod } from "./bootstrap.ts";
 import { FREQUENCIES_DEFINITION, L0_DEFINITION, LATENTS_DEFINITION } from "./firing.ts";
 import { METRICS } from "./metrics.ts";
+import { SAELENS_METRICS } from "./other-programs/saelens.ts";
 import { OUTLIERS_DEFINITION } from "./outliers.ts";
-import { SAELENS_METRICS } from "./saelens.ts";
 import { sliceDefinitions } from "./slices.ts";
 import { SAELENS_SPLICE_METRICS, SPLICE_METRICS } from "./splice-metrics.ts";
 

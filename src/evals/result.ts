@@ -5,8 +5,8 @@ import { canonicalJson } from "../storage/json.ts";
 import { bytesOf } from "../tensor/typed-array.ts";
 import type { LatentSummary } from "./firing.ts";
 import type { MetricValues } from "./metrics.ts";
-import type { SaebenchMetrics } from "./saebench.ts";
-import type { SaelensMetrics } from "./saelens.ts";
+import type { SaebenchMetrics } from "./other-programs/saebench.ts";
+import type { SaelensMetrics } from "./other-programs/saelens.ts";
 
 /** Of result files: changes when the same SAE and data would give other contents. */
 export const EVAL_VERSION = 2;

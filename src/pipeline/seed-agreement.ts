@@ -1,7 +1,7 @@
 /** Whether two seeds found the same latents: how many of one have a partner in the other that writes the same direction. */
-import { definedOf } from "../evals/cosines.ts";
-import { nearestRows } from "../evals/nearest-rows.ts";
-import { mutualMatches } from "../evals/paired-latents.ts";
+import { definedOf } from "../evals/latents/cosines.ts";
+import { nearestRows } from "../evals/latents/nearest-rows.ts";
+import { mutualMatches } from "../evals/latents/pairs.ts";
 import { type EnginePreference, selectEngine } from "../kernels/select.ts";
 import { loadSae } from "../sae/load.ts";
 

@@ -1,7 +1,7 @@
 /** The sizes a plan needs, read from configurations that are on this machine; null where they are not. */
-import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import { RecipeError } from "../errors.ts";
+import { loadSaeFacts } from "../sae/load.ts";
 import type { RunContext } from "./context.ts";
 import { modelFiles } from "./model-identity.ts";
 import type { KnownSizes } from "./plan.ts";
@@ -53,13 +53,8 @@ async function saeSizes(
   const { sae } = context.recipe;
   if (!("from" in sae) || (isHubId(sae.from) && !download)) return null;
   const folder = await context.saeFolder(context.recipe.layers[0]);
-  const cfg = JSON.parse(await readFile(join(folder, "cfg.json"), "utf8").catch(() => "{}")) as {
-    d_in?: unknown;
-    d_sae?: unknown;
-  };
-  return typeof cfg.d_in === "number" && typeof cfg.d_sae === "number"
-    ? { dIn: cfg.d_in, dSae: cfg.d_sae }
-    : null;
+  const { dIn, dSae } = (await loadSaeFacts(folder)).config;
+  return { dIn, dSae };
 }
 
 async function modelSizes(

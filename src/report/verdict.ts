@@ -1,6 +1,6 @@
 /**
  * The words at the top of a report, from numbers, by rules whose limits are shown on the page; they are those of the
- * transfer diagnosis (`evals/diagnosis-limits.ts`). An SAE fits where, on every held-out set, its VE reaches the recipe's
+ * transfer diagnosis (`evals/transfer/limits.ts`). An SAE fits where, on every held-out set, its VE reaches the recipe's
  * gate and is no worse than that of the source SAE at home.
  */
 import { limit } from "../evals/transfer/limits.ts";

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { saebenchMetrics } from "../../src/evals/saebench.ts";
-import { SaelensStats, saelensWeightMetrics } from "../../src/evals/saelens.ts";
+import { saebenchMetrics } from "../../src/evals/other-programs/saebench.ts";
+import { SaelensStats, saelensWeightMetrics } from "../../src/evals/other-programs/saelens.ts";
 import type { Weights } from "../../src/kernels/kernels.ts";
 import { openInference } from "../../src/sae/inference.ts";
 import { loadSae } from "../../src/sae/load.ts";

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
-import type { TransferReport } from "../../evals/transfer-report.ts";
+import type { TransferReport } from "../../evals/transfer/report.ts";
 import type { TransferText } from "../../pipeline/transfer/texts.ts";
 import type { Named } from "../../pipeline/transfer/transfer.ts";
 import {

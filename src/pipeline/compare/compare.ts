@@ -11,16 +11,16 @@ import {
   isSameHook,
   type Reconstructor,
 } from "../../evals/evaluate.ts";
-import { compareLatents } from "../../evals/latent-comparison.ts";
-import { type Interval, METRIC_NAMES, type MetricName } from "../../evals/metrics.ts";
+import { compareLatents } from "../../evals/latents/comparison.ts";
 import {
   type FiringRecord,
   firingAgreement,
   jaccardOfTokens,
   recorded,
   watched,
-} from "../../evals/paired-firing.ts";
-import { type MutualMatches, mutualMatches, NO_PARTNER, SAME_COSINES } from "../../evals/paired-latents.ts";
+} from "../../evals/latents/paired-firing.ts";
+import { type MutualMatches, mutualMatches, NO_PARTNER, SAME_COSINES } from "../../evals/latents/pairs.ts";
+import { type Interval, METRIC_NAMES, type MetricName } from "../../evals/metrics.ts";
 import { saeIdentity } from "../../evals/result.ts";
 import type { EngineFactory } from "../../kernels/kernels.ts";
 import { openInference } from "../../sae/inference.ts";

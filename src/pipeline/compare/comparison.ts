@@ -1,8 +1,8 @@
 /** What a comparison of two SAEs says: plain JSON, each number with its definition. Types only. */
-import type { LatentComparisonSummary } from "../../evals/latent-comparison.ts";
+import type { LatentComparisonSummary } from "../../evals/latents/comparison.ts";
+import type { FiringAgreement } from "../../evals/latents/paired-firing.ts";
+import type { Fate } from "../../evals/latents/pairs.ts";
 import type { Interval, MetricName } from "../../evals/metrics.ts";
-import type { FiringAgreement } from "../../evals/paired-firing.ts";
-import type { Fate } from "../../evals/paired-latents.ts";
 import type { EvalResult, IntervalMethod, SaeIdentity } from "../../evals/result.ts";
 
 /** A and B on the same tokens. With the two exchanged, every difference has the other sign. */

@@ -1,6 +1,6 @@
 /** What became of the latents between two SAEs, counted: by their index, and by the direction they write. */
 import type { Evaluation } from "../../evals/evaluate.ts";
-import type { ComparedLatents } from "../../evals/latent-comparison.ts";
+import type { ComparedLatents } from "../../evals/latents/comparison.ts";
 import {
   FATE_DEFINITION,
   FATES,
@@ -12,7 +12,7 @@ import {
   SAME_COSINES,
   topMovers,
   withoutPartner,
-} from "../../evals/paired-latents.ts";
+} from "../../evals/latents/pairs.ts";
 import type { ChangesByIndex, LatentChanges } from "./comparison.ts";
 
 /** Latents that moved most: how many are named. */

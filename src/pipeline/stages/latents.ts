@@ -3,11 +3,11 @@
  * how far decoder and encoder rows turned, how the firing frequency on the held-out sets changed, which is nearest to which.
  */
 import { rm } from "node:fs/promises";
-import { saveComparedLatents } from "../../evals/compared-latents-file.ts";
 import { type FiringCounts, loadFiring, togetherFired } from "../../evals/firing-file.ts";
-import { measureGeometry, type SaeGeometry } from "../../evals/geometry.ts";
-import { compareLatents, type LatentComparisonSummary } from "../../evals/latent-comparison.ts";
-import type { NearestOptions } from "../../evals/nearest-rows.ts";
+import { compareLatents, type LatentComparisonSummary } from "../../evals/latents/comparison.ts";
+import { saveComparedLatents } from "../../evals/latents/comparison-file.ts";
+import { measureGeometry, type SaeGeometry } from "../../evals/latents/geometry.ts";
+import type { NearestOptions } from "../../evals/latents/nearest-rows.ts";
 import { loadSae } from "../../sae/load.ts";
 import { writeJson } from "../../storage/atomic.ts";
 import { hashFile } from "../../storage/hash.ts";

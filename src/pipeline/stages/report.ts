@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { stringify } from "yaml";
 import { FormatError, StateError } from "../../errors.ts";
-import { loadComparedLatents } from "../../evals/compared-latents-file.ts";
+import { loadComparedLatents } from "../../evals/latents/comparison-file.ts";
 import type {
   LatentMovement,
   LayerFacts,

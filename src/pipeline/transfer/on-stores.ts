@@ -1,11 +1,11 @@
 /** One SAE on stores of activations: those of the base model first, the others compared with them. */
 import { openActivationStore } from "../../activations/store.ts";
 import { RecipeError } from "../../errors.ts";
-import { verdict } from "../../evals/diagnosis.ts";
 import { evaluate } from "../../evals/evaluate.ts";
 import { storeSource } from "../../evals/token-source.ts";
-import { diagnoseTransfer, type Home } from "../../evals/transfer.ts";
-import type { TransferCell } from "../../evals/transfer-report.ts";
+import { verdict } from "../../evals/transfer/diagnosis.ts";
+import type { TransferCell } from "../../evals/transfer/report.ts";
+import { diagnoseTransfer, type Home } from "../../evals/transfer/transfer.ts";
 import type { InferenceSae } from "../../sae/inference.ts";
 import { evaluateOptions, reporter, type TransferOptions } from "./options.ts";
 

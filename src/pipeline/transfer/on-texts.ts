@@ -4,13 +4,13 @@
  */
 import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import type { WindowBatch } from "../../corpus/windows.ts";
-import { verdict } from "../../evals/diagnosis.ts";
 import { evaluateRows } from "../../evals/evaluate.ts";
 import { evaluateSplice, windowsInMemory } from "../../evals/splice.ts";
 import { rowsSource } from "../../evals/token-source.ts";
-import { diagnoseTransfer, type Home } from "../../evals/transfer.ts";
-import type { TransferCell } from "../../evals/transfer-report.ts";
-import { mainCells } from "../../evals/transfer-table.ts";
+import { verdict } from "../../evals/transfer/diagnosis.ts";
+import type { TransferCell } from "../../evals/transfer/report.ts";
+import { mainCells } from "../../evals/transfer/table.ts";
+import { diagnoseTransfer, type Home } from "../../evals/transfer/transfer.ts";
 import { openSplicedModel } from "../../models/open-spliced.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import type { InferenceSae } from "../../sae/inference.ts";

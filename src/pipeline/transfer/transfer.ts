@@ -3,11 +3,11 @@
  * and the activations of one text at a time are in memory; nothing is written.
  */
 import { RecipeError, ResourceError, UnsupportedError } from "../../errors.ts";
-import { TRANSFER_LIMITS } from "../../evals/diagnosis-limits.ts";
 import { saeIdentity } from "../../evals/result.ts";
-import { TRANSFER_DEFINITIONS } from "../../evals/transfer.ts";
-import type { TransferReport } from "../../evals/transfer-report.ts";
-import { kOf } from "../../evals/transfer-threshold.ts";
+import { TRANSFER_LIMITS } from "../../evals/transfer/limits.ts";
+import type { TransferReport } from "../../evals/transfer/report.ts";
+import { kOf } from "../../evals/transfer/threshold.ts";
+import { TRANSFER_DEFINITIONS } from "../../evals/transfer/transfer.ts";
 import { openInference } from "../../sae/inference.ts";
 import { availableMemory } from "../resources.ts";
 import { onStores } from "./on-stores.ts";

@@ -1,12 +1,12 @@
 /** A comparison latent by latent as a safetensors file: what a scatter is drawn from, and what other tools can read. */
-import { FormatError } from "../errors.ts";
+import { FormatError } from "../../errors.ts";
 import {
   openSafetensors,
   type SafetensorsFile,
   type TensorToWrite,
   writeSafetensors,
-} from "../formats/safetensors.ts";
-import type { ComparedLatents, LatentComparison, LatentsByIndex } from "./latent-comparison.ts";
+} from "../../formats/safetensors.ts";
+import type { ComparedLatents, LatentComparison, LatentsByIndex } from "./comparison.ts";
 import type { NearestRows } from "./nearest-rows.ts";
 
 const FORMAT = "lapidary-compared-latents";

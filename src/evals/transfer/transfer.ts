@@ -2,16 +2,16 @@
  * Does an SAE fit the activations of another model, and if not, why? Numbers that tell a moved mean, another scale, a few
  * outliers and a truly different distribution apart. `diagnosis.ts` says in words what follows from them.
  */
-import { DataError } from "../errors.ts";
-import type { InferenceSae } from "../sae/inference.ts";
-import type { Evaluation } from "./evaluate.ts";
-import type { OutlierShare } from "./result.ts";
-import type { TokenSource } from "./token-source.ts";
-import { type Expectation, type Fixes, tryFixes } from "./transfer-fixes.ts";
-import { halvesOf } from "./transfer-halves.ts";
-import { Moments } from "./transfer-moments.ts";
-import { pickRows, sampleOf } from "./transfer-sample.ts";
-import { type ThresholdPosition, thresholdPosition } from "./transfer-threshold.ts";
+import { DataError } from "../../errors.ts";
+import type { InferenceSae } from "../../sae/inference.ts";
+import type { Evaluation } from "../evaluate.ts";
+import type { OutlierShare } from "../result.ts";
+import type { TokenSource } from "../token-source.ts";
+import { type Expectation, type Fixes, tryFixes } from "./fixes.ts";
+import { halvesOf } from "./halves.ts";
+import { Moments } from "./moments.ts";
+import { pickRows, sampleOf } from "./sample.ts";
+import { type ThresholdPosition, thresholdPosition } from "./threshold.ts";
 
 /** What each number of a `TransferDiagnosis` is. */
 export const TRANSFER_DEFINITIONS = {

@@ -1,7 +1,7 @@
 /** One SAE on models and texts as tables for a terminal: protocols side by side, and what closed-form fixes do. Pure text. */
-import type { Metric } from "./metrics.ts";
-import type { FixScore } from "./transfer-fixes.ts";
-import type { Protocol, TransferCell } from "./transfer-report.ts";
+import type { Metric } from "../metrics.ts";
+import type { FixScore } from "./fixes.ts";
+import type { Protocol, TransferCell } from "./report.ts";
 
 /** Which fixes are asked for. */
 export interface FixTableOptions {

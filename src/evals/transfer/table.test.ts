@@ -1,11 +1,11 @@
 /** What stands in the tables: protocols side by side, a row a model and text, nothing where nothing is known. */
 import { expect, it } from "vitest";
-import { TRANSFER_LIMITS } from "./diagnosis-limits.ts";
-import type { Metric } from "./metrics.ts";
-import type { EvalResult } from "./result.ts";
+import type { Metric } from "../metrics.ts";
+import type { EvalResult } from "../result.ts";
+import { TRANSFER_LIMITS } from "./limits.ts";
+import type { TransferCell } from "./report.ts";
+import { formatFixTable, formatTransferTable, mainCells } from "./table.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
-import type { TransferCell } from "./transfer-report.ts";
-import { formatFixTable, formatTransferTable, mainCells } from "./transfer-table.ts";
 
 function cell(
   changes: Partial<TransferCell>,

@@ -3,16 +3,16 @@
  * lost names the cause: a moved mean, another scale.
  */
 
-import { type InputMap, mapInputs, recentring, rescaling, restoreOutputs } from "../sae/closed-form.ts";
-import type { InferenceSae } from "../sae/inference.ts";
-import { measure } from "./measure.ts";
-import { METRICS } from "./metrics.ts";
-import type { TokenSource } from "./token-source.ts";
-import { TokenSums } from "./token-sums.ts";
-import type { Halves } from "./transfer-halves.ts";
-import type { Moments } from "./transfer-moments.ts";
-import { pickRows, sampleOf } from "./transfer-sample.ts";
-import { kOf } from "./transfer-threshold.ts";
+import { type InputMap, mapInputs, recentring, rescaling, restoreOutputs } from "../../sae/closed-form.ts";
+import type { InferenceSae } from "../../sae/inference.ts";
+import { measure } from "../measure.ts";
+import { METRICS } from "../metrics.ts";
+import type { TokenSource } from "../token-source.ts";
+import { TokenSums } from "../token-sums.ts";
+import type { Halves } from "./halves.ts";
+import type { Moments } from "./moments.ts";
+import { pickRows, sampleOf } from "./sample.ts";
+import { kOf } from "./threshold.ts";
 
 /** Most tokens of the other half that are measured: four reconstructions each. */
 const MOST_TOKENS = 16_384;

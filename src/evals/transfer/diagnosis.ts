@@ -2,12 +2,12 @@
  * A verdict on transfer in words: does the SAE fit, is it a uniform shift, outliers or a changed distribution, and what
  * to do. By fixed rules with the limits of `diagnosis-limits.ts`; each verdict names its numbers.
  */
-import { type Case, type Cause, caseOf, causeOf, flattery } from "./diagnosis-case.ts";
-import type { TransferLimit } from "./diagnosis-limits.ts";
-import { linesOf } from "./diagnosis-words.ts";
+import { type Case, type Cause, caseOf, causeOf, flattery } from "./case.ts";
+import type { TransferLimit } from "./limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
+import { linesOf } from "./words.ts";
 
-export type { Cause } from "./diagnosis-case.ts";
+export type { Cause } from "./case.ts";
 
 /** What to do. */
 export type Action =

@@ -2,10 +2,10 @@
  * Whether two SAEs fire the same latents on the same tokens. The first is run and what fired kept, 4 bytes an
  * activation; then the second is run over the same tokens, and token by token the two sets of latents are compared.
  */
-import { ShapeError } from "../errors.ts";
-import type { SparseActs } from "../kernels/kernels.ts";
+import { ShapeError } from "../../errors.ts";
+import type { SparseActs } from "../../kernels/kernels.ts";
+import type { Reconstructor } from "../token-source.ts";
 import { quantileOf } from "./cosines.ts";
-import type { Reconstructor } from "./token-source.ts";
 
 /** Latents that fired, token by token, in chunks. */
 export type FiringRecord = Pick<SparseActs, "nTokens" | "offsets" | "latents">[];

@@ -1,10 +1,10 @@
 /** The nearest rows that an engine's search finds are those of all pairs in fp64; ties, zeros and right angles included. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ShapeError } from "../errors.ts";
-import { createReferenceEngine } from "../kernels/reference/engine.ts";
-import { selectEngine } from "../kernels/select.ts";
-import { Philox } from "../random/philox.ts";
+import { ShapeError } from "../../errors.ts";
+import { createReferenceEngine } from "../../kernels/reference/engine.ts";
+import { selectEngine } from "../../kernels/select.ts";
+import { Philox } from "../../random/philox.ts";
 import { type NearestOptions, type NearestRows, nearestOthers, nearestRows } from "./nearest-rows.ts";
 
 const reference: NearestOptions = { createEngine: createReferenceEngine };

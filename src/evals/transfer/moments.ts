@@ -1,5 +1,5 @@
 /** Mean and spread of activations, in fp64; parts merge in any order (Chan, Golub and LeVeque 1979). */
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../../errors.ts";
 
 /** n, x̄ and Σ‖x−x̄‖² of rows. */
 export class Moments {

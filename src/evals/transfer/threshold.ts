@@ -2,10 +2,10 @@
  * Where an SAE's thresholds fall among the pre-activations it meets: too high and it goes silent, too low and noise comes
  * through. Looked at on a sample of tokens, a few at a time: positive pre-activations are half of tokens × latents.
  */
-import type { SparseActs } from "../kernels/kernels.ts";
-import type { InferenceSae } from "../sae/inference.ts";
-import type { Sae } from "../sae/sae.ts";
-import { trainingRecord } from "../sae/training-record.ts";
+import type { SparseActs } from "../../kernels/kernels.ts";
+import type { InferenceSae } from "../../sae/inference.ts";
+import type { Sae } from "../../sae/sae.ts";
+import { trainingRecord } from "../../sae/training-record.ts";
 
 /** Entries of tokens × latents that one look may give. */
 const ENTRIES_AT_ONCE = 1 << 22;

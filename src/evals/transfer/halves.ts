@@ -2,8 +2,8 @@
  * Two halves of some tokens: a fix is fitted on one and judged on the other, so that it cannot flatter itself. Documents
  * stay whole, because tokens of one document are alike; where there are few documents, windows do.
  */
-import type { ActivationRows } from "../activations/activations.ts";
-import { Philox } from "../random/philox.ts";
+import type { ActivationRows } from "../../activations/activations.ts";
+import { Philox } from "../../random/philox.ts";
 
 /** Fewer documents than this are divided by window. */
 const FEWEST_DOCUMENTS = 8;

@@ -1,8 +1,8 @@
 /** A verdict on transfer in sentences: what is, why, what to do. */
-import { type Case, type Cause, isBought, usualL0 } from "./diagnosis-case.ts";
-import { limit } from "./diagnosis-limits.ts";
+import { type Case, type Cause, isBought, usualL0 } from "./case.ts";
+import type { FixScore } from "./fixes.ts";
+import { limit } from "./limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
-import type { FixScore } from "./transfer-fixes.ts";
 
 /** Two to four of them. */
 export function linesOf(known: Case, cause: Cause): string[] {

@@ -1,8 +1,8 @@
 /** Geometry of an SAE against plain fp64 loops, and where it has none: rows of zeros, no thresholds. */
 import { describe, expect, it } from "vitest";
-import { createReferenceEngine } from "../kernels/reference/engine.ts";
-import { Philox } from "../random/philox.ts";
-import type { Sae } from "../sae/sae.ts";
+import { createReferenceEngine } from "../../kernels/reference/engine.ts";
+import { Philox } from "../../random/philox.ts";
+import type { Sae } from "../../sae/sae.ts";
 import { cosineSummary, quantileOf } from "./cosines.ts";
 import { geometryMemory, measureGeometry, thresholdSpread } from "./geometry.ts";
 

@@ -2,12 +2,12 @@
  * Two SAEs of the same input side by side, latent by latent: how far each latent moved, and which latent of the other
  * SAE is nearest to it. A is what one had, B what became of it.
  */
-import { ShapeError } from "../errors.ts";
-import type { Sae } from "../sae/sae.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Sae } from "../../sae/sae.ts";
+import { type SaeIdentity, saeIdentity } from "../result.ts";
 import { type CosineSummary, cosineSummary, definedOf, quantileOf, rowCosines } from "./cosines.ts";
 import { type NearestOptions, type NearestRows, nearestRows, nearestRowsMemory } from "./nearest-rows.ts";
-import { mutualMatches } from "./paired-latents.ts";
-import { type SaeIdentity, saeIdentity } from "./result.ts";
+import { mutualMatches } from "./pairs.ts";
 
 /** One side of a comparison. */
 export interface ComparedSae {

@@ -3,7 +3,7 @@
  * `get_sparsity_and_variance_metrics` (sae_bench/evals/core/main.py) is SAELens 6.18's, defects included, so they follow
  * from the same sums over the same batches; the next SAELens repaired its own.
  */
-import type { Metric } from "./metrics.ts";
+import type { Metric } from "../metrics.ts";
 import type { SaelensStats } from "./saelens.ts";
 
 const NAMES = ["explained_variance", "explained_variance_legacy", "mse"] as const;

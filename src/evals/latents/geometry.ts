@@ -2,10 +2,10 @@
  * What an SAE's weights say by themselves, without data: whether each latent reads the direction that it writes, whether
  * latents share a direction, how its thresholds spread.
  */
-import type { Sae } from "../sae/sae.ts";
+import type { Sae } from "../../sae/sae.ts";
+import { type SaeIdentity, saeIdentity } from "../result.ts";
 import { type CosineSummary, cosineSummary, quantileOf, rowCosines } from "./cosines.ts";
 import { type NearestOptions, nearestOthers, nearestRowsMemory } from "./nearest-rows.ts";
-import { type SaeIdentity, saeIdentity } from "./result.ts";
 
 /** Geometry of one SAE; plain JSON. */
 export interface SaeGeometry {

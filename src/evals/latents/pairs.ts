@@ -3,7 +3,7 @@
  * SAE was trained on from the other, and by direction, where each is the other's nearest by decoder cosine. Everything
  * here is symmetric: with A and B exchanged, born and died change places and nothing else does.
  */
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../../errors.ts";
 import type { NearestRows } from "./nearest-rows.ts";
 
 export const NO_PARTNER = -1;

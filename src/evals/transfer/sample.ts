@@ -1,5 +1,5 @@
 /** Some of many tokens, drawn by a seed. */
-import { Philox } from "../random/philox.ts";
+import { Philox } from "../../random/philox.ts";
 
 /** `n` different numbers below `total`, ascending, drawn by the seed; all of them if there are no more. */
 export function sampleOf(total: number, n: number, seed: number): number[] {

@@ -1,7 +1,7 @@
 /** The rules on numbers alone: each limit of the table is where the verdict turns, and every verdict cites what it went by. */
 import { describe, expect, it } from "vitest";
 import { type Cause, verdict } from "./diagnosis.ts";
-import { TRANSFER_LIMITS } from "./diagnosis-limits.ts";
+import { TRANSFER_LIMITS } from "./limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
 
 const score = (ve: number, l0 = 32) => ({ ve, l0 });

@@ -4,10 +4,10 @@
  * as their definitions say. Lapidary's own metrics are in `metrics.ts`.
  * Source: sae_lens/evals.py, get_sparsity_and_variance_metrics; spec §5. Checked against the real one (test/golden).
  */
-import { DataError, ShapeError } from "../errors.ts";
-import type { SparseActs, Weights } from "../kernels/kernels.ts";
-import { rowCosines } from "./cosines.ts";
-import type { Metric } from "./metrics.ts";
+import { DataError, ShapeError } from "../../errors.ts";
+import type { SparseActs, Weights } from "../../kernels/kernels.ts";
+import { rowCosines } from "../latents/cosines.ts";
+import type { Metric } from "../metrics.ts";
 
 /** By SAELens' own names. `perBatch`: depends on how tokens are divided into batches. */
 export const SAELENS_METRICS = {

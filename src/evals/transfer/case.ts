@@ -1,7 +1,8 @@
 /** The rules of a verdict on transfer: what they look at, and which cause they name. First match wins. */
-import { limit } from "./diagnosis-limits.ts";
+
+import type { FixScore } from "./fixes.ts";
+import { limit } from "./limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";
-import type { FixScore } from "./transfer-fixes.ts";
 
 /** Why an SAE does not fit, or that it does. */
 export type Cause =

@@ -1,12 +1,12 @@
 /** SAELens' and SAEBench's numbers: the equations, the batches, and why two of them are not to be trusted. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { DataError, ShapeError } from "../errors.ts";
-import type { SparseActs } from "../kernels/kernels.ts";
-import { joinActs, tokensOfActs } from "../kernels/sparse-acts.ts";
-import { Philox } from "../random/philox.ts";
-import type { Sae } from "../sae/sae.ts";
-import { evaluateRows } from "./evaluate.ts";
+import { DataError, ShapeError } from "../../errors.ts";
+import type { SparseActs } from "../../kernels/kernels.ts";
+import { joinActs, tokensOfActs } from "../../kernels/sparse-acts.ts";
+import { Philox } from "../../random/philox.ts";
+import type { Sae } from "../../sae/sae.ts";
+import { evaluateRows } from "../evaluate.ts";
 import { saebenchMetrics } from "./saebench.ts";
 import { SAELENS_METRICS, SaelensStats, type SaelensValues } from "./saelens.ts";
 

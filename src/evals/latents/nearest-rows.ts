@@ -7,9 +7,9 @@
  *           equal rows tie exactly, and the lowest index wins. The cosine returned is computed in fp64.
  * Memory    `nearestRowsMemory`: the engine, 9 bytes a value of `among`, and one chunk; the rows are the caller's.
  */
-import { ShapeError } from "../errors.ts";
-import type { Engine, EngineConfig, EngineFactory, SparseActs } from "../kernels/kernels.ts";
-import { memoryPlan } from "../kernels/memory.ts";
+import { ShapeError } from "../../errors.ts";
+import type { Engine, EngineConfig, EngineFactory, SparseActs } from "../../kernels/kernels.ts";
+import { memoryPlan } from "../../kernels/memory.ts";
 
 /** Who computes, and who is told. */
 export interface NearestOptions {

@@ -3,18 +3,18 @@
  * that are moved, scaled, spoilt by one token, or made of other directions. Then the numbers against plain equations.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ActivationRows } from "../activations/activations.ts";
-import { createReferenceEngine } from "../kernels/reference/engine.ts";
-import { Philox } from "../random/philox.ts";
-import { type InferenceSae, openInference } from "../sae/inference.ts";
-import type { Sae } from "../sae/sae.ts";
+import type { ActivationRows } from "../../activations/activations.ts";
+import { createReferenceEngine } from "../../kernels/reference/engine.ts";
+import { Philox } from "../../random/philox.ts";
+import { type InferenceSae, openInference } from "../../sae/inference.ts";
+import type { Sae } from "../../sae/sae.ts";
+import { evaluateRows } from "../evaluate.ts";
+import { rowsSource } from "../token-source.ts";
 import { type Verdict, verdict } from "./diagnosis.ts";
-import { evaluateRows } from "./evaluate.ts";
-import { rowsSource } from "./token-source.ts";
+import { halvesOf } from "./halves.ts";
+import { Moments } from "./moments.ts";
+import { sampleOf } from "./sample.ts";
 import { diagnoseTransfer, type Home, type TransferDiagnosis } from "./transfer.ts";
-import { halvesOf } from "./transfer-halves.ts";
-import { Moments } from "./transfer-moments.ts";
-import { sampleOf } from "./transfer-sample.ts";
 
 const D_IN = 32;
 const N_DIRECTIONS = 24; // of 32: what lies in the others the SAE cannot say

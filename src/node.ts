@@ -114,6 +114,12 @@ export { type SaveOptions, saveSae } from "./sae/save.ts";
 
 // ── Evaluation ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Differences of two evaluations of the same documents, with paired intervals. */
+export { type PairedDifference, pairedDifferences } from "./evals/bootstrap.ts";
+/** Sums of each document's tokens: what intervals are drawn from, in memory and on disk. */
+export { loadDocumentSums, saveDocumentSums } from "./evals/document-file.ts";
+/** Those sums of one evaluation. */
+export type { DocumentSums } from "./evals/documents.ts";
 /** How well an SAE reconstructs a store, or rows in memory: streaming, in fp64, every number with its definition. */
 export {
   type EvaluateOptions,
@@ -124,6 +130,14 @@ export {
 } from "./evals/evaluate.ts";
 /** log10 of firing counts, as `sparsity.safetensors` holds them. */
 export { log10Frequencies } from "./evals/firing.ts";
+/** Two SAEs latent by latent: how far each moved, and which of the other is nearest to it. */
+export { compareLatents, type LatentComparison } from "./evals/latents/comparison.ts";
+/** What an SAE's weights say by themselves: cosines of encoder and decoder, nearest decoder rows, thresholds. */
+export { type MeasuredGeometry, measureGeometry, type SaeGeometry } from "./evals/latents/geometry.ts";
+/** What SAELens 6.18 and SAEBench 0.6.0 would report, defects and all. */
+export { saebenchMetrics } from "./evals/other-programs/saebench.ts";
+/** What these numbers are summed up from, batch by batch. */
+export { SaelensStats } from "./evals/other-programs/saelens.ts";
 /** What SAEs do to the model's own predictions when they take the place of its residual stream. */
 export {
   evaluateSplice,
@@ -137,6 +151,10 @@ export type { SpliceMetrics, SpliceResult } from "./evals/splice-result.ts";
 export { type SpliceWindows, spliceWindows, windowsInMemory } from "./evals/splice-windows.ts";
 /** What it finds. */
 export type { TransferCell, TransferReport } from "./evals/transfer/report.ts";
+/** Two SAEs on the same activations: metrics with paired intervals, latents matched, what fires on the same tokens. */
+export { compareSaes } from "./pipeline/compare/compare.ts";
+/** What that finds. */
+export type { Comparison } from "./pipeline/compare/comparison.ts";
 /** An SAE on a model and a text, in memory and in seconds. */
 export { type EvaluateTextOptions, evaluateText } from "./pipeline/evaluate-text.ts";
 /** Texts for it: one in memory, data files and data sets, the embedded held-out sets. */
@@ -187,5 +205,7 @@ export { type KnownSizes, planRecipe, type StagePlan } from "./pipeline/plan.ts"
 export { type LoadedRecipe, loadRecipe, parseRecipe, stringifyRecipe } from "./pipeline/recipe-file.ts";
 /** Runs a recipe, or some of its stages and layers; starting, going on and asking again are the same call. */
 export { type PipelineOptions, type RunSummary, runRecipe } from "./pipeline/run.ts";
+/** A recipe with several seeds: a run each, what does not depend on the seed made once, and how far they differ. */
+export { runSeeds, type SeedsSummary } from "./pipeline/seeds.ts";
 /** The stages of a run, in order. */
 export { STAGES, type StageName } from "./pipeline/stages/unit.ts";

@@ -14,6 +14,7 @@ export const MAX_BLOCKS = 1024;
 
 const BLOCK_SEED = 0;
 
+/** Sums of tokens by document, or by block of documents; merges in any order. */
 export class DocumentSums {
   /** μ₀ of all parts, [dIn] */
   readonly origin: Float64Array;

@@ -46,7 +46,7 @@ async function open(place: Place, config: JsonFields, file: TensorFile): Promise
   const architecture = config.text("architecture");
   if (architecture !== "jump_relu") refuse(configFile, "architecture", architecture, "jump_relu is");
   const hookIn = config.text("hf_hook_point_in");
-  const hookOut = config.textOrNull("hf_hook_point_out") ?? hookIn;
+  const hookOut = config.textOrNull("hf_hook_point_out") || hookIn; // some say "" for an SAE
   const kind = config.textOrNull("type") ?? (hookIn === hookOut ? "sae" : "transcoder");
   if (kind !== "sae" && kind !== "transcoder")
     refuse(configFile, "type", kind, "SAEs and transcoders of one layer are read");

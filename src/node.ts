@@ -138,17 +138,17 @@ export { type MeasuredGeometry, measureGeometry, type SaeGeometry } from "./eval
 export { saebenchMetrics } from "./evals/other-programs/saebench.ts";
 /** What these numbers are summed up from, batch by batch. */
 export { SaelensStats } from "./evals/other-programs/saelens.ts";
+/** What that found, each number with its definition. */
+export type { SpliceMetrics, SpliceResult } from "./evals/splice/result.ts";
 /** What SAEs do to the model's own predictions when they take the place of its residual stream. */
 export {
   evaluateSplice,
   type SplicedTokenAt,
   type SpliceOptions,
   type SpliceProgress,
-} from "./evals/splice.ts";
-/** What that found, each number with its definition. */
-export type { SpliceMetrics, SpliceResult } from "./evals/splice-result.ts";
+} from "./evals/splice/splice.ts";
 /** Windows for it: a set on disk, or a text's. */
-export { type SpliceWindows, spliceWindows, windowsInMemory } from "./evals/splice-windows.ts";
+export { type SpliceWindows, spliceWindows, windowsInMemory } from "./evals/splice/windows.ts";
 /** What it finds. */
 export type { TransferCell, TransferReport } from "./evals/transfer/report.ts";
 /** Two SAEs on the same activations: metrics with paired intervals, latents matched, what fires on the same tokens. */

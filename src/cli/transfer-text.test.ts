@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { Metric } from "../evals/metrics.ts";
 import type { EvalResult, WorstToken } from "../evals/result.ts";
-import type { SpliceResult } from "../evals/splice-result.ts";
+import type { SpliceResult } from "../evals/splice/result.ts";
 import { TRANSFER_LIMITS } from "../evals/transfer/limits.ts";
 import type { TransferCell, TransferReport } from "../evals/transfer/report.ts";
 import { TRANSFER_DEFINITIONS, type TransferDiagnosis } from "../evals/transfer/transfer.ts";

@@ -1,7 +1,7 @@
 /** What `lapidary eval` prints of an SAE on models and texts: a table, then a verdict a model, in words. */
 
 import type { WorstToken } from "../evals/result.ts";
-import type { SpliceResult } from "../evals/splice-result.ts";
+import type { SpliceResult } from "../evals/splice/result.ts";
 import { limit } from "../evals/transfer/limits.ts";
 import type { TransferCell, TransferReport } from "../evals/transfer/report.ts";
 import {

@@ -5,7 +5,7 @@ import { METRICS } from "./metrics.ts";
 import { SAELENS_METRICS } from "./other-programs/saelens.ts";
 import { OUTLIERS_DEFINITION } from "./outliers.ts";
 import { sliceDefinitions } from "./slices.ts";
-import { SAELENS_SPLICE_METRICS, SPLICE_METRICS } from "./splice-metrics.ts";
+import { SAELENS_SPLICE_METRICS, SPLICE_METRICS } from "./splice/metrics.ts";
 
 /** The text of docs/METRICS.md. */
 export function metricDocs(): string {

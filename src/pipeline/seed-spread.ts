@@ -2,7 +2,7 @@
 import { StateError } from "../errors.ts";
 import type { Metric } from "../evals/metrics.ts";
 import type { EvalResult } from "../evals/result.ts";
-import type { SpliceMetrics, SpliceResult } from "../evals/splice-result.ts";
+import type { SpliceMetrics, SpliceResult } from "../evals/splice/result.ts";
 import { readJsonIfPresent } from "../storage/json.ts";
 import type { RunDirectory } from "./run-directory.ts";
 import { type LayerEvals, readLayerEvals } from "./stages/evaluate.ts";

@@ -26,6 +26,7 @@ export interface SeedsResult {
   readonly layers: readonly (LayerSpread & { readonly agreement: SeedAgreement })[];
 }
 
+/** The runs of a recipe's seeds, and how far they lie apart. */
 export interface SeedsSummary extends SeedsResult {
   /** of `runs/<name>-seeds.json` */
   readonly path: string;

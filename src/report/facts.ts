@@ -5,7 +5,7 @@
 import type { PairedDifference } from "../evals/bootstrap.ts";
 import type { LatentSummary } from "../evals/firing.ts";
 import type { EvalResult, IntervalMethod } from "../evals/result.ts";
-import type { SpliceResult } from "../evals/splice-result.ts";
+import type { SpliceResult } from "../evals/splice/result.ts";
 import type { MetricsLine } from "../train/metrics.ts";
 
 export interface ReportFacts {

@@ -3,7 +3,7 @@
  * in one: outliers that a norm screen does not see, a VE below zero, a rollback, tokens that are markup, names that are long.
  */
 import type { EvalResult, OutlierSummary, SliceGroup, WorstToken } from "../../src/evals/result.ts";
-import type { SpliceMetrics } from "../../src/evals/splice-result.ts";
+import type { SpliceMetrics } from "../../src/evals/splice/result.ts";
 import { Philox } from "../../src/random/philox.ts";
 import type {
   LatentMovement,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WindowBatch } from "../../src/corpus/windows.ts";
 import type { Reconstructor } from "../../src/evals/evaluate.ts";
-import { evaluateSplice, windowsInMemory } from "../../src/evals/splice.ts";
+import { evaluateSplice, windowsInMemory } from "../../src/evals/splice/splice.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { openSplicedModel } from "../../src/models/open-spliced.ts";
 import type { SplicedModel } from "../../src/models/spliced-model.ts";

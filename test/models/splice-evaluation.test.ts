@@ -10,7 +10,7 @@ import {
   type SpliceOptions,
   type SpliceProgress,
   windowsInMemory,
-} from "../../src/evals/splice.ts";
+} from "../../src/evals/splice/splice.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { openSplicedModel } from "../../src/models/open-spliced.ts";

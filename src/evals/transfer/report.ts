@@ -1,7 +1,7 @@
 /** What `lapidary eval` says of an SAE on models and texts: plain JSON. Types only. */
 
 import type { EvalResult, SaeIdentity } from "../result.ts";
-import type { SpliceResult } from "../splice-result.ts";
+import type { SpliceResult } from "../splice/result.ts";
 import type { Verdict } from "./diagnosis.ts";
 import type { TRANSFER_LIMITS } from "./limits.ts";
 import type { TRANSFER_DEFINITIONS, TransferDiagnosis } from "./transfer.ts";

@@ -3,8 +3,8 @@
  * place, each layer alone and all layers at once. `before` with the source SAEs, `after` with the final ones.
  */
 import { rm } from "node:fs/promises";
-import { evaluateSplice, spliceWindows } from "../../evals/splice.ts";
-import type { SpliceResult } from "../../evals/splice-result.ts";
+import type { SpliceResult } from "../../evals/splice/result.ts";
+import { evaluateSplice, spliceWindows } from "../../evals/splice/splice.ts";
 import { memoryPlan, planOf } from "../../kernels/memory.ts";
 import { openSplicedModel } from "../../models/open-spliced.ts";
 import { type InferenceSae, openInference } from "../../sae/inference.ts";

@@ -5,7 +5,7 @@
 import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import type { WindowBatch } from "../../corpus/windows.ts";
 import { evaluateRows } from "../../evals/evaluate.ts";
-import { evaluateSplice, windowsInMemory } from "../../evals/splice.ts";
+import { evaluateSplice, windowsInMemory } from "../../evals/splice/splice.ts";
 import { rowsSource } from "../../evals/token-source.ts";
 import { verdict } from "../../evals/transfer/diagnosis.ts";
 import type { TransferCell } from "../../evals/transfer/report.ts";

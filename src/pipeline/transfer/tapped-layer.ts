@@ -7,7 +7,7 @@ import { Vocabulary } from "../../corpus/vocabulary.ts";
 import type { WindowBatch } from "../../corpus/windows.ts";
 import { DataError, RecipeError, ShapeError } from "../../errors.ts";
 import type { EvaluateOptions } from "../../evals/evaluate.ts";
-import { windowsInMemory } from "../../evals/splice.ts";
+import { windowsInMemory } from "../../evals/splice/splice.ts";
 import { TokenClasses } from "../../evals/token-classes.ts";
 import { TokenTexts } from "../../evals/token-texts.ts";
 import { harvestWindows } from "../../harvest/harvest-windows.ts";

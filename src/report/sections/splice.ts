@@ -1,6 +1,6 @@
 /** What the model predicts with the SAE spliced in: cross-entropy and KL, beside the clean model and two ablations. */
 import type { Metric } from "../../evals/metrics.ts";
-import type { SpliceMetrics, SpliceResult } from "../../evals/splice-result.ts";
+import type { SpliceMetrics, SpliceResult } from "../../evals/splice/result.ts";
 import { type Bar, barChart } from "../charts/bars.ts";
 import type { Series } from "../charts/svg.ts";
 import { PHASES, type Phase, type ReportFacts, type SpliceFacts } from "../facts.ts";

@@ -1,6 +1,6 @@
 /** What splicing an SAE into the model did to its predictions: plain JSON, each number with its definition. Types only. */
-import type { Metric } from "./metrics.ts";
-import type { IntervalMethod, SaeIdentity } from "./result.ts";
+import type { Metric } from "../metrics.ts";
+import type { IntervalMethod, SaeIdentity } from "../result.ts";
 
 /** One or more layers' SAEs, spliced in together, on one set. */
 export interface SpliceResult {

@@ -2,10 +2,10 @@
  * The metrics of splicing: each a function of sums over tokens, kept by document. Cross-entropy is of the next token, at
  * kept positions that a real token follows; KL of the clean model's prediction from the changed one's, at kept positions.
  */
-import { draws, intervalMethod, percentileInterval } from "./bootstrap.ts";
-import { type Metric, ratio } from "./metrics.ts";
-import type { IntervalMethod } from "./result.ts";
-import type { SaelensSpliceMetrics, SpliceMetrics } from "./splice-result.ts";
+import { draws, intervalMethod, percentileInterval } from "../bootstrap.ts";
+import { type Metric, ratio } from "../metrics.ts";
+import type { IntervalMethod } from "../result.ts";
+import type { SaelensSpliceMetrics, SpliceMetrics } from "./result.ts";
 
 /** What takes the place of the stream. "zeroEverywhere": zeros at excluded positions too, as SAELens ablates. */
 export type SpliceRun = "spliced" | "zero" | "mean" | "zeroEverywhere";

@@ -1,12 +1,12 @@
 /** Which windows a splice evaluation runs, and in which batches: functions of the windows and of sizes alone. */
 import { createHash } from "node:crypto";
-import type { WindowBatch, WindowSet } from "../corpus/windows.ts";
-import { DataError } from "../errors.ts";
-import type { TokenBatch } from "../models/residual-model.ts";
-import type { ScoredTokens, SplicedModel } from "../models/spliced-model.ts";
-import { hashValue } from "../storage/hash.ts";
-import { canonicalJson } from "../storage/json.ts";
-import { bytesOf } from "../tensor/typed-array.ts";
+import type { WindowBatch, WindowSet } from "../../corpus/windows.ts";
+import { DataError } from "../../errors.ts";
+import type { TokenBatch } from "../../models/residual-model.ts";
+import type { ScoredTokens, SplicedModel } from "../../models/spliced-model.ts";
+import { hashValue } from "../../storage/hash.ts";
+import { canonicalJson } from "../../storage/json.ts";
+import { bytesOf } from "../../tensor/typed-array.ts";
 
 /** The windows of a set, or of a text. */
 export interface SpliceWindows {

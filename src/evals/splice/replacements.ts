@@ -1,9 +1,9 @@
 /** What takes the place of the residual stream at kept positions: reconstructions, zeros, the mean activation. */
-import { UnsupportedError } from "../errors.ts";
-import type { Intervention, SplicedBatch, SplicedModel } from "../models/spliced-model.ts";
-import type { SpliceRun } from "./splice-metrics.ts";
-import type { SpliceBatch } from "./splice-windows.ts";
-import type { Reconstructor } from "./token-source.ts";
+import { UnsupportedError } from "../../errors.ts";
+import type { Intervention, SplicedBatch, SplicedModel } from "../../models/spliced-model.ts";
+import type { Reconstructor } from "../token-source.ts";
+import type { SpliceRun } from "./metrics.ts";
+import type { SpliceBatch } from "./windows.ts";
 
 /** Rows an SAE is given at a time. */
 const SAE_ROWS = 2048;

@@ -3,12 +3,12 @@
  * cross-entropy and KL, against the clean model, zeros and the mean activation. Kept positions are replaced, the others
  * pass through. A batch runs clean once; each intervention begins at the layer it changes. Memory: `SplicedModel.memory`.
  */
-import { DataError, ShapeError, UnsupportedError } from "../errors.ts";
-import type { Intervention, SplicedBatch, SplicedModel } from "../models/spliced-model.ts";
-import { canonicalHookName } from "../sae/hook-name.ts";
-import { isSameHook, type Reconstructor } from "./evaluate.ts";
-import type { Metric } from "./metrics.ts";
-import { saeIdentity } from "./result.ts";
+import { DataError, ShapeError, UnsupportedError } from "../../errors.ts";
+import type { Intervention, SplicedBatch, SplicedModel } from "../../models/spliced-model.ts";
+import { canonicalHookName } from "../../sae/hook-name.ts";
+import { isSameHook, type Reconstructor } from "../evaluate.ts";
+import type { Metric } from "../metrics.ts";
+import { saeIdentity } from "../result.ts";
 import {
   SAELENS_SPLICE_METRICS,
   SPLICE_METRICS,
@@ -16,18 +16,18 @@ import {
   type SpliceRun,
   SpliceSums,
   spliceIntervals,
-} from "./splice-metrics.ts";
-import { intervene, meanActivations, type Replacements, saeOf } from "./splice-replacements.ts";
-import type { SpliceMetrics, SpliceResult } from "./splice-result.ts";
+} from "./metrics.ts";
+import { intervene, meanActivations, type Replacements, saeOf } from "./replacements.ts";
+import type { SpliceMetrics, SpliceResult } from "./result.ts";
 import {
   firstWindows,
   type SpliceBatch,
   type SpliceWindows,
   spliceBatches,
   windowsPerBatch,
-} from "./splice-windows.ts";
+} from "./windows.ts";
 
-export { type SpliceWindows, spliceWindows, windowsInMemory } from "./splice-windows.ts";
+export { type SpliceWindows, spliceWindows, windowsInMemory } from "./windows.ts";
 
 /** Which SAEs, in which model, on which windows. */
 export interface SpliceOptions {

@@ -85,6 +85,7 @@ export async function tryFault(bench: Workbench, trial: Trial): Promise<Verdict[
     const verdict = judge(answer, trial, bench, run);
     if (verdict !== null) verdict.problems.push(...repeated(trial.destroys !== undefined));
     await trial.undo?.(run, verdict?.outcome ?? "came through");
+    finished = finishedIn(run); // a whole file put back is another file than the damaged one
     if (verdict === null) return [];
     const { outcome, problems } = verdict;
     const verdicts = [{ ...verdict, kind, told: [done, verdict.told].filter(Boolean).join(" ") }];

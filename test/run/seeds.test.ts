@@ -96,7 +96,7 @@ it("corpus, activations and the first evaluation are made once: the same files u
       expect(`${file} ${one.ino}`).toBe(`${file} ${other.ino}`);
       nFiles += 1;
     }
-  expect(nFiles).toBe(3 * 2 + 5 * 2 + 1); // a manifest and a file of data each, and the results
+  expect(nFiles).toBe(4 * 2 + 6 * 2 + 1); // a manifest and a file of data each, and the results
 });
 
 it("a seed's run has the bits of a run that shares nothing, and stands without the other", async () => {

@@ -66,7 +66,7 @@ function damagedFile(
 const aside = (run: string) => `${run}.aside`;
 
 /** Files that the stage made or changed. */
-async function lastWritten({ before, after }: StageFacts): Promise<string[]> {
+export async function lastWritten({ before, after }: StageFacts): Promise<string[]> {
   const files: string[] = [];
   for (const file of ((await readdir(after, { recursive: true })) as string[]).sort()) {
     if (!(await stat(join(after, file))).isFile()) continue;

@@ -79,7 +79,7 @@ export class FaultyRuns {
     const script = join(ROOT, "test/faults/child.ts");
     const args = [...node, "--import", import.meta.resolve("tsx"), script, runs, disk, ...inputs];
     const child = spawn(process.execPath, args, {
-      env: { ...process.env, NO_COLOR: "1" },
+      env: { ...process.env, NO_COLOR: "1", ...(user === undefined ? {} : { TSX_DISABLE_CACHE: "1" }) },
       ...(user === undefined ? {} : { uid: user, gid: user }),
     });
     this.#stderr = "";

@@ -1,9 +1,10 @@
 /** What a machine or another process refuses as a whole: sizes of files, memory, folders, the lock. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, statSync } from "node:fs";
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
+import { lastWritten } from "./damage.ts";
 import { FaultyRuns, hasLimits } from "./faulty-run.ts";
 import type { Draw, FaultKind } from "./kinds.ts";
 import { BETWEEN } from "./stage-clock.ts";
@@ -32,7 +33,7 @@ export function limitKinds(bench: Workbench): FaultKind[] {
       named: () => [/memory/],
     })),
     kind("heap limit", null, (draw) => heapLimit(bench, 4 + Math.floor(draw() * 28))),
-    kind("read-only folder", strangerIsMissing(), (draw) => readOnlyFolder(bench, draw)),
+    kind("read-only folder", strangerIsMissing(), (draw, stage) => readOnlyFolder(bench, stage, draw)),
     kind("lock", null, (draw) => otherLock(Math.floor(draw() * LOCKS.length))),
   ];
 }
@@ -66,7 +67,7 @@ function ancestors(path: string): string[] {
   return dirname(path) === path ? [path] : [path, ...ancestors(dirname(path))];
 }
 
-function readOnlyFolder(bench: Workbench, draw: Draw): Partial<Trial> {
+function readOnlyFolder(bench: Workbench, stage: StageFacts, draw: Draw): Partial<Trial> {
   const root = join(bench.folder, "open");
   const user = isRoot ? STRANGER : undefined;
   const runs = new FaultyRuns({ runs: root, user });
@@ -78,7 +79,7 @@ function readOnlyFolder(bench: Workbench, draw: Draw): Partial<Trial> {
     named: () => [root],
     async prepare(run) {
       chmodSync(bench.folder, 0o755);
-      const folders = [root, ...foldersUnder(run)];
+      const folders = [root, ...(await foldersWritten(run, stage))];
       folder = folders[Math.floor(chosen * folders.length)];
       if (user !== undefined) spawnSync("chown", ["-R", `${user}:${user}`, root]);
       await chmod(folder, 0o555);
@@ -91,12 +92,10 @@ function readOnlyFolder(bench: Workbench, draw: Draw): Partial<Trial> {
   };
 }
 
-function foldersUnder(run: string): string[] {
-  const entries =
-    statSync(run, { throwIfNoEntry: false }) === undefined
-      ? []
-      : readdirSync(run, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+/** Folders that are there already and that the stage writes into. */
+async function foldersWritten(run: string, stage: StageFacts): Promise<string[]> {
+  const folders = (await lastWritten(stage)).map((file) => dirname(join(run, file)));
+  return [...new Set(folders)].filter((folder) => statSync(folder, { throwIfNoEntry: false }) !== undefined);
 }
 
 const LOCKS: readonly (readonly [what: string, text: () => string, refuses: boolean])[] = [

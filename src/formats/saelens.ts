@@ -3,12 +3,12 @@
  * our names; what an SAE does with the numbers is `sae/`'s business. The file's W_enc [d_in, d_sae] is turned into
  * wEnc [dSae, dIn] here and nowhere else. Nothing is guessed: tensors missing, extra, misshapen or not finite are errors.
  */
-import { readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { FormatError, ShapeError, StateError } from "../errors.ts";
-import { commitFolder, temporaryName, writeJson } from "../storage/atomic.ts";
-import { fileError, statIfPresent } from "../storage/file-error.ts";
+import { FormatError, ShapeError } from "../errors.ts";
+import { writeJson } from "../storage/atomic.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { readJson } from "../storage/json.ts";
+import { writeFolder } from "../storage/whole-folder.ts";
 import { f32ToBf16 } from "../tensor/half.ts";
 import {
   parseConfig,
@@ -89,6 +89,8 @@ export async function readSaelensConfig(dir: string): Promise<SaelensConfig> {
 export interface OpenSaelens extends Omit<SaelensDirectory, "wEnc" | "wDec"> {
   /** Rows [from, to) of wEnc or wDec [dSae, dIn], a fresh array. @throws {FormatError} they hold what is no finite number */
   rows(matrix: "wEnc" | "wDec", from: number, to: number): Promise<Float32Array>;
+  /** Rows [from, to) of W_enc [dIn, dSae] as the file has them, so as fast as it can be read. Not looked at. */
+  encoderInputs(from: number, to: number): Promise<Float32Array>;
   close(): Promise<void>;
 }
 
@@ -130,6 +132,7 @@ export async function openSaelens(dir: string): Promise<OpenSaelens> {
             : widened(file, name, await file.readRows(name, from, to));
         return finite(file, name, values, from * (matrix === "wEnc" ? dIn : dOut));
       },
+      encoderInputs: async (from, to) => widened(file, "W_enc", await file.readRows("W_enc", from, to)),
       close: () => file.close(),
     };
   } catch (error) {
@@ -140,7 +143,7 @@ export async function openSaelens(dir: string): Promise<OpenSaelens> {
 
 /** Reads a whole directory. @throws as `openSaelens` */
 export async function readSaelens(dir: string): Promise<SaelensDirectory> {
-  const { rows, close, ...rest } = await openSaelens(dir);
+  const { rows, encoderInputs: _, close, ...rest } = await openSaelens(dir);
   try {
     const whole = async (matrix: "wEnc" | "wDec") => {
       const { dIn, dSae, dOut } = rest.config;
@@ -187,6 +190,8 @@ export interface WriteOptions {
   readonly dtype?: "float32" | "bfloat16";
   /** log10 firing frequencies [dSae], written as sparsity.safetensors */
   readonly sparsity?: Float32Array;
+  /** Adds files that are to appear with the rest, to the folder in which it is made. */
+  readonly beside?: (folder: string) => Promise<void>;
 }
 
 /**
@@ -199,11 +204,9 @@ export async function writeSaelens(
   content: SaelensDirectory,
   options: WriteOptions = {},
 ): Promise<{ bytes: number; sha256: string }> {
-  await checkReplaceable(dir);
   const { config, runnerConfig } = content;
   const dtype = options.dtype ?? "float32";
-  const folder = temporaryName(dir);
-  try {
+  return writeFolder(dir, { what: "an SAE directory", names: OURS }, async (folder) => {
     const written = await writeSafetensors(join(folder, WEIGHTS), tensorsOf(content, dtype));
     if (options.sparsity !== undefined) {
       if (options.sparsity.length !== config.dSae)
@@ -214,12 +217,9 @@ export async function writeSaelens(
     }
     if (runnerConfig !== null) await writeJson(join(folder, RUNNER_CONFIG), runnerConfig);
     await writeJson(join(folder, CONFIG), serializeConfig({ ...config, dtype }));
-    await replaceFolder(folder, dir);
+    await options.beside?.(folder);
     return written;
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true }).catch(() => {});
-    throw fileError(error, dir);
-  }
+  });
 }
 
 function tensorsOf(content: SaelensDirectory, dtype: "float32" | "bfloat16"): TensorToWrite[] {
@@ -328,25 +328,6 @@ export async function readRunnerConfig(dir: string): Promise<Readonly<Record<str
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new FormatError(path, "not a JSON object");
   return json as Record<string, unknown>;
-}
-
-async function checkReplaceable(dir: string): Promise<void> {
-  if (!(await exists(dir))) return;
-  const entries = (await stat(dir)).isDirectory() ? await readdir(dir) : [`(the file ${dir})`];
-  const foreign = entries.filter((name) => !OURS.includes(name));
-  if (foreign.length > 0)
-    throw new StateError(
-      `${dir} is not an SAE directory to be replaced: it holds ${foreign.slice(0, 5).join(", ")}`,
-      "save under another name, or remove it",
-    );
-}
-
-async function replaceFolder(from: string, to: string): Promise<void> {
-  if (!(await exists(to))) return commitFolder(from, to);
-  const old = temporaryName(to);
-  await rename(to, old);
-  await commitFolder(from, to);
-  await rm(old, { recursive: true, force: true });
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@
  * Reading is by position, so a file may be larger than memory; headers are checked before a byte of data is believed.
  * Source: the format's specification (huggingface/safetensors README). All machines Lapidary runs on are little-endian.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, LapidaryError, ShapeError } from "../errors.ts";
 import { writeAtomically } from "../storage/atomic.ts";
@@ -11,12 +11,11 @@ import { fileError, isAbsent } from "../storage/file-error.ts";
 import { bytesPerElement, type DType, isDType } from "../tensor/dtype.ts";
 import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
+import { append } from "./append.ts";
 import { readExactly } from "./read-exactly.ts";
 
 /** Longest header that is read; the reference implementation's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
-/** One write call moves at most this much. */
-const CHUNK_BYTES = 1 << 26;
 /** Reads under way together, where a tensor is read in many short pieces. */
 const READS_AT_ONCE = 64;
 
@@ -360,14 +359,4 @@ function headerBytes(
 
 function tensorBytes(tensor: TensorToWrite): number {
   return tensor.shape.reduce((a, b) => a * b, bytesPerElement(tensor.dtype));
-}
-
-async function append(file: FileHandle, hash: Hash, bytes: Uint8Array, position: number): Promise<number> {
-  for (let done = 0; done < bytes.length; ) {
-    const piece = bytes.subarray(done, Math.min(done + CHUNK_BYTES, bytes.length));
-    const { bytesWritten } = await file.write(piece, 0, piece.length, position + done);
-    hash.update(piece.subarray(0, bytesWritten));
-    done += bytesWritten;
-  }
-  return position + bytes.length;
 }

@@ -1,10 +1,12 @@
 /**
  * A small Hugging Face hub on this machine, for tests: commits, file listings, files by range, large files behind a
- * redirect to another origin. It notes every request, and can break a connection or answer with an error on demand.
+ * redirect to another origin; what is written to it, in `hub-uploads.ts`. It notes every request, and can break a
+ * connection or answer with an error on demand.
  */
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { HubUploads } from "./hub-uploads.ts";
 
 export interface HubRequestNote {
   readonly server: "hub" | "cdn";
@@ -27,7 +29,7 @@ export interface HubRepositoryContent {
   readonly largeBytes?: number;
 }
 
-interface StoredFile {
+export interface StoredFile {
   readonly path: string;
   readonly bytes: Buffer;
   readonly large: boolean;
@@ -35,9 +37,11 @@ interface StoredFile {
   readonly sha256: string;
 }
 
-interface Revision {
+export interface Revision {
   readonly commit: string;
   readonly files: readonly StoredFile[];
+  /** of the repository; default public */
+  readonly isPrivate?: boolean;
 }
 
 const PAGE = 3;
@@ -50,6 +54,8 @@ export class HubServer {
   readonly #repositories = new Map<string, Map<string, Revision>>();
   readonly #breaks = new Map<string, number[]>();
   readonly #failures = new Map<string, number[]>();
+  /** what is written to the hub, and what goes wrong then */
+  readonly uploads = new HubUploads(this.#repositories, () => ({ hub: this.url, cdn: this.#cdnUrl }));
 
   private constructor() {
     this.#hub = createServer((request, response) => this.#onHub(request, response));
@@ -76,13 +82,7 @@ export class HubServer {
   add(content: HubRepositoryContent): { commit: string } {
     const files = Object.entries(content.files).map(([path, value]) => {
       const bytes = Buffer.from(value);
-      return {
-        path,
-        bytes,
-        large: bytes.length >= (content.largeBytes ?? 1024),
-        gitHash: createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex"),
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-      };
+      return storedFile(path, bytes, bytes.length >= (content.largeBytes ?? 1024));
     });
     const commit = createHash("sha1")
       .update(files.map((file) => file.path + file.sha256).join("\n"))
@@ -128,12 +128,25 @@ export class HubServer {
     });
   }
 
+  /** The repository as it stands: path → file; undefined: there is none. */
+  revision(name: string, revision = "main"): Revision | undefined {
+    return this.#revision(`models/${name}`, revision);
+  }
+
   #onHub(request: IncomingMessage, response: ServerResponse): void {
     this.#note("hub", request);
+    if (this.uploads.refusesToken(request, response)) return;
+    if (this.uploads.takes(request)) {
+      void this.uploads.onHub(request, response);
+      return;
+    }
     const url = new URL(request.url ?? "/", this.url);
-    const api = /^\/api\/((?:models|datasets)\/[^/]+\/[^/]+)\/(revision|tree)\/([^/?]+)/.exec(url.pathname);
+    const api = /^\/api\/((?:models|datasets)\/[^/]+\/[^/]+)(?:\/(revision|tree)\/([^/?]+))?$/.exec(
+      url.pathname,
+    );
     const resolve = /^\/(datasets\/)?([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname);
-    if (api !== null) this.#onApi(url, api[1], api[2], decodeURIComponent(api[3]), response);
+    if (api !== null)
+      this.#onApi(url, api[1], api[2] ?? "revision", decodeURIComponent(api[3] ?? "main"), response);
     else if (resolve !== null)
       this.#onFile(
         this.#revision(`${resolve[1] ?? "models/"}${resolve[2]}`, decodeURIComponent(resolve[3])),
@@ -178,7 +191,7 @@ export class HubServer {
         id: key.split("/").slice(1).join("/"),
         sha: revision.commit,
         lastModified: "2025-01-01T00:00:00Z",
-        private: false,
+        private: revision.isPrivate ?? false,
         gated: false,
         downloads: 0,
         likes: 0,
@@ -208,6 +221,10 @@ export class HubServer {
 
   #onCdn(request: IncomingMessage, response: ServerResponse): void {
     this.#note("cdn", request);
+    if (this.uploads.takes(request)) {
+      void this.uploads.onCdn(request, response);
+      return;
+    }
     const hash = (request.url ?? "").slice(1).split("?")[0];
     const all = [...this.#repositories.values()].flatMap((revisions) => [...revisions.values()]);
     const file = all.flatMap(({ files }) => files).find((each) => each.large && each.sha256 === hash);
@@ -240,6 +257,17 @@ export class HubServer {
     if (limit === undefined || limit >= body.length) response.end(body);
     else response.write(body.subarray(0, limit), () => response.destroy());
   }
+}
+
+/** A file as the hub keeps it. */
+export function storedFile(path: string, bytes: Buffer, large: boolean): StoredFile {
+  return {
+    path,
+    bytes,
+    large,
+    gitHash: createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex"),
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+  };
 }
 
 function json(response: ServerResponse, value: unknown): void {

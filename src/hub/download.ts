@@ -22,6 +22,8 @@ export interface DownloadProgress {
 }
 
 export interface DownloadOptions {
+  /** where files go; default the repository's snapshot in the cache. On the same file system as `repository.dir`. */
+  readonly folder?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
@@ -31,7 +33,7 @@ export function snapshotFolder(repository: Repository): string {
   return join(repository.dir, repository.commit);
 }
 
-/** Fetches what is missing of `files`. Returns the snapshot's folder. */
+/** Fetches what is missing of `files`. Returns the folder they are in. */
 export async function downloadFiles(
   repository: Repository,
   files: readonly RepositoryFile[],
@@ -41,13 +43,14 @@ export async function downloadFiles(
   let before = 0;
   for (const file of files) {
     await downloadFile(repository, file, {
+      folder: options.folder,
       signal: options.signal,
       onProgress: (progress) =>
         options.onProgress?.({ file: file.path, doneBytes: before + progress.doneBytes, totalBytes }),
     });
     before += file.size;
   }
-  return snapshotFolder(repository);
+  return options.folder ?? snapshotFolder(repository);
 }
 
 /**
@@ -59,7 +62,7 @@ export async function downloadFile(
   file: RepositoryFile,
   options: DownloadOptions = {},
 ): Promise<string> {
-  const target = safeJoin(snapshotFolder(repository), file.path);
+  const target = safeJoin(options.folder ?? snapshotFolder(repository), file.path);
   const there = await stat(target).catch(() => null);
   if (there?.isFile() && there.size === file.size) return target;
   const partial = join(repository.dir, "partial", file.identity.replace(":", "-"));
@@ -106,7 +109,7 @@ async function fetchInto(
 }
 
 /** Whether the bytes at `path` have the identity that the hub gave. */
-async function isWhole(path: string, file: RepositoryFile): Promise<boolean> {
+export async function isWhole(path: string, file: RepositoryFile): Promise<boolean> {
   if ((await stat(path)).size !== file.size) return false;
   const [kind, expected] = file.identity.split(":");
   const hash = createHash(kind === "sha256" ? "sha256" : "sha1");

@@ -9,9 +9,21 @@ import type { HubSettings } from "./settings.ts";
 const MAX_REDIRECTS = 8;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const WORTH_ANOTHER_TRY = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** However long a server asks to be left alone (`Retry-After`), it is asked again after so many milliseconds. */
+const MAX_PAUSE_MS = 5 * 60_000;
 
 /** The network failed (as opposed to: the hub answered no). */
 export class NetworkError extends HubError {}
+
+/** The hub answered no. */
+export class RefusedError extends HubError {
+  readonly status: number;
+
+  constructor(message: string, status: number, hint?: string) {
+    super(message, { hint });
+    this.status = status;
+  }
+}
 
 export interface HubRequest {
   readonly method?: string;
@@ -31,9 +43,11 @@ export async function hubFetch(settings: HubSettings, url: string, init: HubRequ
       hint: "unset HF_HUB_OFFLINE once to download it",
     });
   for (let attempt = 1; ; attempt++) {
+    let asked: string | null = null;
     try {
       const response = await followed(settings, url, init);
-      if (!WORTH_ANOTHER_TRY.has(response.status) || attempt >= settings.attempts) return response;
+      if (!isWorthAnotherTry(response.status) || attempt >= settings.attempts) return response;
+      asked = response.headers.get("retry-after");
       await response.body?.cancel();
     } catch (error) {
       init.signal?.throwIfAborted();
@@ -44,8 +58,27 @@ export async function hubFetch(settings: HubSettings, url: string, init: HubRequ
           cause: error,
         });
     }
-    await sleep(settings.retryDelayMs * 2 ** (attempt - 1), undefined, { signal: init.signal });
+    await pause(settings, attempt, asked, init.signal);
   }
+}
+
+/** Whether a server that answered so may answer otherwise a little later. */
+export function isWorthAnotherTry(status: number): boolean {
+  return WORTH_ANOTHER_TRY.has(status);
+}
+
+/** Waits after failed try `attempt`: retryDelayMs · 2^(attempt − 1), or as long as the server asked for in `Retry-After`. */
+export async function pause(
+  settings: HubSettings,
+  attempt: number,
+  retryAfter: string | null,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const asked = retryAfter === null ? Number.NaN : Number(retryAfter) * 1000;
+  const until = retryAfter === null ? Number.NaN : Date.parse(retryAfter) - Date.now();
+  const wanted = [asked, until].find((ms) => ms >= 0) ?? 0;
+  const ms = Math.max(settings.retryDelayMs * 2 ** (attempt - 1), Math.min(wanted, MAX_PAUSE_MS));
+  await sleep(ms, undefined, { signal });
 }
 
 async function followed(settings: HubSettings, url: string, init: HubRequest): Promise<Response> {
@@ -65,7 +98,7 @@ async function followed(settings: HubSettings, url: string, init: HubRequest): P
   throw new HubError(`${withoutQuery(url)}: more than ${MAX_REDIRECTS} redirects`);
 }
 
-/** One request without following; fails when the headers take longer than `settings.stallMs`. */
+/** One request without following; fails when for `settings.stallMs` neither a body goes out nor headers come in. */
 async function answered(settings: HubSettings, target: URL, init: HubRequest): Promise<Response> {
   const stalled = new AbortController();
   const timer = setTimeout(
@@ -73,15 +106,40 @@ async function answered(settings: HubSettings, target: URL, init: HubRequest): P
     settings.stallMs,
   );
   const signal = init.signal === undefined ? stalled.signal : AbortSignal.any([init.signal, stalled.signal]);
+  const body = init.body instanceof Blob ? new WatchedBlob(init.body, () => timer.refresh()) : init.body;
   try {
-    return await fetch(target, { ...init, redirect: "manual", signal });
+    return await fetch(target, { ...init, body, redirect: "manual", signal });
   } finally {
     clearTimeout(timer);
   }
 }
 
+/** Bytes to send, wherever they lie, that tell when some of them are taken: a long upload that moves is not a stall. */
+class WatchedBlob extends Blob {
+  readonly #content: Blob;
+  readonly #onTaken: () => void;
+
+  constructor(content: Blob, onTaken: () => void) {
+    super([], { type: content.type });
+    this.#content = content;
+    this.#onTaken = onTaken;
+    Object.defineProperty(this, "size", { value: content.size });
+  }
+
+  override stream(): ReturnType<Blob["stream"]> {
+    const onTaken = this.#onTaken;
+    const watch = new TransformStream<Uint8Array, Uint8Array>({
+      transform(bytes, controller) {
+        onTaken();
+        controller.enqueue(bytes);
+      },
+    });
+    return this.#content.stream().pipeThrough(watch) as ReturnType<Blob["stream"]>;
+  }
+}
+
 /** The error for an answer that is not a success. */
-export function refusal(what: string, response: { status: number; headers?: Headers }): HubError {
+export function refusal(what: string, response: { status: number; headers?: Headers }): RefusedError {
   const status = response.status;
   const hint =
     status === 401 || status === 403
@@ -91,7 +149,7 @@ export function refusal(what: string, response: { status: number; headers?: Head
         : status === 429
           ? "too many requests: wait a little, or set HF_TOKEN"
           : undefined;
-  return new HubError(`${what}: the hub answered ${status}`, { hint });
+  return new RefusedError(`${what}: the hub answered ${status}`, status, hint);
 }
 
 /** Addresses are shown without their query, which may be signed. */

@@ -82,7 +82,7 @@ async function* oneConnection(
 }
 
 /** Rejects when nothing arrives for so long. */
-async function withStallLimit<T>(reading: Promise<T>, stallMs: number): Promise<T> {
+export async function withStallLimit<T>(reading: Promise<T>, stallMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const stalled = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`no byte for ${stallMs / 1000} s`)), stallMs);

@@ -132,7 +132,7 @@ async function list(
 }
 
 /** How Hugging Face's functions reach the hub: through our fetch, which alone knows the token. */
-function connection(settings: HubSettings, signal: AbortSignal | undefined) {
+export function connection(settings: HubSettings, signal: AbortSignal | undefined) {
   const viaHubFetch: typeof fetch = (input, init) =>
     hubFetch(settings, String(input), {
       method: init?.method,
@@ -143,7 +143,8 @@ function connection(settings: HubSettings, signal: AbortSignal | undefined) {
   return { hubUrl: settings.endpoint, fetch: viaHubFetch };
 }
 
-function asHubError(what: string, error: unknown): unknown {
+/** What Hugging Face's functions throw, as an error of ours. */
+export function asHubError(what: string, error: unknown): unknown {
   if (error instanceof HubApiError) return refusal(what, { status: error.statusCode });
   return error;
 }

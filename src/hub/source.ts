@@ -36,7 +36,7 @@ export function parseSource(text: string): Source {
 }
 
 /** How a source is resolved: what of it is wanted, and from which hub. */
-export interface ResolveOptions extends DownloadOptions {
+export interface ResolveOptions extends Omit<DownloadOptions, "folder"> {
   /** default "model", which SAEs are too */
   readonly type?: RepositoryType;
   /** the files wanted, given the paths of all there are under the sub path; default all of them */

@@ -52,6 +52,17 @@ export function sameHook(a: string, b: string): boolean {
   return one.layer === other.layer && one.site === other.site;
 }
 
+/** The same of any text; null: one of them names no layer, so it cannot be told. */
+export function sameHookIfKnown(a: string, b: string): boolean | null {
+  if (a === b) return true;
+  try {
+    return sameHook(a, b);
+  } catch (error) {
+    if (error instanceof UnsupportedError) return null;
+    throw error;
+  }
+}
+
 /** The decoder layer whose output `hook` is; null if it is not a layer's output (the embeddings before layer 0, an MLP, …). */
 export function residualLayer(hook: HookPoint): number | null {
   const { layer, site } = outputOf(hook);

@@ -1,9 +1,10 @@
 /**
- * dictionary_learning (Marks, Karvonen, Mueller): `ae.pt`, a state dict, and `config.json`, whose trainer.dict_class says
- * what the numbers mean. Biases and thresholds are saved for unscaled activations (`scale_biases`). A backup, which has
- * the same name, holds those of scaled ones: refused. Latents are as stored: the library's own `from_pretrained` may
- * rescale AutoEncoder's to unit decoder norm, which changes no reconstruction. Source: dictionary.py and trainers/ of the
- * repository. SAELens 6.18 reads every class but three as plain ReLU, thresholds lost.
+ * dictionary_learning (Marks, Karvonen, Mueller): `ae.pt`, a state dict (or `ae.safetensors`, the same without a pickle),
+ * and `config.json`, whose trainer.dict_class says what the numbers mean. Biases and thresholds are saved for unscaled
+ * activations (`scale_biases`). A backup, which has the same name, holds those of scaled ones: refused. Latents are as
+ * stored: the library's own `from_pretrained` may rescale AutoEncoder's to unit decoder norm, which changes no
+ * reconstruction. Source: dictionary.py and trainers/ of the repository. SAELens 6.18 reads every class but three as plain
+ * ReLU, thresholds lost.
  */
 import { basename, dirname, join } from "node:path";
 import { FormatError, UnsupportedError } from "../../errors.ts";
@@ -27,18 +28,22 @@ import {
   vector,
 } from "./tensors.ts";
 
-const CHECKPOINT = /^ae(_\d+)?\.pt$/;
+const CHECKPOINT = /^ae(_\d+)?\.(pt|safetensors)$/;
 const CONFIG = "config.json";
+/** In order of preference: the same state dict without a pickle is what Lapidary writes. */
+const FINAL = ["ae.pt", "ae.safetensors"];
 
 export const dictionaryLearning: Dialect = {
   name: "dictionary_learning",
-  files: `ae.pt, ${CONFIG}`,
-  recognises: ({ file, names }) => (file === null ? names.has("ae.pt") : CHECKPOINT.test(file)),
+  files: `ae.pt or ae.safetensors, ${CONFIG}`,
+  recognises: ({ file, names }) =>
+    file === null ? FINAL.some((name) => names.has(name)) : CHECKPOINT.test(file),
   async open(place) {
     const configFile = await findConfig(place);
     const config = await readFields(configFile, "its trainer.dict_class decides what the numbers mean");
     const trainer = new JsonFields(`${configFile}, trainer`, config.object("trainer"));
-    return openFrom(join(place.folder, place.file ?? "ae.pt"), async (file) => {
+    const name = place.file ?? FINAL.find((final) => place.names.has(final)) ?? FINAL[0];
+    return openFrom(join(place.folder, name), async (file) => {
       refuseBackup(file);
       return open(file, trainer, contextSize(config));
     });

@@ -34,7 +34,7 @@ async function open(place: Place, file: TensorFile): Promise<OpenSae> {
       hint: `it holds ${[...file.tensors.keys()].slice(0, 8).join(", ") || "nothing"}`,
     });
   expectTensors(file, "Gemma Scope", [...required, "threshold"], ["scaling_factor"]);
-  const { known, isTranscoder, notes } = fromPath(place);
+  const { known, isTranscoder, notes } = fromPath(place.path);
   const layout = plainLayout(encoder, decoder, "b_enc", "b_dec");
   const rows = await laidOutRows(file, layout, isTranscoder ? "transcoder" : "SAE");
   await refuseScaling(file, rows.dSae);
@@ -72,9 +72,11 @@ async function refuseScaling(file: TensorFile, dSae: number): Promise<void> {
 
 type FromPath = { -readonly [K in "hookName" | "modelName" | "contextSize" | "prependBos"]?: SaeConfig[K] };
 
-function fromPath(place: Place): { known: FromPath; isTranscoder: boolean; notes: string[] } {
+/** What the names of a path say. */
+export function fromPath(path: string): { known: FromPath; isTranscoder: boolean; notes: string[] } {
   const known: FromPath = {};
   const notes: string[] = [];
+  const place = { path };
   const layer = inPath(place, /^layer_(\d{1,3})$/)?.[1];
   const repository = inPath(place, REPOSITORY);
   if (repository === null) {

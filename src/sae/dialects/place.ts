@@ -45,12 +45,12 @@ export async function hasFile(place: Place, ...path: readonly string[]): Promise
  * The last names of the path, from the outermost in: publishers put layer, site and width there and nowhere else. At most
  * eight, so that a user's own folders further out say nothing.
  */
-export function pathNames({ path }: Place): string[] {
+export function pathNames({ path }: Pick<Place, "path">): string[] {
   return path.split(sep).slice(-8);
 }
 
 /** The first match in the names of the path, innermost first. */
-export function inPath(place: Place, pattern: RegExp): RegExpExecArray | null {
+export function inPath(place: Pick<Place, "path">, pattern: RegExp): RegExpExecArray | null {
   for (const name of pathNames(place).reverse()) {
     const match = pattern.exec(name);
     if (match !== null) return match;

@@ -102,7 +102,7 @@ async function open(place: Place, file: TensorFile): Promise<OpenSae> {
 const MODULE = /^(?:[a-z_]+\.)*(?:layers|h|blocks)\.\d{1,5}(?:\.[a-z_][a-z0-9_.]*)?$|^embed_tokens$/i;
 
 /** `layers.10`, `h.3.mlp`, `embed_tokens`; with several seeds the folder lies in it. */
-function moduleOf(folder: string): string | null {
+export function moduleOf(folder: string): string | null {
   const name = /^seed\d+$/.test(basename(folder)) ? basename(dirname(folder)) : basename(folder);
   return MODULE.test(name) ? name : null;
 }

@@ -1,6 +1,6 @@
 /** The check at full size lets right answers pass, and finds an entry that is missing, wrong, or should not be there. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Engine, Selection, SparseActs } from "../kernels/kernels.ts";
+import type { Engine, SizeSelection, SparseActs } from "../kernels/kernels.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { checkSelection } from "./check.ts";
 import { chooseSelection } from "./encode.ts";
@@ -31,7 +31,7 @@ function without({ offsets, latents, values, nTokens }: SparseActs, e: number): 
 }
 
 describe.each(["batch-topk", "topk", "threshold"] as const)("%s", (kind) => {
-  let selection: Selection;
+  let selection: SizeSelection;
   let acts: SparseActs;
   beforeAll(async () => {
     selection = await chooseSelection(engine, x, kind, size.k);

@@ -3,7 +3,7 @@
  * reference engine; and what is selected at full size is held against dot products in double precision.
  */
 import { EngineError } from "../errors.ts";
-import type { Engine, Selection, SparseActs, TrainStepOptions } from "../kernels/kernels.ts";
+import type { Engine, SizeSelection, SparseActs, TrainStepOptions } from "../kernels/kernels.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { selectEngine } from "../kernels/select.ts";
 import type { BenchOptions } from "./bench.ts";
@@ -59,7 +59,7 @@ export async function checkTraining(
 export async function checkCoding(
   options: BenchOptions,
   rescale: boolean,
-  selectionOf: (engine: Engine, x: Float32Array, k: number) => Promise<Selection>,
+  selectionOf: (engine: Engine, x: Float32Array, k: number) => Promise<SizeSelection>,
 ): Promise<Check> {
   return onSlices(options, { training: false, rescale }, async ({ ours, reference, planted, batch }) => {
     const x = await batch(0);
@@ -120,7 +120,7 @@ export async function checkSelection(
   engine: Engine,
   x: Float32Array,
   acts: SparseActs,
-  selection: Selection,
+  selection: SizeSelection,
 ): Promise<Check> {
   const { dIn, dSae } = engine.config;
   const bDec = await engine.read("bDec", 0, dIn);

@@ -2,7 +2,7 @@
  * `lapidary bench encode`: activations → sparse latents, by JumpReLU thresholds (the default: an SAE at work), per-token
  * top-k, or batch-topk. The thresholds are one number, chosen to keep k latents a token.
  */
-import type { Engine, Selection } from "../kernels/kernels.ts";
+import type { Engine, SizeSelection } from "../kernels/kernels.ts";
 import { arithmeticOf, phasesOf } from "./arithmetic.ts";
 import type { BenchOptions, BenchReport } from "./bench.ts";
 import { checkCoding, checkSelection } from "./check.ts";
@@ -46,7 +46,7 @@ export async function chooseSelection(
   x: Float32Array,
   kind: BenchOptions["selection"],
   k: number,
-): Promise<Selection> {
+): Promise<SizeSelection> {
   if (kind !== "threshold") return { kind, k };
   const { values } = await engine.encode(x, { kind: "batch-topk", k });
   const smallest = values.reduce((least, value) => Math.min(least, value), values[0] ?? 0);

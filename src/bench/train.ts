@@ -18,7 +18,7 @@ export async function benchTrain(options: BenchOptions): Promise<BenchReport> {
     rescale: true,
     checkSlice: () => checkTraining(options, trainStepOptions),
     async prepare({ engine, planted, batch }) {
-      const { selection } = trainStepOptions(0, planted);
+      const selection = { kind: "batch-topk", k: size.k } as const;
       const check = await checkSelection(
         engine,
         batch(0),

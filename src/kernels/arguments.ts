@@ -4,17 +4,21 @@
  */
 import { EngineError, ShapeError } from "../errors.ts";
 import type {
+  DenseArchitecture,
   EngineConfig,
   EngineTensor,
   Screening,
   Selection,
+  SizeSelection,
   SparseActs,
   TrainStepOptions,
   Weights,
 } from "./kernels.ts";
+import { extraParametersOf } from "./parameters.ts";
 
-/** @throws {ShapeError} dimensions or widths that make no SAE */
-export function checkConfig({ dIn, dSae, widths, threads, screening, moments }: EngineConfig): void {
+/** @throws {ShapeError} dimensions or widths that make no SAE @throws {EngineError} an architecture that cannot be */
+export function checkConfig(config: EngineConfig): void {
+  const { dIn, dSae, widths, threads, screening, moments, architecture } = config;
   for (const [what, d] of [
     ["dIn", dIn],
     ["dSae", dSae],
@@ -33,6 +37,50 @@ export function checkConfig({ dIn, dSae, widths, threads, screening, moments }: 
   if (screening !== undefined) checkScreening(screening);
   if (moments !== undefined && moments !== "f32" && moments !== "bf16")
     throw new EngineError(`no moments called ${String(moments)}`, { hint: "f32 or bf16" });
+  if (architecture !== undefined) checkArchitecture(architecture, config);
+}
+
+function checkArchitecture(
+  architecture: DenseArchitecture,
+  { widths, rescaleActsByDecoderNorm }: EngineConfig,
+): void {
+  const { kind } = architecture;
+  if (kind !== "standard" && kind !== "gated" && kind !== "jumprelu")
+    throw new EngineError(`no architecture called ${String(kind)}`, { hint: "standard, gated or jumprelu" });
+  if (widths.length !== 1)
+    throw new ShapeError(
+      `widths of a ${kind} SAE`,
+      widths,
+      "one, dSae",
+      "matryoshka widths need a top-k SAE",
+    );
+  if (rescaleActsByDecoderNorm)
+    throw new EngineError(`rescaleActsByDecoderNorm with a ${kind} SAE`, {
+      hint: "only selection by size can be rescaled; set it to false",
+    });
+  if (kind === "standard" && !(architecture.lpNorm >= 1 && architecture.lpNorm < Number.POSITIVE_INFINITY))
+    throw new EngineError(`lpNorm must be a finite number ≥ 1, got ${architecture.lpNorm}`);
+  if (kind !== "jumprelu") return;
+  const { bandwidth, sparsity } = architecture;
+  if (!(bandwidth > 0 && bandwidth < Number.POSITIVE_INFINITY))
+    throw new EngineError(`the bandwidth must be a positive number, got ${bandwidth}`);
+  if (sparsity.loss !== "step" && sparsity.loss !== "tanh")
+    throw new EngineError(`no sparsity loss called ${String((sparsity as { loss: unknown }).loss)}`, {
+      hint: "step or tanh",
+    });
+  if (sparsity.loss === "tanh" && !(sparsity.scale > 0 && sparsity.scale < Number.POSITIVE_INFINITY))
+    throw new EngineError(`the scale of tanh must be a positive number, got ${sparsity.scale}`);
+}
+
+/** @throws {EngineError} an architecture that only the reference engine has */
+export function refuseArchitecture({ architecture }: EngineConfig, engine: string): void {
+  if (architecture !== undefined)
+    throw new EngineError(
+      `the ${engine} engine has no ${architecture.kind} SAEs to train, only top-k kinds`,
+      {
+        hint: "take the reference engine (engine: reference), or train batch-topk",
+      },
+    );
 }
 
 /** Beyond this the integer sums of the screen could overflow. */
@@ -54,12 +102,20 @@ export function checkScreening(screening: Screening): void {
     throw new EngineError(`sigmas must be a positive number, got ${screening.sigmas}`);
 }
 
-/** @throws {ShapeError} a tensor's length does not fit the configuration */
-export function checkWeights({ dIn, dSae }: EngineConfig, weights: Weights): void {
+/** @throws {ShapeError} a tensor's length does not fit the configuration @throws {EngineError} too few or too many of them */
+export function checkWeights({ dIn, dSae, architecture }: EngineConfig, weights: Weights): void {
   const expected = { wEnc: dSae * dIn, wDec: dSae * dIn, bEnc: dSae, bDec: dIn } as const;
   for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const)
     if (weights[name].length !== expected[name])
       throw new ShapeError(`values in ${name}`, weights[name].length, expected[name]);
+  const [extras, got] = [extraParametersOf(architecture), Object.keys(weights.extra ?? {})];
+  for (const name of extras) {
+    const { length = 0 } = weights.extra?.[name] ?? {};
+    if (length !== dSae) throw new ShapeError(`values in ${name}`, length, dSae);
+  }
+  const unknown = got.find((name) => !extras.some((extra) => extra === name));
+  if (unknown !== undefined)
+    throw new EngineError(`a ${architecture?.kind ?? "top-k"} SAE has no parameter called ${unknown}`);
 }
 
 /** The number of rows in x [nTokens, dIn]. @throws {ShapeError} not whole rows @throws {EngineError} not f32 */
@@ -70,8 +126,12 @@ export function tokensIn(x: Float32Array, dIn: number): number {
   return x.length / dIn;
 }
 
-/** @throws {ShapeError} thresholds of another length, k out of range */
-export function checkSelection(selection: Selection, dSae: number): void {
+/** @throws {ShapeError} thresholds of another length, k out of range @throws {EngineError} no such selection here */
+export function checkSelection(selection: Selection, dSae: number): asserts selection is SizeSelection {
+  if (selection.kind === "own")
+    throw new EngineError("latents of this engine have no rule of their own by which to fire", {
+      hint: "create the engine with an architecture, or select by batch-topk, topk or threshold",
+    });
   if (selection.kind === "threshold") {
     if (selection.thresholds.length !== dSae)
       throw new ShapeError("thresholds", selection.thresholds.length, dSae);
@@ -81,6 +141,14 @@ export function checkSelection(selection: Selection, dSae: number): void {
     throw new ShapeError("k", selection.k, `more than 0, at most dSae = ${dSae}`);
   if (selection.kind === "topk" && !Number.isInteger(selection.k))
     throw new ShapeError("k of topk", selection.k, "an integer", "fractional k belongs to batch-topk");
+}
+
+/** @throws {EngineError} a selection by size from an SAE whose latents fire by a rule of their own */
+export function checkOwn({ kind }: Selection, architecture: DenseArchitecture): void {
+  if (kind !== "own")
+    throw new EngineError(`latents of a ${architecture.kind} SAE are not selected by ${kind}`, {
+      hint: "take the selection `own`",
+    });
 }
 
 /** @throws {ShapeError} arrays of sparse activations that do not fit each other */
@@ -147,9 +215,15 @@ export function checkTraining({ training }: Pick<EngineConfig, "training">): voi
 }
 
 /** @throws {ShapeError | EngineError} an empty batch, or an option without a meaning */
-export function checkStep(options: TrainStepOptions, dSae: number, nTokens: number): void {
+export function checkStep(
+  options: TrainStepOptions,
+  { dSae, architecture }: EngineConfig,
+  nTokens: number,
+): void {
   if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
-  checkSelection(options.selection, dSae);
+  if (architecture === undefined) checkSelection(options.selection, dSae);
+  else checkOwn(options.selection, architecture);
+  checkSparsity(options, architecture);
   const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
   if (!Number.isInteger(adamStep) || adamStep < 1)
     throw new EngineError(`adamStep counts from 1, got ${adamStep}`);
@@ -166,4 +240,24 @@ export function checkStep(options: TrainStepOptions, dSae: number, nTokens: numb
     throw new EngineError(`the auxiliary coefficient must be finite, got ${aux.coefficient}`);
   const outside = audit?.tokens.find((token) => token >= nTokens);
   if (outside !== undefined) throw new ShapeError("audited token", outside, `below nTokens = ${nTokens}`);
+}
+
+/** @throws {EngineError} a coefficient that is missing, or that there is nothing for */
+function checkSparsity(
+  { sparsity, aux }: TrainStepOptions,
+  architecture: DenseArchitecture | undefined,
+): void {
+  if (architecture === undefined) {
+    if (sparsity !== undefined)
+      throw new EngineError("a top-k SAE has no sparsity loss: k says how many fire");
+    return;
+  }
+  if (sparsity === undefined || !(sparsity >= 0 && sparsity < Number.POSITIVE_INFINITY))
+    throw new EngineError(
+      `the sparsity coefficient of a ${architecture.kind} SAE must be a number ≥ 0, got ${sparsity}`,
+    );
+  if (aux !== null && architecture.kind !== "jumprelu")
+    throw new EngineError(`a ${architecture.kind} SAE has no auxiliary loss for dead latents`, {
+      hint: "aux: null",
+    });
 }

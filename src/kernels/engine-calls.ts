@@ -12,7 +12,7 @@ const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
 /** Activations of the whole batch (batch-topk: ⌊k·B⌋) or of a token (topk); thresholds [dSae] of the third kind. */
 export type SelectionCall = readonly [kind: number, count: number, thresholds: Float32Array | null];
 
-/** @throws {ShapeError} thresholds of another length, k out of range */
+/** @throws {ShapeError} thresholds of another length, k out of range @throws {EngineError} no such selection */
 export function selectionCall(selection: Selection, nTokens: number, dSae: number): SelectionCall {
   checkSelection(selection, dSae);
   const kind = KIND_CODE[selection.kind];
@@ -34,7 +34,7 @@ export type StepCall = readonly [
 export function stepCall(config: EngineConfig, x: Float32Array, options: TrainStepOptions): StepCall {
   checkTraining(config);
   const nTokens = tokensIn(x, config.dIn);
-  checkStep(options, config.dSae, nTokens);
+  checkStep(options, config, nTokens);
   const { selection, learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
   const [kind, count] = selectionCall(selection, nTokens, config.dSae);
   const [clip, coefficient] = [clipNorm ?? Number.POSITIVE_INFINITY, aux?.coefficient ?? 0];

@@ -22,7 +22,30 @@ export interface Weights {
   readonly bEnc: Float32Array;
   /** [dIn] */
   readonly bDec: Float32Array;
+  /** Of an architecture that has more than these. */
+  readonly extra?: ExtraParameters;
 }
+
+/** What an architecture learns beside a plain SAE's parameters, a number a latent. A gated SAE's bEnc is its bMag. */
+export type ExtraParameter = "bGate" | "rMag" | "logThreshold";
+
+/** [dSae] each */
+export type ExtraParameters = Readonly<Partial<Record<ExtraParameter, Float32Array>>>;
+
+/**
+ * Architectures whose latents decide for themselves whether they fire, by a rule that is learnt. Their gradients are
+ * dense. Equations: `reference/dense/`. Source: SAELens 6.18, spec §2.
+ */
+export type DenseArchitecture =
+  /** a = relu(h); sparsity: mean_b ‖a[b] · n‖_p, p ≥ 1 */
+  | { readonly kind: "standard"; readonly lpNorm: number }
+  /** a = 1[g > 0] · relu(mag), gate and magnitude on one encoder; sparsity: mean_b Σ_i relu(g)·n */
+  | { readonly kind: "gated" }
+  /** a = h · 1[h > θ], θ learnt through straight-through estimators of the given bandwidth */
+  | { readonly kind: "jumprelu"; readonly bandwidth: number; readonly sparsity: JumpReluSparsity };
+
+/** What a jumprelu SAE pays for: mean_b Σ_i 1[h > θ], or mean_b Σ_i tanh(scale · a · n). */
+export type JumpReluSparsity = { readonly loss: "step" } | { readonly loss: "tanh"; readonly scale: number };
 
 /** Which entries of p become activations. Only positive ones ever do. Ties go to the lowest (token, latent). */
 export type Selection =
@@ -31,7 +54,12 @@ export type Selection =
   /** The k largest of relu(p) of each token (k is an integer). */
   | { readonly kind: "topk"; readonly k: number }
   /** relu(p) where p > threshold[i], strictly; thresholds [dSae]. All zeros: plain ReLU. */
-  | { readonly kind: "threshold"; readonly thresholds: Float32Array };
+  | { readonly kind: "threshold"; readonly thresholds: Float32Array }
+  /** Those that fire by the architecture's own rule: the one selection of an engine that has an `architecture`. */
+  | { readonly kind: "own" };
+
+/** By size, or by given thresholds: what engines without an `architecture` select by. */
+export type SizeSelection = Exclude<Selection, { kind: "own" }>;
 
 /** Sparse activations of B tokens, CSR: token t owns entries offsets[t] … offsets[t+1], latents ascending, values > 0. */
 export interface SparseActs {
@@ -64,6 +92,8 @@ export interface EngineConfig {
   readonly widths: readonly number[];
   readonly applyBDecToInput: boolean;
   readonly rescaleActsByDecoderNorm: boolean;
+  /** Absent: latents are selected by size. Reference engine only; `widths` is then [dSae], without rescaling. */
+  readonly architecture?: DenseArchitecture;
   /** Allocates gradients' and Adam's memory; without it `trainStep` throws. */
   readonly training: boolean;
   /** Worker threads; default: all cores. Never changes a bit of any result. */
@@ -79,7 +109,7 @@ export interface EngineConfig {
 
 /** One optimizer step. Equations: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8. */
 export interface TrainStepOptions {
-  readonly selection: Extract<Selection, { kind: "batch-topk" | "topk" }>;
+  readonly selection: Exclude<Selection, { kind: "threshold" }>;
   readonly learningRate: number;
   /** 1-based step number for Adam's bias correction. */
   readonly adamStep: number;
@@ -88,7 +118,12 @@ export interface TrainStepOptions {
   readonly epsilon: number;
   /** Gradients are scaled by min(1, clipNorm / (‖g‖ + 1e-6)), ‖g‖ over all parameters; null: not clipped. */
   readonly clipNorm: number | null;
-  /** AuxK: coefficient, and dead[i] = 1 for dead latents [dSae]. Null: no auxiliary loss. */
+  /** Coefficient of the sparsity loss (L1 or L0) of an engine with an `architecture`, and of no other. */
+  readonly sparsity?: number;
+  /**
+   * AuxK, or a jumprelu's pre-activation loss coefficient · mean_b Σ_i dead[i]·relu(θ − h)·n: coefficient, and dead[i] = 1
+   * for dead latents [dSae]. Null: none. Standard and gated have none.
+   */
   readonly aux: { readonly coefficient: number; readonly dead: Uint8Array } | null;
   /**
    * Tokens of the batch whose entries are also computed without a screen and compared with what the search found. For a
@@ -113,8 +148,10 @@ export interface TrainStepResult {
   readonly mse: number;
   /** the same at each smaller width, in the order of `widths` without the last */
   readonly innerMse: readonly number[];
-  /** auxiliary loss, its coefficient included; 0 without one */
+  /** auxiliary loss, its coefficient included; 0 without one. A gated SAE's: mean over the batch of ‖relu(g)·wDec + bDec − x‖² */
   readonly aux: number;
+  /** sparsity loss, its coefficient included; absent where latents are selected by size */
+  readonly sparsity?: number;
   /** mean number of activations a token */
   readonly l0: number;
   /** global gradient norm before clipping */
@@ -127,20 +164,13 @@ export interface TrainStepResult {
   readonly audit: AuditResult | null;
 }
 
+/** What every SAE has. */
+export type PlainParameter = "wEnc" | "wDec" | "bEnc" | "bDec";
+
+export type Parameter = PlainParameter | ExtraParameter;
+
 /** The tensors an engine holds: parameters and Adam's first (`m.`) and second (`v.`) moments. */
-export type EngineTensor =
-  | "wEnc"
-  | "wDec"
-  | "bEnc"
-  | "bDec"
-  | "m.wEnc"
-  | "m.wDec"
-  | "m.bEnc"
-  | "m.bDec"
-  | "v.wEnc"
-  | "v.wDec"
-  | "v.bEnc"
-  | "v.bDec";
+export type EngineTensor = Parameter | `m.${Parameter}` | `v.${Parameter}`;
 
 /**
  * Engines compute to the same bits within one numeric class, whatever the threads or the instruction set.
@@ -192,7 +222,7 @@ export interface Engine {
   /** ‖wDec[i]‖₂ for every latent, [dSae]. */
   decoderNorms(): Promise<Float32Array>;
 
-  /** Rows [from, to) of a tensor, copied out. wEnc/wDec rows have dIn values, bEnc rows one; bDec counts as dIn rows of one. */
+  /** Rows [from, to) of a tensor, copied out. wEnc/wDec rows have dIn values, bEnc rows and those of extra parameters one; bDec counts as dIn rows of one. */
   read(tensor: EngineTensor, from: number, to: number): Promise<Float32Array>;
 
   /** Overwrites rows from `from` on with `rows`, same row lengths as `read`. */

@@ -16,6 +16,7 @@ import {
   checkScreening,
   checkWeights,
   decodeWidth,
+  refuseArchitecture,
   rowsIn,
   tokensIn,
 } from "./arguments.ts";
@@ -52,6 +53,7 @@ export async function createNativeEngine(
 ): Promise<Engine> {
   checkConfig(config);
   checkScreenable(config, "native");
+  refuseArchitecture(config, "native");
   if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
   if (weights === null) return engine;

@@ -2,32 +2,35 @@
  * An SAE's parameters as rows that are read when they are wanted: from a file, from an array, or made on the spot. An
  * engine is filled from them a few megabytes at a time, so that what it holds is the only whole copy.
  */
-import type { Engine, Weights } from "./kernels.ts";
+import type { Engine, ExtraParameter, ExtraParameters, PlainParameter, Weights } from "./kernels.ts";
+import { PLAIN_PARAMETERS } from "./parameters.ts";
 
-/** The four parameters. */
-export type WeightTensor = "wEnc" | "wDec" | "bEnc" | "bDec";
+/** The four parameters that every SAE has. */
+export type WeightTensor = PlainParameter;
 
 export interface WeightRows {
   readonly dIn: number;
   readonly dSae: number;
   /** width of wDec and bDec where it is not dIn: of transcoders, which no engine is filled with */
   readonly dOut?: number;
+  /** of an architecture that has more parameters; small, and so whole */
+  readonly extra?: ExtraParameters;
   /** Rows [from, to) of a tensor, as `Engine.read` gives them: a fresh array, the caller's. */
   read(tensor: WeightTensor, from: number, to: number): Promise<Float32Array>;
   /** Lets go of what is read from. */
   close(): Promise<void>;
 }
 
-const TENSORS = ["wEnc", "wDec", "bEnc", "bDec"] as const;
 /** Values of a piece: 8 MB. An encoder in a SAELens file is read across its rows: shorter pieces take longer. */
 const PIECE_VALUES = 1 << 21;
 
 /** Weights in memory, by row. */
 export function weightRows(weights: Weights): WeightRows {
-  const { dIn, dSae } = weights;
+  const { dIn, dSae, extra } = weights;
   return {
     dIn,
     dSae,
+    ...(extra && { extra }),
     async read(tensor, from, to) {
       const width = rowWidth(tensor, weights);
       return weights[tensor].slice(from * width, to * width);
@@ -65,22 +68,24 @@ export async function visitRows(
 
 /** Writes all rows into an engine of the same size. */
 export async function loadWeights(engine: Engine, rows: WeightRows): Promise<void> {
-  for (const tensor of TENSORS)
+  for (const tensor of PLAIN_PARAMETERS)
     await visitRows(rows, tensor, (piece, from) => engine.write(tensor, from, piece));
+  for (const [tensor, values] of Object.entries(rows.extra ?? {}))
+    await engine.write(tensor as ExtraParameter, 0, values);
 }
 
 /** All rows as arrays. */
 export async function wholeWeights(rows: WeightRows): Promise<Weights> {
-  const { dIn, dSae, dOut = dIn } = rows;
+  const { dIn, dSae, dOut = dIn, extra } = rows;
   const whole = {
     wEnc: new Float32Array(dSae * dIn),
     wDec: new Float32Array(dSae * dOut),
     bEnc: new Float32Array(dSae),
     bDec: new Float32Array(dOut),
   };
-  for (const tensor of TENSORS)
+  for (const tensor of PLAIN_PARAMETERS)
     await visitRows(rows, tensor, (piece, from) => whole[tensor].set(piece, from * rowWidth(tensor, rows)));
-  return { dIn, dSae, ...whole };
+  return { dIn, dSae, ...whole, ...(extra && { extra }) };
 }
 
 /** Values in a row. */

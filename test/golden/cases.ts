@@ -37,6 +37,11 @@ export interface TrainingManifest {
     readonly rescale_acts_by_decoder_norm?: boolean;
     readonly aux_loss_coefficient?: number;
     readonly topk_threshold_lr?: number;
+    readonly lp_norm?: number;
+    readonly jumprelu_bandwidth?: number;
+    readonly jumprelu_sparsity_loss_mode?: "step" | "tanh";
+    readonly jumprelu_tanh_scale?: number;
+    readonly pre_act_loss_coefficient?: number | null;
   };
   readonly trainer: {
     readonly lr: number;
@@ -52,6 +57,10 @@ export interface TrainingManifest {
     readonly dead_feature_window: number;
     readonly batch_size: number;
     readonly steps: number;
+    /** "l1" or "l0" */
+    readonly coefficient_schedulers?: Readonly<
+      Record<string, { readonly final: number; readonly warm_up_steps: number }>
+    >;
   };
   readonly fp32_vs_fp64: Readonly<Record<string, unknown>>;
   readonly files: Readonly<Record<string, TensorFile>>;

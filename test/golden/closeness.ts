@@ -33,6 +33,9 @@ export function cutTolerance(manifest: TrainingManifest): number {
   return thresholdTolerance(manifest) / (manifest.sae_config.topk_threshold_lr ?? 1);
 }
 
+/** Absolute, on the smallest activation of latents that no cut selects: the rounding of a pre-activation near 0. */
+export const ownCutTolerance = 1e-6;
+
 /**
  * What Adam makes of a gradient's rounding: each step moves a weight by lr·m̂/(√v̂ + ε), so an error δ in the gradient
  * moves it by lr·δ/(√v̂ + ε). Where gradients have been of the order of ε = 1e-8 (a latent hit once, in a direction it

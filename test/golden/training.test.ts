@@ -1,20 +1,22 @@
 /**
  * Follows real SAELens training runs step by step: every loss, the gradient norm, the learning rate, the threshold, how
  * many and which latents fired (by their counters), the dead mask, and weights and Adam's moments at every snapshot.
- * On the reference engine and the WebAssembly one, and on the native one where it is built.
+ * Top-k kinds on the reference engine and the WebAssembly one, and on the native one where it is built; standard, gated
+ * and jumprelu on the reference engine, the one that trains them.
  */
 import { describe, expect, it } from "vitest";
 import type {
+  DenseArchitecture,
   Engine,
   EngineTensor,
-  Selection,
+  Parameter,
   SparseActs,
   TrainStepOptions,
 } from "../../src/kernels/kernels.ts";
 import type { TypedArray } from "../../src/tensor/typed-array.ts";
 import type { ScheduleConfig, ScheduleName } from "../../src/train/config.ts";
 import { DeadLatents } from "../../src/train/dead-latents.ts";
-import { learningRateAt } from "../../src/train/schedule.ts";
+import { coefficientAt, learningRateAt } from "../../src/train/schedule.ts";
 import { nextThreshold } from "../../src/train/threshold.ts";
 import { type Case, countAbsent, f32, f64, type TrainingManifest, tensors, trainingCases } from "./cases.ts";
 import {
@@ -24,12 +26,15 @@ import {
   expectNear,
   largest,
   lossTolerance,
+  ownCutTolerance,
   thresholdTolerance,
   weightTolerance,
 } from "./closeness.ts";
 import { availableEngines, countAbsentEngines, type TestEngine } from "./engines.ts";
 
-const TRAINED = ["topk", "batchtopk", "matryoshka_batchtopk"];
+const SELECTED = ["topk", "batchtopk", "matryoshka_batchtopk"];
+const DENSE = ["standard", "gated", "jumprelu"];
+const TRAINED = [...SELECTED, ...DENSE];
 const cases = trainingCases();
 const engines = await availableEngines();
 
@@ -45,7 +50,7 @@ describe("training, step by step as SAELens", () => {
     if (!TRAINED.includes(architecture))
       it.skip(`${found.name}: ${architecture} is not trained by Lapidary`, () => {});
     else
-      for (const engine of engines)
+      for (const engine of DENSE.includes(architecture) ? engines.slice(0, 1) : engines)
         describe(`${found.name} on ${engine.name}`, () => followRun(found, engine));
   }
 });
@@ -54,6 +59,9 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
   const { manifest, dir } = found;
   const { sae_config: sae, trainer, files } = manifest;
   const { d_in: dIn, d_sae: dSae } = sae;
+  const architecture = denseOf(manifest);
+  const parameters = parametersOf(manifest);
+  const extras = parameters.slice(4);
 
   async function open(): Promise<Engine> {
     const init = await tensors(dir, files.init.file);
@@ -63,7 +71,8 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
         dSae,
         widths: widthsOf(manifest),
         applyBDecToInput: sae.apply_b_dec_to_input,
-        rescaleActsByDecoderNorm: sae.rescale_acts_by_decoder_norm ?? true,
+        rescaleActsByDecoderNorm: architecture === undefined && (sae.rescale_acts_by_decoder_norm ?? true),
+        ...(architecture && { architecture }),
         training: true,
         threads: 2,
       },
@@ -72,8 +81,11 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
         dSae,
         wEnc: transposed(f32(init, "W_enc"), dIn, dSae),
         wDec: f32(init, "W_dec"),
-        bEnc: f32(init, "b_enc"),
+        bEnc: f32(init, sae.architecture === "gated" ? "b_mag" : "b_enc"),
         bDec: f32(init, "b_dec"),
+        ...(architecture && {
+          extra: Object.fromEntries(extras.map(([name, file]) => [name, f32(init, file)])),
+        }),
       },
     );
   }
@@ -102,7 +114,18 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
         expectNear(got, wanted, tolerance, `${what} of step ${step + 1}`, absolute);
       near(result.loss, at("loss"), "loss");
       near(result.mse, at("loss.mse_loss"), "mse");
-      near(result.aux, at("loss.auxiliary_reconstruction_loss"), "auxiliary loss");
+      const aux = trace.has("loss.pre_act_loss") ? "loss.pre_act_loss" : "loss.auxiliary_reconstruction_loss";
+      near(result.aux, trace.has(aux) ? at(aux) : 0, "auxiliary loss");
+      const sparsity = Object.keys(trainer.coefficient_schedulers ?? {})[0];
+      expect(result.sparsity === undefined, "a sparsity loss of dense kinds alone").toBe(
+        sparsity === undefined,
+      );
+      if (sparsity !== undefined) {
+        expect(sparsityOf(manifest, step), `coefficient of step ${step + 1}`).toBe(
+          at(`coefficient.${sparsity}`),
+        );
+        near(result.sparsity ?? Number.NaN, at(`loss.${sparsity}_loss`), "sparsity loss");
+      }
       near(result.gradNorm, at("grad_norm"), "gradient norm");
       const inner = widthsOf(manifest).slice(0, -1);
       expect(result.innerMse.length).toBe(inner.length);
@@ -110,7 +133,12 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
         near(result.innerMse[level], at(`loss.inner_mse_loss_${width}`), `mse at width ${width}`);
       expect(result.l0, `l0 of step ${step + 1}`).toBe(at("l0"));
       if (result.minPositive !== null)
-        near(result.minPositive, at("topk_cut"), "cut", cutTolerance(manifest));
+        near(
+          result.minPositive,
+          at("topk_cut"),
+          "cut",
+          architecture === undefined ? cutTolerance(manifest) : ownCutTolerance,
+        );
       if (hasThreshold) {
         threshold = nextThreshold(threshold, sae.topk_threshold_lr ?? 0.01, result.minPositive);
         near(threshold, at("threshold"), "threshold", thresholdTolerance(manifest));
@@ -142,17 +170,19 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
     expect(support(dense), "selected entries").toEqual(support(features));
     expectAllNear(dense, features, 3e-6 * largest(features), "activations");
 
-    const positive = await engine.encode(x, { kind: "threshold", thresholds: new Float32Array(dSae) });
-    const hiddenPre = f32(golden, "hidden_pre");
-    const relu = hiddenPre.map((p) => Math.max(p, 0));
-    expectAllNear(toDense(positive, dSae), relu, 3e-6 * largest(relu), "positive pre-activations");
+    if (architecture === undefined) {
+      const positive = await engine.encode(x, { kind: "threshold", thresholds: new Float32Array(dSae) });
+      const hiddenPre = f32(golden, "hidden_pre");
+      const relu = hiddenPre.map((p) => Math.max(p, 0));
+      expectAllNear(toDense(positive, dSae), relu, 3e-6 * largest(relu), "positive pre-activations");
+    }
 
     const recon = f32(golden, "sae_out");
     expectAllNear(await engine.decode(acts), recon, 4e-6 * largest(recon), "reconstruction");
 
     const dead = row(await tensors(dir, files.trace.file), "dead_mask", 0, dSae);
     await engine.trainStep(x, { ...stepOptions(manifest, 0, 0, dead), beta1: 0, clipNorm: null });
-    for (const [name, file] of PARAMETERS) {
+    for (const [name, file] of parameters) {
       const gradient = inFileOrder(
         await engine.read(`m.${name}`, 0, rowsOf(name, dIn, dSae)),
         name,
@@ -166,14 +196,50 @@ function followRun(found: Case<TrainingManifest>, { create }: TestEngine): void 
   });
 }
 
-const PARAMETERS = [
-  ["bDec", "b_dec"],
-  ["wDec", "W_dec"],
-  ["wEnc", "W_enc"],
-  ["bEnc", "b_enc"],
-] as const;
+/** An architecture's parameters, by our names and by the file's: four that all have, then its own. */
+function parametersOf({ sae_config: { architecture } }: TrainingManifest): [Parameter, string][] {
+  const [bEnc, extras] = NAMES[architecture] ?? ["b_enc", []];
+  return [["bDec", "b_dec"], ["wDec", "W_dec"], ["wEnc", "W_enc"], ["bEnc", bEnc], ...extras];
+}
 
-type Parameter = (typeof PARAMETERS)[number][0];
+const NAMES: Readonly<Record<string, [bEnc: string, extras: [Parameter, string][]]>> = {
+  gated: [
+    "b_mag",
+    [
+      ["bGate", "b_gate"],
+      ["rMag", "r_mag"],
+    ],
+  ],
+  jumprelu: ["b_enc", [["logThreshold", "log_threshold"]]],
+};
+
+/** Undefined: latents are selected by size. */
+function denseOf({ sae_config: sae }: TrainingManifest): DenseArchitecture | undefined {
+  switch (sae.architecture) {
+    case "standard":
+      return { kind: "standard", lpNorm: sae.lp_norm ?? Number.NaN };
+    case "gated":
+      return { kind: "gated" };
+    case "jumprelu": {
+      const { jumprelu_sparsity_loss_mode: loss, jumprelu_tanh_scale: scale = Number.NaN } = sae;
+      const bandwidth = sae.jumprelu_bandwidth ?? Number.NaN;
+      return {
+        kind: "jumprelu",
+        bandwidth,
+        sparsity: loss === "tanh" ? { loss, scale } : { loss: "step" },
+      };
+    }
+  }
+}
+
+/** Coefficient of the sparsity loss at a step. */
+function sparsityOf(
+  { trainer: { coefficient_schedulers: schedulers = {} } }: TrainingManifest,
+  step: number,
+) {
+  const [scheduler] = Object.values(schedulers);
+  return scheduler && coefficientAt(scheduler.final, scheduler.warm_up_steps, step);
+}
 
 async function compareSnapshot(
   engine: Engine,
@@ -183,7 +249,7 @@ async function compareSnapshot(
 ): Promise<void> {
   const { d_in: dIn, d_sae: dSae } = manifest.sae_config;
   const { lr, betas, eps } = manifest.trainer;
-  for (const [name, file] of PARAMETERS) {
+  for (const [name, file] of parametersOf(manifest)) {
     const read = async (tensor: EngineTensor) =>
       inFileOrder(await engine.read(tensor, 0, rowsOf(name, dIn, dSae)), name, dIn, dSae);
     const v = await read(`v.${name}`);
@@ -214,6 +280,7 @@ function stepOptions(
   dead: Uint8Array,
 ): TrainStepOptions {
   const { sae_config: sae, trainer } = manifest;
+  const preAct = sae.pre_act_loss_coefficient;
   return {
     selection: selectionOf(manifest),
     learningRate,
@@ -222,13 +289,14 @@ function stepOptions(
     beta2: trainer.betas[1],
     epsilon: trainer.eps,
     clipNorm: trainer.grad_clip_global_norm,
-    aux: { coefficient: sae.aux_loss_coefficient ?? 0, dead },
+    ...(denseOf(manifest) === undefined
+      ? { aux: { coefficient: sae.aux_loss_coefficient ?? 0, dead } }
+      : { sparsity: sparsityOf(manifest, step), aux: preAct == null ? null : { coefficient: preAct, dead } }),
   };
 }
 
-function selectionOf({
-  sae_config: { architecture, k },
-}: TrainingManifest): Extract<Selection, { k: number }> {
+function selectionOf({ sae_config: { architecture, k } }: TrainingManifest): TrainStepOptions["selection"] {
+  if (DENSE.includes(architecture)) return { kind: "own" };
   if (k === undefined) throw new Error("the manifest has no k");
   return { kind: architecture === "topk" ? "topk" : "batch-topk", k };
 }

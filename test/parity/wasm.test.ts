@@ -206,7 +206,7 @@ describe("memory of the wasm engine", () => {
       const options = stepOptions(20, 0, { aux: { coefficient: 0.1, dead: deadMask(dSae) } });
       for (let step = 0; step < 2; step++)
         expect((await engine.trainStep(manyNumbers(nTokens * dIn), options)).l0).toBe(20);
-      planned += stepBytes(config, nTokens, options.selection, Math.ceil(dSae / 3));
+      planned += stepBytes(config, nTokens, { kind: "batch-topk", k: 20 }, Math.ceil(dSae / 3));
     }
     const taken = await engine.memoryBytes();
     expect(taken).toBeLessThan(planned);

@@ -1,7 +1,7 @@
 /** The reference engine against dense, naive arithmetic and finite differences, and the promises of the interface. */
 import { describe, expect, it } from "vitest";
 import { Philox } from "../../random/philox.ts";
-import type { EngineConfig, Screening, Selection, TrainStepOptions, Weights } from "../kernels.ts";
+import type { EngineConfig, Screening, SizeSelection, TrainStepOptions, Weights } from "../kernels.ts";
 import { createReferenceEngine } from "./engine.ts";
 
 const dIn = 7;
@@ -63,7 +63,7 @@ function naivePreActs(
 }
 
 /** Chosen (token, latent) pairs by sorting everything. */
-function naiveSelection(p: number[][], selection: Selection): string[] {
+function naiveSelection(p: number[][], selection: SizeSelection): string[] {
   const all = p.flatMap((row, t) => row.map((value, i) => ({ t, i, value }))).filter((e) => e.value > 0);
   const bySize = (a: (typeof all)[0], b: (typeof all)[0]) => b.value - a.value || a.t - b.t || a.i - b.i;
   const chosen =
@@ -87,7 +87,7 @@ function pairs(acts: { nTokens: number; offsets: Uint32Array; latents: Uint32Arr
   return out;
 }
 
-const selections: Selection[] = [
+const selections: SizeSelection[] = [
   { kind: "batch-topk", k: 3.5 },
   { kind: "batch-topk", k: dSae },
   { kind: "topk", k: 4 },

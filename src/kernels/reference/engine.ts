@@ -8,6 +8,7 @@ import {
   checkActs,
   checkConfig,
   checkEntries,
+  checkOwn,
   checkRows,
   checkScreening,
   checkSelection,
@@ -23,6 +24,7 @@ import type {
   EngineConfig,
   EngineFactory,
   EngineTensor,
+  Parameter,
   Screening,
   Selection,
   SparseActs,
@@ -30,11 +32,14 @@ import type {
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
+import { parametersOf } from "../parameters.ts";
 import { Turns } from "../turns.ts";
 import { coefficients, visitReconstructions } from "./decode.ts";
+import { ruleOf } from "./dense/rules.ts";
+import { denseTrainStep } from "./dense/train-step.ts";
 import { decoderNorms, visitPreActs } from "./encode.ts";
-import { allocateGradients, type Gradients } from "./gradients.ts";
-import { createSelector } from "./select.ts";
+import { allocateExtra, allocateGradients, type Gradients, tensorOf } from "./gradients.ts";
+import { createSelector, ownSelector, type Selector } from "./select.ts";
 import { trainStep } from "./train-step.ts";
 
 /** Copies `weights`; the caller's arrays stay the caller's. */
@@ -75,27 +80,36 @@ class ReferenceEngine implements Engine {
       wDec: weights?.wDec.slice() ?? new Float32Array(dSae * dIn),
       bEnc: weights?.bEnc.slice() ?? new Float32Array(dSae),
       bDec: weights?.bDec.slice() ?? new Float32Array(dIn),
+      ...(weights?.extra === undefined
+        ? allocateExtra(config.architecture, dSae)
+        : { extra: structuredClone(weights.extra) }),
     };
     this.#training = config.training
-      ? {
-          m: allocateGradients(dIn, dSae),
-          v: allocateGradients(dIn, dSae),
-          gradients: allocateGradients(dIn, dSae),
-        }
+      ? { m: allocateGradients(config), v: allocateGradients(config), gradients: allocateGradients(config) }
       : null;
   }
 
   encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
     return this.#turns.take(async () => {
       const weights = this.#live();
-      const nTokens = tokensIn(x, this.config.dIn);
-      checkSelection(selection, this.config.dSae);
-      const selector = createSelector(selection, nTokens, this.config.dSae);
-      await visitPreActs(x, weights, this.config, this.#scale(weights), (p, first, n) =>
-        selector.take(p, first, n),
-      );
-      return selector.finish();
+      const { dIn, dSae, architecture } = this.config;
+      const nTokens = tokensIn(x, dIn);
+      if (architecture !== undefined) {
+        checkOwn(selection, architecture);
+        const rule = ruleOf(architecture, weights);
+        const selector = ownSelector(rule.activation, nTokens, dSae);
+        return this.#selected(x, { ...weights, bEnc: rule.bias }, selector);
+      }
+      checkSelection(selection, dSae);
+      return this.#selected(x, weights, createSelector(selection, nTokens, dSae));
     });
+  }
+
+  async #selected(x: Float32Array, weights: Weights, selector: Selector): Promise<SparseActs> {
+    await visitPreActs(x, weights, this.config, this.#scale(weights), (p, first, n) =>
+      selector.take(p, first, n),
+    );
+    return selector.finish();
   }
 
   decode(acts: SparseActs, options: { width?: number } = {}): Promise<Float32Array> {
@@ -118,10 +132,11 @@ class ReferenceEngine implements Engine {
     return this.#turns.take(async () => {
       const weights = this.#live();
       checkTraining(this.config);
-      checkStep(options, this.config.dSae, tokensIn(x, this.config.dIn));
+      checkStep(options, this.config, tokensIn(x, this.config.dIn));
       if (this.#training === null) throw new EngineError("the engine has been disposed");
       this.#norms = null;
-      return trainStep({ config: this.config, weights, ...this.#training }, x, options);
+      const step = this.config.architecture === undefined ? trainStep : denseTrainStep;
+      return step({ config: this.config, weights, ...this.#training }, x, options);
     });
   }
 
@@ -182,37 +197,23 @@ class ReferenceEngine implements Engine {
 
   #tensor(name: EngineTensor): { data: Float32Array; rows: number; width: number } {
     const weights = this.#live();
-    const [owner, parameter] = split(name);
+    const [owner, parameter] = this.#split(name);
     const source = owner === "weights" ? weights : this.#training?.[owner];
     if (source === undefined)
       throw new EngineError(`no ${name} in an engine made for inference`, {
         hint: "create the engine with `training: true`",
       });
-    const data = source[parameter];
+    const data = tensorOf(source, parameter);
     const width = parameter === "wEnc" || parameter === "wDec" ? this.config.dIn : 1;
     return { data, rows: data.length / width, width };
   }
-}
 
-type Parameter = "wEnc" | "wDec" | "bEnc" | "bDec";
-
-const TENSORS: Readonly<Record<EngineTensor, readonly ["weights" | "m" | "v", Parameter]>> = {
-  wEnc: ["weights", "wEnc"],
-  wDec: ["weights", "wDec"],
-  bEnc: ["weights", "bEnc"],
-  bDec: ["weights", "bDec"],
-  "m.wEnc": ["m", "wEnc"],
-  "m.wDec": ["m", "wDec"],
-  "m.bEnc": ["m", "bEnc"],
-  "m.bDec": ["m", "bDec"],
-  "v.wEnc": ["v", "wEnc"],
-  "v.wDec": ["v", "wDec"],
-  "v.bEnc": ["v", "bEnc"],
-  "v.bDec": ["v", "bDec"],
-};
-
-function split(name: EngineTensor): readonly ["weights" | "m" | "v", Parameter] {
-  const place = TENSORS[name];
-  if (place === undefined) throw new EngineError(`no tensor called ${name}`);
-  return place;
+  /** @throws {EngineError} none of this architecture's */
+  #split(name: EngineTensor): readonly [owner: "weights" | "m" | "v", parameter: Parameter] {
+    const isMoment = name.startsWith("m.") || name.startsWith("v.");
+    const parameter = isMoment ? name.slice(2) : name;
+    const found = parametersOf(this.config.architecture).find((own) => own === parameter);
+    if (found === undefined) throw new EngineError(`no tensor called ${name}`);
+    return [isMoment ? (name[0] as "m" | "v") : "weights", found];
+  }
 }

@@ -6,12 +6,21 @@
  *   dbDec    = Σ_b Σ_m G_m[b] − [applyBDecToInput] · Σ_i dbEnc[i] · wEnc[i]
  * The auxiliary loss adds a second list of entries with its own S. Source: SAELens 6.18 by autograd, spec §1.6.
  */
-import type { EngineConfig, SparseActs, Weights } from "../kernels.ts";
+import { EngineError } from "../../errors.ts";
+import type {
+  EngineConfig,
+  ExtraParameter,
+  Parameter,
+  PlainParameter,
+  SparseActs,
+  Weights,
+} from "../kernels.ts";
+import { extraParametersOf } from "../parameters.ts";
 import { Breath } from "./breath.ts";
 import { addRow, dot } from "./decode.ts";
 
 /** Gradients of all parameters, shapes as in Weights. */
-export type Gradients = { readonly [P in "wEnc" | "wDec" | "bEnc" | "bDec"]: Float32Array };
+export type Gradients = Pick<Weights, PlainParameter | "extra">;
 
 /** Selected entries with what reached them: one reconstruction's part in the loss. */
 export interface Part {
@@ -24,13 +33,37 @@ export interface Part {
   readonly widths: readonly number[];
 }
 
-export function allocateGradients(dIn: number, dSae: number): Gradients {
+export function allocateGradients({ dIn, dSae, architecture }: EngineConfig): Gradients {
   return {
     wEnc: new Float32Array(dSae * dIn),
     wDec: new Float32Array(dSae * dIn),
     bEnc: new Float32Array(dSae),
     bDec: new Float32Array(dIn),
+    ...allocateExtra(architecture, dSae),
   };
+}
+
+/** Zeros for what an architecture has beside the plain parameters. */
+export function allocateExtra(
+  architecture: EngineConfig["architecture"],
+  dSae: number,
+): Pick<Weights, "extra"> {
+  const names = extraParametersOf(architecture);
+  if (names.length === 0) return {};
+  return { extra: Object.fromEntries(names.map((name) => [name, new Float32Array(dSae)])) };
+}
+
+/** A parameter, its gradient or a moment. */
+export function tensorOf(held: Gradients, name: Parameter): Float32Array {
+  if (name === "wEnc" || name === "wDec" || name === "bEnc" || name === "bDec") return held[name];
+  return extraOf(held, name);
+}
+
+/** An extra parameter, its gradient or a moment, which an engine of that architecture has. */
+export function extraOf({ extra }: Gradients, name: ExtraParameter): Float32Array {
+  const found = extra?.[name];
+  if (found === undefined) throw new EngineError(`no ${name} in an engine without it`);
+  return found;
 }
 
 /** Overwrites `gradients` with the sum over `parts`. `c` [B, dIn] is the centred input. */
@@ -79,7 +112,8 @@ export async function computeGradients(
 /** √Σ g² over all parameters. */
 export function globalNorm(gradients: Gradients): number {
   let sum = 0;
-  for (const g of [gradients.bDec, gradients.wDec, gradients.wEnc, gradients.bEnc])
+  const { bDec, wDec, wEnc, bEnc, extra } = gradients;
+  for (const g of [bDec, wDec, wEnc, bEnc, ...Object.values(extra ?? {})])
     for (let j = 0; j < g.length; j++) sum += g[j] * g[j];
   return Math.sqrt(sum);
 }

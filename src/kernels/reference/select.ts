@@ -2,7 +2,7 @@
  * Which entries of p become activations. Tiles come in ascending (token, latent) order and every list keeps that
  * order, so a tie at the cut is settled by keeping whoever came first: the lowest (token, latent).
  */
-import type { Selection, SparseActs } from "../kernels.ts";
+import type { SizeSelection, SparseActs } from "../kernels.ts";
 
 /** Takes tiles of p in order and gives the selected entries at the end. */
 export interface Selector {
@@ -10,7 +10,7 @@ export interface Selector {
   finish(): SparseActs;
 }
 
-export function createSelector(selection: Selection, nTokens: number, dSae: number): Selector {
+export function createSelector(selection: SizeSelection, nTokens: number, dSae: number): Selector {
   switch (selection.kind) {
     case "batch-topk":
       return new BatchTopK(Math.floor(selection.k * nTokens), nTokens, dSae);
@@ -19,6 +19,20 @@ export function createSelector(selection: Selection, nTokens: number, dSae: numb
     case "threshold":
       return new RowSelector(nTokens, dSae, aboveThreshold(selection.thresholds));
   }
+}
+
+/** Latents that fire by themselves: those whose `activation(h, i)` is positive. */
+export function ownSelector(
+  activation: (h: number, i: number) => number,
+  nTokens: number,
+  dSae: number,
+): Selector {
+  return new RowSelector(nTokens, dSae, (h, at, _, keep) => {
+    for (let i = 0; i < dSae; i++) {
+      const value = activation(h[at + i], i);
+      if (value > 0) keep.push(i, value);
+    }
+  });
 }
 
 /** A list of (latent, value) that grows, with the ends of its rows. */

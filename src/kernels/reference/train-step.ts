@@ -2,6 +2,7 @@
  * One training step, from batch to moved weights: selection, reconstructions at every width, the matryoshka loss,
  * AuxK, gradients, clipping, Adam. Source: SAELens 6.18 `SAETrainer._train_step`, spec §1.3–1.8.
  */
+import { checkSelection } from "../arguments.ts";
 import type {
   AuditResult,
   EngineConfig,
@@ -10,10 +11,11 @@ import type {
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
+import { extraParametersOf } from "../parameters.ts";
 import { adamStep } from "./adam.ts";
 import { coefficients, visitReconstructions } from "./decode.ts";
 import { centre, decoderNorms, visitPreActs } from "./encode.ts";
-import { computeGradients, type Gradients, globalNorm, type Part } from "./gradients.ts";
+import { computeGradients, extraOf, type Gradients, globalNorm, type Part } from "./gradients.ts";
 import { createSelector, DeadTopK } from "./select.ts";
 
 /** Everything a step reads and writes. */
@@ -38,6 +40,7 @@ export async function trainStep(
   const dead = options.aux === null ? new Uint32Array() : indicesOf(options.aux.dead);
   const kAux = Math.min(Math.floor(dIn / 2), dead.length);
 
+  checkSelection(options.selection, dSae);
   const selector = createSelector(options.selection, nTokens, dSae);
   const deadSelector = new DeadTopK(dead, kAux, nTokens, dSae);
   await visitPreActs(x, weights, config, norms, (p, first, n) => {
@@ -83,7 +86,7 @@ export async function trainStep(
  * L_m = (1/B) Σ_b ‖x̂_m − x‖² for each width m, the signal Σ_{m' ≥ m} (2/B)(x̂_m' − x) of each level, and the residual
  * x − x̂ of the full width.
  */
-async function matryoshkaLoss(
+export async function matryoshkaLoss(
   x: Float32Array,
   acts: SparseActs,
   coefficient: Float64Array,
@@ -133,13 +136,21 @@ async function auxiliaryLoss(
 }
 
 /** Clips by the global norm and lets Adam move every parameter. */
-function update(state: TrainingState, gradNorm: number, options: TrainStepOptions): void {
+export function update(state: TrainingState, gradNorm: number, options: TrainStepOptions): void {
   const clip = options.clipNorm === null ? 1 : Math.min(1, options.clipNorm / (gradNorm + 1e-6));
+  const { weights, m, v, gradients } = state;
   for (const name of ["bDec", "wDec", "wEnc", "bEnc"] as const)
-    adamStep(state.weights[name], state.m[name], state.v[name], state.gradients[name], clip, options);
+    adamStep(weights[name], m[name], v[name], gradients[name], clip, options);
+  for (const name of extraParametersOf(state.config.architecture)) {
+    const [theta, first, second, g] = [weights, m, v, gradients].map((held) => extraOf(held, name));
+    adamStep(theta, first, second, g, clip, options);
+  }
 }
 
-function measure(acts: SparseActs, dSae: number): Pick<TrainStepResult, "l0" | "minPositive" | "fired"> {
+export function measure(
+  acts: SparseActs,
+  dSae: number,
+): Pick<TrainStepResult, "l0" | "minPositive" | "fired"> {
   const fired = new Uint32Array(dSae);
   for (const latent of acts.latents) fired[latent] += 1;
   let minPositive: number | null = null;
@@ -148,7 +159,7 @@ function measure(acts: SparseActs, dSae: number): Pick<TrainStepResult, "l0" | "
 }
 
 /** All entries were computed, so none was missed. */
-function auditOf({ offsets }: SparseActs, { audit }: TrainStepOptions): AuditResult | null {
+export function auditOf({ offsets }: SparseActs, { audit }: TrainStepOptions): AuditResult | null {
   if (audit === undefined) return null;
   const entries = audit.tokens.reduce((sum, token) => sum + offsets[token + 1] - offsets[token], 0);
   return { entries, missed: 0 };

@@ -17,6 +17,7 @@ import {
   checkSelection,
   checkWeights,
   decodeWidth,
+  refuseArchitecture,
   rowsIn,
   tokensIn,
 } from "../arguments.ts";
@@ -28,6 +29,7 @@ import type {
   EngineTensor,
   Screening,
   Selection,
+  SizeSelection,
   SparseActs,
   StepProfile,
   TrainStepOptions,
@@ -77,6 +79,7 @@ export async function openWasmEngine(
 ): Promise<WasmEngine> {
   checkConfig(config);
   checkScreenable(config, "WebAssembly");
+  refuseArchitecture(config, "WebAssembly");
   const { dIn, dSae, training } = config;
   const purpose = training ? "train" : "run";
   checkFits(`to ${purpose} an SAE of ${dSae} latents and ${dIn} dimensions`, engineBytes(config));
@@ -145,6 +148,7 @@ class SlicedEngine implements WasmEngine {
     return this.#turn((runner) => {
       const call = stepCall(this.config, x, options);
       const { selection, aux } = options;
+      checkSelection(selection, this.config.dSae);
       const nTokens = x.length / this.config.dIn;
       const nDead = aux === null ? 0 : aux.dead.reduce((n, dead) => n + (dead === 0 ? 0 : 1), 0);
       checkFits(
@@ -239,7 +243,7 @@ class SlicedEngine implements WasmEngine {
    * Tokens to encode in one call. A batch's top-k sees all of them; the other selections look at one token at a time, so
    * that as many are taken as have room if all the activations come that can come.
    */
-  #tokensAtOnce(nTokens: number, selection: Selection): number {
+  #tokensAtOnce(nTokens: number, selection: SizeSelection): number {
     const fixed = engineBytes(this.config);
     const each = encodeTokenBytes(this.config, mostEntries(selection, this.config.dSae));
     if (selection.kind === "batch-topk") {

@@ -4,7 +4,7 @@
  * against what the module takes. Letters as in the equations: F latents, d dimensions, B tokens.
  */
 import { EngineError } from "../../errors.ts";
-import type { EngineConfig, Selection } from "../kernels.ts";
+import type { EngineConfig, SizeSelection } from "../kernels.ts";
 
 /** What may be planned with. */
 export const WASM_LIMIT_BYTES = 3.5e9;
@@ -47,7 +47,7 @@ export function encodeTokenBytes({ dIn }: EngineConfig, entries: number): number
 export function stepBytes(
   config: EngineConfig,
   nTokens: number,
-  selection: Selection,
+  selection: SizeSelection,
   nDead: number,
 ): number {
   const d = padded(config.dIn, 16);
@@ -61,7 +61,7 @@ export function stepBytes(
 }
 
 /** The most activations a token can have; of batch-topk, the mean. */
-export function mostEntries(selection: Selection, dSae: number): number {
+export function mostEntries(selection: SizeSelection, dSae: number): number {
   return selection.kind === "threshold" ? dSae : selection.k;
 }
 

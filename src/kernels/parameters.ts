@@ -1,0 +1,19 @@
+/** Which parameters an architecture has, in the order in which they are stored. */
+import type { DenseArchitecture, ExtraParameter, Parameter, PlainParameter } from "./kernels.ts";
+
+export const PLAIN_PARAMETERS: readonly PlainParameter[] = ["wEnc", "wDec", "bEnc", "bDec"];
+
+const EXTRA_PARAMETERS: Readonly<Record<DenseArchitecture["kind"], readonly ExtraParameter[]>> = {
+  standard: [],
+  gated: ["bGate", "rMag"],
+  jumprelu: ["logThreshold"],
+};
+
+/** Undefined: an SAE of a top-k kind, which has none. */
+export function extraParametersOf(architecture: DenseArchitecture | undefined): readonly ExtraParameter[] {
+  return architecture === undefined ? [] : EXTRA_PARAMETERS[architecture.kind];
+}
+
+export function parametersOf(architecture: DenseArchitecture | undefined): readonly Parameter[] {
+  return [...PLAIN_PARAMETERS, ...extraParametersOf(architecture)];
+}

@@ -35,6 +35,15 @@ export function parseSource(text: string): Source {
   return { kind: "hub", name, subPath, revision };
 }
 
+const PLAIN_NAME = /^[\w-][\w.-]*\/[\w.-]+(@[\w./-]+)?$/;
+
+/** The same, where `owner/name` means the hub if it is no path here. Looks whether it is. */
+export async function findSource(text: string): Promise<Source> {
+  const parsed = parseSource(text);
+  if (parsed.kind === "hub" || !PLAIN_NAME.test(text)) return parsed;
+  return (await stat(text).catch(() => null)) !== null ? parsed : parseSource(`hf:${text}`);
+}
+
 /** How a source is resolved: what of it is wanted, and from which hub. */
 export interface ResolveOptions extends Omit<DownloadOptions, "folder"> {
   /** default "model", which SAEs are too */
@@ -50,17 +59,13 @@ export interface ResolveOptions extends Omit<DownloadOptions, "folder"> {
  * @throws {HubError} neither a path here nor a repository there
  */
 export async function resolveSource(source: string, options: ResolveOptions = {}): Promise<string> {
-  let parsed = parseSource(source);
+  const parsed = await findSource(source);
   if (parsed.kind === "path") {
-    const info = await stat(parsed.path).catch(() => null);
-    if (info !== null) return resolve(parsed.path);
-    if (!/^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/.test(source) || source.startsWith("."))
-      throw new HubError(`${source}: no such folder`, {
-        hint: "give a folder, or a repository of the hub as hf:owner/name",
-      });
-    parsed = parseSource(`hf:${source}`);
+    if ((await stat(parsed.path).catch(() => null)) !== null) return resolve(parsed.path);
+    throw new HubError(`${source}: no such folder`, {
+      hint: "give a folder, or a repository of the hub as hf:owner/name",
+    });
   }
-  if (parsed.kind !== "hub") return parsed.path;
   const { name, subPath, revision } = parsed;
   const repository = await openRepository(options.type ?? "model", name, {
     revision,

@@ -10,6 +10,7 @@ import { inspectModel, type ModelInspection } from "../models/inspect.ts";
 import type { ResidualModel } from "../models/residual-model.ts";
 import { canonicalHookName, sameHook } from "../sae/hook-name.ts";
 import { filesOfSae, loadSae, loadSaeFacts, type OpenSae, openSae, type SaeFacts } from "../sae/load.ts";
+import { localSae } from "../sae/location.ts";
 import type { Sae } from "../sae/sae.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { fileIdentity } from "../storage/hash.ts";
@@ -159,14 +160,14 @@ export class RunContext {
     );
   }
 
-  /** Local folder of the SAE a layer starts from. */
+  /** Local folder or file of the SAE a layer starts from, with what lies beside it. */
   saeFolder(layer: number): Promise<string> {
     let folder = this.#saeFolders.get(layer);
     if (folder === undefined) {
       if (!("from" in this.recipe.sae))
         throw new RecipeError("the recipe starts from scratch: there is no source SAE");
       const location = this.recipe.sae.from.replaceAll("{layer}", String(layer));
-      folder = resolveSource(resolvePath(location, this.folder), { signal: this.options.signal });
+      folder = localSae(resolvePath(location, this.folder), { signal: this.options.signal });
       this.#saeFolders.set(layer, folder);
     }
     return folder;

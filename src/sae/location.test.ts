@@ -48,6 +48,23 @@ it("a folder's place in its repository says what the file does not", async () =>
   expect(config).toMatchObject({ hookName: "blocks.12.hook_resid_post", modelName: "google/gemma-2-2b" });
 });
 
+it("a plain owner/name that is no folder here is one of the hub, for SAEs as for models", async () => {
+  hub.add({ type: "model", name: "o/one", files: await filesOf("sparsify/layers.10") });
+  expect((await loadSae("o/one")).config).toMatchObject({ architecture: "topk", k: 3 });
+  await expect(loadSae("./o/one")).rejects.toThrow(/no such file or folder/);
+});
+
+it("evaluation, comparison and recipes get a file of a repository with what lies beside it", async () => {
+  const { loadSides } = await import("../pipeline/compare/sides.ts");
+  const location = "hf:o/dictionaries/trainer_0/checkpoints/ae_500.pt";
+  const { a, b } = await loadSides(location, join(SAES, "dl-matryoshka/trainer_0/checkpoints/ae_500.pt"));
+  expect(a.sae.weights).toEqual(b.sae.weights);
+  const { RunContext } = await import("../pipeline/context.ts");
+  const recipe = { sae: { from: "hf:o/dictionaries/trainer_{layer}/checkpoints/ae_500.pt" } };
+  const context = new RunContext(recipe as never, cacheDir, {} as never, {} as never, {});
+  expect((await loadSae(await context.saeFolder(0))).weights).toEqual(b.sae.weights);
+});
+
 it("what is not there is said, with what is", async () => {
   await expect(loadSae("hf:o/dictionaries/trainer_1")).rejects.toMatchObject({
     message: 'o/dictionaries has nothing at "trainer_1"',

@@ -5,15 +5,16 @@
  */
 import { join, posix } from "node:path";
 import { HubError } from "../errors.ts";
-import { parseSource, resolveSource } from "../hub/source.ts";
+import { findSource, resolveSource } from "../hub/source.ts";
 
 /** The local path of a folder, a file, or `hf:owner/name[/path][@revision]`. @throws {HubError} */
-export async function localSae(location: string): Promise<string> {
-  const source = parseSource(location);
+export async function localSae(location: string, options: { signal?: AbortSignal } = {}): Promise<string> {
+  const source = await findSource(location);
   if (source.kind === "path") return location;
   const { name, subPath, revision } = source;
   const repository = `hf:${name}${revision === undefined ? "" : `@${revision}`}`;
   const folder = await resolveSource(repository, {
+    ...options,
     choose(paths) {
       const chosen = partsOfSae(paths, subPath);
       const weights = chosen.filter((path) => WEIGHTS.test(path));

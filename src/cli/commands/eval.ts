@@ -137,7 +137,6 @@ async function evalSae(location: string, options: EvalOptions): Promise<void> {
   refuseIdleOptions(options);
   const output = createOutput(options);
   const { evaluateTransfer } = await import("../../pipeline/transfer/transfer.ts");
-  const { resolveSource } = await import("../../hub/source.ts");
   const { loadSae } = await import("../../sae/load.ts");
   const { selectEngine } = await import("../../kernels/select.ts");
   const { transferText } = await import("../transfer-text.ts");
@@ -146,7 +145,7 @@ async function evalSae(location: string, options: EvalOptions): Promise<void> {
   const reports: TransferReport[] = [];
   try {
     for (const { name, layer } of saesOf(location, options)) {
-      const sae = await loadSae(await resolveSource(name));
+      const sae = await loadSae(name);
       const [texts, base, models] = [
         await textsOf(options),
         await Promise.all((options.base === undefined ? [] : [options.base]).map((m) => modelOf(m, options))),

@@ -5,7 +5,6 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { RecipeError, StateError } from "../../errors.ts";
-import { resolveSource } from "../../hub/source.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { loadSae } from "../../sae/load.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
@@ -50,8 +49,7 @@ export async function loadSides(a: string, b: string | undefined, layer?: number
   }
   const side = async (name: string, run: RunContext | null) => ({
     name,
-    sae:
-      run === null ? await loadSae(await resolveSource(name)) : await finalSae(run, chooseLayer(run, layer)),
+    sae: run === null ? await loadSae(name) : await finalSae(run, chooseLayer(run, layer)),
   });
   const run = runA ?? runB;
   return {

@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { LapidaryError } from "../errors.ts";
 import { softwareVersions } from "../pipeline/versions.ts";
 import { addBenchCommand } from "./commands/bench.ts";
+import { addCheckCommand } from "./commands/check.ts";
 import { addCompareCommand } from "./commands/compare.ts";
 import { addConvertCommand } from "./commands/convert.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
@@ -46,6 +47,7 @@ async function createProgram(): Promise<Command> {
   addEvalCommand(program);
   addCompareCommand(program);
   addVerifyCommand(program);
+  addCheckCommand(program);
   addCardCommand(program);
   addInspectCommand(program);
   addConvertCommand(program);
@@ -62,7 +64,7 @@ Exit codes:
   1  something failed (one line says what, one what to try; --verbose adds the stack)
   2  the command line or the recipe is wrong
   3  done, but a layer's VE is below the recipe's gate
-  4  a saved SAE is not what was measured
+  4  a saved SAE is not what was measured, or not what its contract says
   130  interrupted; the same command goes on
 
 Examples:

@@ -1,6 +1,7 @@
 /** The units of a run in the order they are done: whole layers one after the other, so that the first result comes early. */
 import type { RunContext } from "./context.ts";
 import { cardUnit } from "./stages/card.ts";
+import { contractUnit } from "./stages/contract.ts";
 import { corpusUnits } from "./stages/corpus.ts";
 import { afterUnit, beforeUnits } from "./stages/evaluate.ts";
 import { exportUnit } from "./stages/export.ts";
@@ -23,6 +24,7 @@ export function listUnits(context: RunContext, layers: readonly number[]): Unit[
     afterUnit(context, layer, true),
     latentsUnit(context, layer),
     verifyUnit(context, layer),
+    contractUnit(context, layer),
   ]);
   const isImported = context.recipe.activations.import !== null;
   const activations = isImported ? importUnits(context) : [...corpusUnits(context), ...harvestUnits(context)];

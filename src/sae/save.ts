@@ -12,6 +12,8 @@ export interface SaveOptions {
   readonly extraMetadata?: Readonly<Record<string, unknown>>;
   /** element type on disk; default float32, which loses nothing */
   readonly dtype?: "float32" | "bfloat16";
+  /** adds files that are to appear with the SAE, to the folder in which it is made, once its own are there */
+  readonly beside?: (folder: string) => Promise<void>;
 }
 
 /**
@@ -48,7 +50,7 @@ export async function saveSae(
       topkThreshold: null,
       runnerConfig,
     },
-    { dtype: options.dtype, sparsity: options.sparsity },
+    { dtype: options.dtype, sparsity: options.sparsity, beside: options.beside },
   );
 }
 

@@ -22,6 +22,7 @@ import { splitModel } from "../../src/models/split.ts";
 import { tapGraph } from "../../src/models/taps.ts";
 import { loadRecipe } from "../../src/pipeline/recipe-file.ts";
 import { RunState } from "../../src/pipeline/run-state.ts";
+import { checkContract } from "../../src/publish/check.ts";
 import { isTrainingCheckpoint, loadSae, loadSparsity, loadTrainingSae } from "../../src/sae/load.ts";
 import { writeJson } from "../../src/storage/atomic.ts";
 import { hashFile } from "../../src/storage/hash.ts";
@@ -29,6 +30,7 @@ import { findDamage, listCheckpoints, writeCheckpoint } from "../../src/train/ch
 import { loadFinalCheckpoint } from "../../src/train/final-checkpoint.ts";
 import { type Exporter, MINI, miniatureGpt2, miniatureLlama } from "../models/miniature.ts";
 import { GEMMA_CONFIG } from "../models/miniature-gemma.ts";
+import { madeUpContract } from "../publish/made-up-contract.ts";
 import { ROOT } from "../run/small-recipe.ts";
 
 /** Files of a folder by their path in it. */
@@ -360,6 +362,20 @@ export const TARGETS: readonly Target[] = [
       const messages = ["user", "assistant"].map((role) => ({ role, content: `I am the ${role}.` }));
       new ChatTemplate(chatTemplate, namedTokens).render(messages as never);
     },
+  },
+  {
+    name: "contract",
+    seeds: async (scratch) => {
+      const kinds = [{ architecture: "jumprelu" }, { architecture: "topk", k: 3 }];
+      return Promise.all(
+        kinds.map(async (cfg) => {
+          const dir = join(scratch, cfg.architecture);
+          await madeUpContract(dir, cfg, 3);
+          return folderOf(dir);
+        }),
+      );
+    },
+    read: async (folder) => void (await checkContract(folder)),
   },
   {
     name: "recipe",

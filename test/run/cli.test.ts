@@ -14,7 +14,7 @@ import { cli, type Finished, ROOT, smallRecipe, smallRun, startCli } from "./sma
 const ASSETS = join(ROOT, "assets/tiny-gemma");
 const GOLDEN = join(ROOT, "test/fixtures/golden");
 /** Units of the small recipe. */
-const STEPS = 23;
+const STEPS = 24;
 const SAE = "btk-mat-layer-4-k-32";
 const HOOK = "blocks.4.hook_resid_post";
 
@@ -215,6 +215,7 @@ describe("run", () => {
       "polish-after:4",
       "latents:4",
       "verify:4",
+      "contract:4",
       "splice:after",
       "card",
       "report",
@@ -242,6 +243,7 @@ describe("run", () => {
       "✓ after: SAE of layer 4 on the held-out sets",
       "✓ latents: layer 4 before and after",
       "✓ verify layer 4",
+      "✓ contract of layer 4",
       "✓ splice: predictions with the SAEs after training",
       "✓ model card",
       "✓ report",
@@ -342,12 +344,38 @@ describe("what was changed on disk", () => {
     expect(noted.code).toBe(4);
   });
 
+  it("check exits 4 and names what is not as the contract says", async () => {
+    const sae = `runs/small/sae/${SAE}`;
+    const good = await lapidary("check", sae, "--hashes");
+    expect(`${good.code} ${good.stdout}`).toMatch(
+      /^0 \S+: as its contract says: \d+ latents of 8 inputs and their reconstructions, cfg\.json, every file's hash/,
+    );
+    const bias = (bytes: Buffer) =>
+      Buffer.from(bytes.toString().replace('"apply_b_dec_to_input": true', '"apply_b_dec_to_input": false'));
+    const other = await withChange(inRun("small", "sae", SAE, "cfg.json"), bias, () =>
+      lapidary("check", sae, "--json"),
+    );
+    expect(resultOf(other)).toMatchObject({
+      holds: false,
+      differences: [{ what: "cfg.json: apply_b_dec_to_input", expected: "true", found: "false" }],
+    });
+    expect(other.code).toBe(4);
+    const weights = inRun("small", "sae", SAE, "sae_weights.safetensors");
+    const damaged = await withChange(weights, flipped, () => lapidary("check", sae, "--hashes"));
+    expect(damaged.stdout).toMatch(
+      /NOT as its contract says\n {2}sae_weights\.safetensors: sha-256: expected \w+/,
+    );
+    expect(damaged.code).toBe(4);
+    expectError(await lapidary("check", join(ASSETS, "sae-base/layer_4")), 1, /contract\.json/, /contract/);
+  });
+
   it("a saved SAE that is gone, or not the one measured, is made again", async () => {
     const run = await copyOfRun("lost");
     await rm(inRun("lost", "sae", SAE), { recursive: true });
     const again = await lapidary(...run);
     expect(again.stderr.match(/^✓ .*/gm)).toEqual([
       expect.stringContaining("export polished layer 4"),
+      expect.stringContaining("contract of layer 4"), // it lies with the SAE
       expect.stringContaining("model card"), // its title is the run's name
       expect.stringContaining("report"), // so is its
     ]);
@@ -669,6 +697,7 @@ it("help has every command, with examples, and the exit codes", async () => {
     "compare",
     "export",
     "verify",
+    "check",
     "card",
     "report",
     "inspect",

@@ -18,6 +18,7 @@ import { readJson } from "../../storage/json.ts";
 import { trainedSae } from "../../train/final-checkpoint.ts";
 import type { Progress, RunContext } from "../context.ts";
 import { publicName } from "../recipe-file.ts";
+import { addGolden, goldenInputs } from "./golden.ts";
 import { heldOutPairs } from "./harvest.ts";
 import { keptTraining } from "./kept.ts";
 import { isLayerPolished, isReplacedByPolish } from "./polish-choice.ts";
@@ -65,9 +66,11 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       });
       const id = exportName(context, layer, k);
       const sparsity = await measureFrequencies(context, layer, sae, report);
+      const inputs = await goldenInputs(context, layer);
       await saveSae(context.dir.sae(id), sae, {
         sparsity,
         extraMetadata: lineage(context, layer, { ...training, record }, source, polished),
+        beside: (folder) => addGolden(folder, inputs.activations),
       });
       const names = (await readdir(context.dir.sae(id))).sort();
       const files = await Promise.all(
@@ -76,6 +79,7 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       return {
         id,
         files: Object.fromEntries(files) as Record<string, string>,
+        golden: inputs.rows,
         thresholds: record,
         ...(polished ? { prepolish: await hashFile(context.dir.evals(layer, "prepolish")) } : {}),
       };

@@ -16,7 +16,8 @@ export type ErrorCode =
   | "STATE"
   | "HUB"
   | "RESOURCES"
-  | "VERIFY";
+  | "VERIFY"
+  | "GATE";
 
 /** Base of every error Lapidary throws on purpose. `code` is stable; `hint` is one line of advice. */
 export class LapidaryError extends Error {
@@ -130,6 +131,13 @@ export class ResourceError extends LapidaryError {
 export class VerifyError extends LapidaryError {
   constructor(message: string, hint?: string) {
     super("VERIFY", message, { hint });
+  }
+}
+
+/** A layer is below the recipe's gate, and what was asked for needs it above. */
+export class GateError extends LapidaryError {
+  constructor(message: string, hint?: string) {
+    super("GATE", message, { hint });
   }
 }
 

@@ -13,6 +13,8 @@ import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
+import { addPublishCommand } from "./commands/publish.ts";
+import { addPullCommand } from "./commands/pull.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { addCardCommand, addStageCommands } from "./commands/stages.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
@@ -49,6 +51,8 @@ async function createProgram(): Promise<Command> {
   addVerifyCommand(program);
   addCheckCommand(program);
   addCardCommand(program);
+  addPublishCommand(program);
+  addPullCommand(program);
   addInspectCommand(program);
   addConvertCommand(program);
   addDoctorCommand(program);
@@ -96,5 +100,6 @@ function report(error: unknown, args: readonly string[]): number {
   else if (!(error instanceof LapidaryError))
     process.stderr.write("  this was not expected: --verbose shows where it came from\n");
   if (!(error instanceof LapidaryError)) return EXIT.failed;
+  if (error.code === "GATE") return EXIT.belowGate;
   return error.code === "RECIPE" ? EXIT.usage : error.code === "VERIFY" ? EXIT.notVerified : EXIT.failed;
 }

@@ -3,8 +3,8 @@
  * files as the hub's conventions read them, else the hub's own Parquet conversion.
  */
 import { readFile } from "node:fs/promises";
-import { parse as parseYaml } from "yaml";
 import { HubError } from "../errors.ts";
+import { cardHeader, MAX_CARD_BYTES } from "./card-header.ts";
 import { downloadFile } from "./download.ts";
 import { matchesGlob } from "./glob.ts";
 import { openRepository, type Repository, type RepositoryFile } from "./repository.ts";
@@ -19,7 +19,6 @@ export interface DatasetFiles {
 
 const DATA_FILE = /\.(parquet|jsonl|ndjson|json|txt)(\.zst)?$/i;
 const CONVERSION = "refs/convert/parquet";
-const MAX_CARD_BYTES = 4 * 1024 * 1024;
 /** Spellings that the hub takes for the same split. */
 const SPLIT_WORDS: readonly (readonly string[])[] = [
   ["train", "training"],
@@ -62,16 +61,8 @@ interface CardConfig {
 async function configsOfCard(repository: Repository, signal: AbortSignal | undefined): Promise<CardConfig[]> {
   const card = repository.files.find((file) => file.path === "README.md");
   if (card === undefined || card.size > MAX_CARD_BYTES) return [];
-  const text = await readFile(await downloadFile(repository, card, { signal }), "utf8");
-  const front = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text)?.[1];
-  if (front === undefined) return [];
-  let header: unknown;
-  try {
-    header = parseYaml(front, { maxAliasCount: 20 });
-  } catch {
-    return []; // a broken card says nothing; names may
-  }
-  const list = isRecord(header) && Array.isArray(header["configs"]) ? header["configs"] : [];
+  const header = cardHeader(await readFile(await downloadFile(repository, card, { signal }), "utf8"));
+  const list = Array.isArray(header["configs"]) ? header["configs"] : []; // a broken card says nothing; names may
   return list.filter(isRecord).flatMap((entry): CardConfig[] => {
     const splits = splitPatterns(entry["data_files"], entry["data_dir"]);
     if (splits.size === 0) return [];

@@ -34,6 +34,10 @@ export class RunDirectory {
   get report(): string {
     return join(this.root, "report", "index.html");
   }
+  /** What was published where, and that it is what was measured. */
+  get publication(): string {
+    return join(this.root, "verification.json");
+  }
   /** The repository to publish: a card and one SAELens directory a layer. */
   get repository(): string {
     return join(this.root, "sae");

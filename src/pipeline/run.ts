@@ -114,8 +114,8 @@ export async function runRecipe(loaded: LoadedRecipe, options: PipelineOptions =
   }
 }
 
-/** `recordRecipe` is called once the unit is to be run: a recipe that is refused leaves the run's own record as it was. */
-async function doUnit(
+/** Does a unit unless it is done. `recordRecipe` is called once the unit is to be run: a recipe that is refused leaves the run's own record as it was. */
+export async function doUnit(
   context: RunContext,
   unit: Unit,
   overwrite: boolean,

@@ -70,6 +70,13 @@ export interface CardFacts {
   readonly baseModel: string | null;
   readonly source: string | null;
   readonly license: string | null;
+  /** the revision that was downloaded again and found to be what was measured; null: none was */
+  readonly publication: {
+    readonly repository: string;
+    readonly revision: string;
+    readonly tolerance: number;
+    readonly layers: readonly { readonly layer: number }[];
+  } | null;
   readonly rows: readonly BeforeAfterRow[];
   readonly layers: readonly CardLayer[];
   readonly sets: readonly {
@@ -130,6 +137,7 @@ export function renderCard(facts: CardFacts): string {
     gateNote(facts),
     definitions(facts),
     domains(facts),
+    verification(facts),
     "## Use",
     usage(facts),
     "## How it was trained",
@@ -217,6 +225,14 @@ function domains({ domains: rows }: CardFacts): string {
 ${lines.join("\n")}
 
 ${origins.join("\n")}`;
+}
+
+function verification({ publication }: CardFacts): string {
+  if (publication === null) return "";
+  const { repository, revision, tolerance, layers } = publication;
+  return `## Verification
+
+Revision ${code(revision)} of ${code(repository)} was downloaded into an empty folder, and the SAE${layers.length > 1 ? "s" : ""} of layer${layers.length > 1 ? "s" : ""} ${layers.map(({ layer }) => layer).join(", ")} loaded from it and evaluated again on the held-out sets. The files hash to what was recorded when they were saved, and every metric is the recorded one to ${tolerance}. The hashes are in ${code("verification.json")}.`;
 }
 
 function usage({ layers, prependBos, excluded }: CardFacts): string {

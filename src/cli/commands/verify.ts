@@ -61,7 +61,7 @@ async function verify(dir: string, options: CommonOptions): Promise<void> {
 }
 
 /** The run folder that holds `dir`: itself, or the nearest above with a run.json. */
-async function findRun(dir: string): Promise<string> {
+export async function findRun(dir: string): Promise<string> {
   for (let folder = dir; ; folder = dirname(folder)) {
     if ((await stat(join(folder, "run.json")).catch(() => null)) !== null) return folder;
     if (dirname(folder) === folder) break;

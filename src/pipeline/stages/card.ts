@@ -13,6 +13,7 @@ import { readJson, readJsonIfPresent } from "../../storage/json.ts";
 import type { AuditState } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
+import { type Publication, readPublication } from "../publication.ts";
 import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
 import { softwareVersions } from "../versions.ts";
 import { heldOutRecipe } from "./corpus.ts";
@@ -39,19 +40,30 @@ export function cardUnit(context: RunContext): Unit {
         afterOutput(context, layer),
       ]),
       recipe: mapPaths(context.recipe, publicName),
+      ...(await publishedInput(context)),
     }),
     files: () => files,
     clear: async () => {
       for (const file of files) await rm(file, { force: true });
     },
     async run() {
-      if (finishedLayers(context).length === 0)
-        throw new StateError("no layer has been evaluated yet", "run the stages before the card first");
-      const card = renderCard(await cardFacts(context));
+      const card = await cardText(context, await readPublication(context, finishedLayers(context)));
       for (const file of files) await writeFileAtomically(file, card);
       return {};
     },
   };
+}
+
+/** The card as it stands; `publication` null: not published, or not as it is now. */
+export async function cardText(context: RunContext, publication: Publication | null): Promise<string> {
+  if (finishedLayers(context).length === 0)
+    throw new StateError("no layer has been evaluated yet", "run the stages before the card first");
+  return renderCard(await cardFacts(context, publication));
+}
+
+async function publishedInput(context: RunContext): Promise<{ published?: Publication }> {
+  const published = await readPublication(context, finishedLayers(context));
+  return published === null ? {} : { published };
 }
 
 /** Layers of the recipe whose `after` is done, and is of the SAE that was trained last. */
@@ -114,7 +126,7 @@ export async function layersBelowGate(context: RunContext): Promise<number[]> {
   return evals.filter((after) => isBelowGate(context, after)).map(({ layer }) => layer);
 }
 
-async function cardFacts(context: RunContext): Promise<CardFacts> {
+async function cardFacts(context: RunContext, publication: Publication | null): Promise<CardFacts> {
   const { recipe, dir } = context;
   const train = await readJsonIfPresent<WindowsManifest>(join(dir.corpus("train"), "manifest.json"));
   const layers = await Promise.all(finishedLayers(context).map((layer) => cardLayer(context, layer)));
@@ -129,6 +141,7 @@ async function cardFacts(context: RunContext): Promise<CardFacts> {
     baseModel: recipe.baseModel && publicName(recipe.baseModel.source),
     source: "from" in recipe.sae ? publicName(sourceOf(recipe.sae.from, layers)) : null,
     license: recipe.output.license,
+    publication,
     rows: await tableRows(context),
     layers,
     sets: first.results

@@ -53,17 +53,20 @@ export function verifyUnit(context: RunContext, layer: number): Unit {
   };
 }
 
-/** Every difference between the exported directory of a layer and the run's records; none: it is verified. */
+/**
+ * Every difference between the exported directory of a layer (or a copy of it, in `folder`) and the run's records; none:
+ * it is verified.
+ */
 export async function verifyLayer(
   context: RunContext,
   layer: number,
   report: (progress: Progress) => void,
+  folder: string = context.dir.sae(exportedId(context, layer)),
 ): Promise<Difference[]> {
-  const id = exportedId(context, layer);
-  const differences = await compareFiles(context.dir.sae(id), exportRecord(context, layer).files);
+  const differences = await compareFiles(folder, exportRecord(context, layer).files);
   if (differences.length > 0) return differences;
   const recorded = await readLayerEvals(context.dir.evals(layer, "after"));
-  const sae = await loadSae(context.dir.sae(id));
+  const sae = await loadSae(folder);
   const { evals: found } = await evaluateLayer(context, {
     sae,
     layer,
@@ -96,18 +99,26 @@ function differenceError(
   layer: number,
   differences: readonly Difference[],
 ): VerifyError {
-  const shown = differences
-    .slice(0, 4)
-    .map(({ what, recorded, found }) => `${what}: recorded ${recorded}, found ${found}`);
-  const more = differences.length > 4 ? `; and ${differences.length - 4} more` : "";
   return new VerifyError(
-    `${exportedId(context, layer)} is not what was measured: ${shown.join("; ")}${more}`,
+    `${exportedId(context, layer)} is not what was measured: ${differencesText(differences)}`,
     "the saved files or the recorded results were changed: delete the folder of the saved SAE and run the recipe again",
   );
 }
 
+/** The first few differences, in words. */
+export function differencesText(differences: readonly Difference[]): string {
+  const shown = differences
+    .slice(0, 4)
+    .map(({ what, recorded, found }) => `${what}: recorded ${recorded}, found ${found}`);
+  const more = differences.length > 4 ? `; and ${differences.length - 4} more` : "";
+  return `${shown.join("; ")}${more}`;
+}
+
 /** The record of the export that lies on disk: the polished one where there is one. */
-function exportRecord(context: RunContext, layer: number): { id: string; files: Record<string, string> } {
+export function exportRecord(
+  context: RunContext,
+  layer: number,
+): { id: string; files: Record<string, string> } {
   const unit = isLayerPolished(context, layer) ? `polish-export:${layer}` : `export:${layer}`;
   return context.state.output(unit) as unknown as { id: string; files: Record<string, string> };
 }

@@ -1,0 +1,208 @@
+/**
+ * `publish` and `pull` against a small hub on this machine: a run goes there and comes back with the same hashes, is
+ * verified from what was downloaded, and neither output nor files ever hold the token.
+ */
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import { hashFile } from "../../src/storage/hash.ts";
+import { HubServer } from "../hub-server.ts";
+import { commandLine } from "./command-line.ts";
+import { type Finished, smallRecipe, smallRun } from "./small-recipe.ts";
+
+const TOKEN = "hf_secretsecretsecret";
+const NAME = "me/saes";
+const SAE = "btk-mat-layer-4-k-32";
+const HOOK = "blocks.4.hook_resid_post";
+const { eval: evaluation, train } = smallRecipe(join(tmpdir(), "beside")) as { eval: object; train: object };
+
+vi.setConfig({ testTimeout: 60_000 });
+
+let folder: string;
+let server: HubServer;
+let printed = "";
+
+beforeAll(async () => {
+  const made = await smallRun({
+    polish: { when: "never" },
+    train: { ...train, epochs: 1, checkpointEverySteps: 1000 },
+    eval: { ...evaluation, domains: [], splice: null, gate: 0.999 },
+  });
+  folder = made.folder;
+  const { code, stderr } = await commandLine(folder, "run", made.recipe, "--quiet");
+  expect({ code, stderr }).toEqual({ code: 3, stderr: "" }); // done, and below its gate
+}, 120_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+beforeEach(async () => {
+  server = await HubServer.start();
+  server.uploads.token = TOKEN;
+  vi.stubEnv("HF_ENDPOINT", server.url);
+  vi.stubEnv("HF_TOKEN", TOKEN);
+  vi.stubEnv("LAPIDARY_CACHE", join(folder, "cache"));
+  await cp(join(folder, "runs/small"), join(folder, "runs/copy"), { recursive: true });
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await server.close();
+  for (const name of ["runs/copy", "cache", "back"])
+    await rm(join(folder, name), { recursive: true, force: true });
+  expect(printed).not.toContain("secret");
+  printed = "";
+});
+
+async function lapidary(...args: string[]): Promise<Finished> {
+  const finished = await commandLine(folder, ...args);
+  printed += finished.stdout + finished.stderr;
+  return finished;
+}
+const publish = (...more: string[]) =>
+  lapidary("publish", "runs/copy", `hf:${NAME}`, "--below-gate", "--license", "apache-2.0", ...more);
+const inRun = (...path: string[]) => join(folder, "runs/copy", ...path);
+const resultOf = ({ stdout }: Finished) => JSON.parse(stdout.trim().split("\n").at(-1)!).result;
+const writes = () => server.requests.filter(({ method }) => method !== "GET");
+const onHub = (revision = "main") =>
+  Object.fromEntries(
+    (server.revision(NAME, revision)?.files ?? []).map(({ path, sha256 }) => [path, sha256]),
+  );
+
+it("a run is published whole, verified from what was downloaded, and comes back with the same hashes", async () => {
+  const plan = resultOf(await publish("--dry-run", "--json"));
+  expect(writes()).toEqual([]);
+  const { code, stdout, stderr } = await publish();
+  expect(stderr).not.toContain("lapidary:");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/Verified: revision [0-9a-f]{40}, downloaded again, is what was measured/);
+
+  const verification = JSON.parse(await readFile(inRun("verification.json"), "utf8"));
+  expect(verification).toMatchObject({ repository: NAME, layers: [{ layer: 4, id: SAE }] });
+  const { ".gitattributes": _made, ...first } = onHub(verification.revision);
+  expect(first).toEqual(
+    Object.fromEntries(plan.files.map(({ path, sha256 }: Record<string, string>) => [path, sha256])),
+  );
+  expect(Object.keys(first)).toEqual(
+    expect.arrayContaining([
+      "README.md",
+      `${SAE}/cfg.json`,
+      `${SAE}/sae_weights.safetensors`,
+      `evals/${HOOK}.after.json`,
+      `train/${HOOK}/metrics.jsonl`,
+      `train/${HOOK}/events.jsonl`,
+      "report/index.html",
+    ]),
+  );
+  expect(first[`${SAE}/sae_weights.safetensors`]).toBe(
+    verification.layers[0].files["sae_weights.safetensors"],
+  );
+  const changed = Object.entries(onHub()).filter(([path, sha256]) => path in first && first[path] !== sha256);
+  expect(changed.map(([path]) => path)).toEqual(["README.md"]);
+  expect(writes().filter(({ url }) => url.includes("/commit/"))).toHaveLength(2);
+  const card = server
+    .revision(NAME)!
+    .files.find(({ path }) => path === "README.md")!
+    .bytes.toString();
+  expect(card).toContain(`## Verification\n\nRevision \`${verification.revision}\` of \`${NAME}\``);
+  expect(card).toMatch(/^license: "apache-2.0"$/m);
+
+  expect((await lapidary("pull", `hf:${NAME}`, "back")).code).toBe(0);
+  const pulled = Object.fromEntries(
+    await Promise.all(
+      Object.keys(onHub()).map(async (path) => [path, await hashFile(join(folder, "back", path))]),
+    ),
+  );
+  expect(pulled).toEqual(onHub());
+  expect((await readdir(join(folder, "back"))).filter((name) => name.startsWith(".lapidary"))).toEqual([]);
+  for (const name of await readdir(inRun("sae", SAE)))
+    expect(pulled[`${SAE}/${name}`]).toBe(await hashFile(inRun("sae", SAE, name)));
+
+  server.requests.length = 0;
+  expect((await publish()).stdout).toContain("Nothing to send");
+  expect(writes()).toEqual([]);
+
+  const verified = await lapidary("verify", "runs/copy");
+  expect(verified.code).toBe(0);
+});
+
+it("the dry run lists path, bytes and LFS, and what is there already is not sent", async () => {
+  const { stdout, code } = await publish("--dry-run");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    /^To hf:me\/saes, branch main \(the repository would be made\), licence apache-2.0; nothing is sent/,
+  );
+  expect(stdout).toMatch(/^ +\d+ {2}LFS {2}btk-mat-layer-4-k-32\/sae_weights\.safetensors$/m);
+  expect(stdout).toMatch(/^ +\d+ {7}README\.md$/m);
+  expect(stdout).toMatch(/^\d+ files to send, \d+ bytes in all/m);
+  expect(await readdir(inRun())).not.toContain("verification.json");
+  await publish();
+  const again = resultOf(await publish("--dry-run", "--json"));
+  expect(again).toMatchObject({ exists: true, sentBytes: 0 });
+  expect(again.files.every(({ isThere }: { isThere: boolean }) => isThere)).toBe(true);
+});
+
+it("stopped between its two commits, it goes on with the second; after a change, all is verified anew", async () => {
+  server.uploads.beforeCommit = () => {
+    server.uploads.beforeCommit = undefined;
+    server.uploads.disturb(/\/commit\//, { status: 401 });
+  };
+  expect((await publish()).code).toBe(1);
+  const first = server.revision(NAME)!.commit;
+  expect(Object.keys(onHub())).not.toContain("verification.json");
+  const { verified, commit, nSent } = resultOf(await publish("--json"));
+  expect({ verified, nSent }).toEqual({ verified: first, nSent: 2 });
+  expect(Object.keys(onHub())).toContain("verification.json");
+
+  await writeFile(inRun("evals", "notes.json"), "{}\n");
+  const later = resultOf(await publish("--json"));
+  expect([first, commit]).not.toContain(later.verified);
+  expect(Object.keys(onHub(later.verified))).toContain("evals/notes.json");
+});
+
+it("a run below its gate is refused with exit code 3, a missing licence with 2; nothing is sent", async () => {
+  const gate = await lapidary("publish", "runs/copy", `hf:${NAME}`, "--license", "mit");
+  expect(gate.code).toBe(3);
+  expect(gate.stderr).toMatch(
+    /lapidary: layer 4 is below the recipe's gate of VE 0.999; nothing was published\n {2}try: --below-gate/,
+  );
+  const licence = await lapidary("publish", "runs/copy", `hf:${NAME}`, "--below-gate");
+  expect(licence.code).toBe(2);
+  expect(licence.stderr).toMatch(/names no licence, and the source SAE declares none\n {2}try: .*--license/);
+  expect(writes()).toEqual([]);
+});
+
+it("a saved SAE that was changed is refused before anything is sent", async () => {
+  const path = inRun("sae", SAE, "cfg.json");
+  await writeFile(path, `${await readFile(path, "utf8")}\n`);
+  const { code, stderr } = await publish();
+  expect(code).toBe(4);
+  expect(stderr).toMatch(/cfg\.json is not what the run saved; nothing was published/);
+  expect(writes()).toEqual([]);
+});
+
+it("what is published and does not verify is told, exits 4, and gets no verification", async () => {
+  const path = inRun("evals", `${HOOK}.after.json`);
+  await writeFile(path, (await readFile(path, "utf8")).replace(/"value": 0\.(\d)/, '"value": 0.0$1'));
+  const { code, stderr } = await publish();
+  expect(code).toBe(4);
+  expect(stderr).toMatch(/me\/saes at [0-9a-f]{40}: btk-mat-layer-4-k-32 is not what was measured/);
+  expect(Object.keys(onHub())).not.toContain("verification.json");
+});
+
+it("an expired token is one clear error, and names no secret", async () => {
+  server.uploads.token = "hf_another";
+  const { code, stderr } = await publish("--verbose");
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/lapidary: me\/saes: the hub does not accept the token \(401\)/);
+  expect(stderr).toMatch(/ {2}try: it may have expired/);
+  vi.stubEnv("HF_TOKEN", "");
+  vi.stubEnv("HF_TOKEN_PATH", join(folder, "none"));
+  expect((await publish()).stderr).toMatch(/publishing needs a token/);
+});
+
+it("no file of the run or on the hub holds the token", async () => {
+  await publish();
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((each) => each.isFile()))
+    expect((await readFile(join(entry.parentPath, entry.name))).includes(TOKEN)).toBe(false);
+  for (const { bytes } of server.revision(NAME)!.files) expect(bytes.includes(TOKEN)).toBe(false);
+});

@@ -107,6 +107,8 @@ export {
   type TensorToWrite,
   writeSafetensors,
 } from "./formats/safetensors.ts";
+/** Whether an SAE is the one that the contract beside it describes. */
+export { type ContractCheck, type ContractDifference, checkContract } from "./publish/check.ts";
 /** An SAE from any format that is read (docs/formats/saes.md), or the log10 firing frequencies beside it. */
 export { type LoadOptions, loadSae, loadSparsity, loadTrainingSae } from "./sae/load.ts";
 /** An SAE as a directory that SAELens loads. */

@@ -84,6 +84,7 @@ const NODE = [
   "loadSae",
   "loadSparsity",
   "loadTrainingSae",
+  "checkContract",
   "log10Frequencies",
   "measureGeometry",
   "openActivationStore",

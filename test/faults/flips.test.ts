@@ -71,6 +71,8 @@ it.each<[state: keyof typeof STATES, file: string, key: string | null, outcome: 
   ["whole", `evals/${HOOK}.before.json`, "value", "made again"],
   ["whole", `sae/${SAE}/cfg.json`, "d_in", "made again"],
   ["whole", `sae/${SAE}/sae_weights.safetensors`, null, "made again"],
+  ["whole", `sae/${SAE}/contract.json`, "contextSize", "made again"],
+  ["whole", `sae/${SAE}/contract.safetensors`, null, "made again"],
   ["whole", `evals/${HOOK}.prepolish.json`, "value", "made again"],
   ["whole", "README.md", null, "made again"],
   ["whole", `evals/${HOOK}.verify.json`, "layer", "made again"],

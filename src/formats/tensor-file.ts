@@ -37,8 +37,8 @@ const TILE = 64;
 /** Values that `numbers` reads at most. */
 const MAX_NUMBERS = 1 << 16;
 
-/** Opens a file by its ending: .safetensors, .npz, .pt, .pth or .bin. @throws {FormatError} */
-export async function openTensorFile(path: string): Promise<TensorFile> {
+/** Opens one file by its ending: .safetensors, .npz, .pt, .pth or .bin. @throws {FormatError} */
+export async function openSingleFile(path: string): Promise<TensorFile> {
   if (path.endsWith(".safetensors")) return ofSafetensors(await openSafetensors(path));
   if (path.endsWith(".npz")) {
     const npz = await NpzFile.open(path);

@@ -51,7 +51,7 @@ it("a folder's place in its repository says what the file does not", async () =>
 it("a plain owner/name that is no folder here is one of the hub, for SAEs as for models", async () => {
   hub.add({ type: "model", name: "o/one", files: await filesOf("sparsify/layers.10") });
   expect((await loadSae("o/one")).config).toMatchObject({ architecture: "topk", k: 3 });
-  await expect(loadSae("./o/one")).rejects.toThrow(/no such file or folder/);
+  await expect(loadSae("./o/one")).rejects.toThrow(/no such folder or file/);
 });
 
 it("evaluation, comparison and recipes get a file of a repository with what lies beside it", async () => {

@@ -193,7 +193,7 @@ describe("what JSON says", () => {
   });
 
   it("nothing at all, or a folder of other things", async () => {
-    await expectRefusal(join(scratch, "nowhere"), "FormatError", /no such file or folder/);
+    await expectRefusal(join(scratch, "nowhere"), "FormatError", /no such folder or file/);
     await expectRefusal(foreign(""), "FormatError", /no SAE in a format that Lapidary reads/);
   });
 

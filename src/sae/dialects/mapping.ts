@@ -23,7 +23,7 @@ const tensor = z.string().min(1);
 const matrixOf = z.strictObject({ tensor, latents: z.enum(["rows", "columns"]) });
 
 const mappingSchema = z.strictObject({
-  /** beside the mapping: .safetensors, .npz or a torch checkpoint */
+  /** beside the mapping: .safetensors, the index of a sharded one, .npz or a torch checkpoint */
   file: z.string().regex(/^[^/\\]+$/, "a file in the same folder"),
   architecture: z.enum(["standard", "topk", "jumprelu", "gated"]),
   encoder: matrixOf,

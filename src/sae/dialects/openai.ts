@@ -6,7 +6,8 @@
  * `from_state_dict`; which reads an unknown activation as ReLU, and here is refused.
  */
 import { FormatError } from "../../errors.ts";
-import { openTensorFile, type TensorFile } from "../../formats/tensor-file.ts";
+import { openTensorFile } from "../../formats/sharded-safetensors.ts";
+import type { TensorFile } from "../../formats/tensor-file.ts";
 import { plainConfig, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import { inPath, type Place } from "./place.ts";

@@ -19,7 +19,10 @@ export async function openPlace(location: string): Promise<Place> {
   const path = resolve(location);
   const info = await stat(path).catch((cause: unknown) => {
     if (!isAbsent(cause)) throw cause;
-    throw new FormatError(path, "no such file or folder", { cause });
+    throw new FormatError(path, "no such folder or file", {
+      hint: "give a folder or a file, or a repository of the hub as hf:owner/name",
+      cause,
+    });
   });
   const folder = info.isDirectory() ? path : dirname(path);
   return {

@@ -3,7 +3,8 @@
  * values are finite, and give the four parameters as rows of latents whichever way round they are stored.
  */
 import { FormatError } from "../../errors.ts";
-import { openTensorFile, type TensorFile } from "../../formats/tensor-file.ts";
+import { openTensorFile } from "../../formats/sharded-safetensors.ts";
+import type { TensorFile } from "../../formats/tensor-file.ts";
 import type { WeightRows } from "../../kernels/weight-rows.ts";
 import type { SaeConfig } from "../sae.ts";
 import type { OpenSae } from "./dialect.ts";

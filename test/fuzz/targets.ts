@@ -11,8 +11,10 @@ import { openArrowDataset } from "../../src/formats/arrow.ts";
 import { NpzFile, parseNpyHeader } from "../../src/formats/npy.ts";
 import type { PickleValue } from "../../src/formats/pickle.ts";
 import { openSafetensors, writeSafetensors } from "../../src/formats/safetensors.ts";
+import { openTensorFile } from "../../src/formats/sharded-safetensors.ts";
 import { readTensorPickle, TorchFile, TorchTensor } from "../../src/formats/torch.ts";
 import { ZipFile } from "../../src/formats/zip.ts";
+import { writeZip } from "../../src/formats/zip-writer.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { readModelConfig } from "../../src/models/model-config.ts";
 import { relocateWeights } from "../../src/models/onnx-cut.ts";
@@ -24,6 +26,7 @@ import { loadRecipe } from "../../src/pipeline/recipe-file.ts";
 import { RunState } from "../../src/pipeline/run-state.ts";
 import { checkContract } from "../../src/publish/check.ts";
 import { isTrainingCheckpoint, loadSae, loadSparsity, loadTrainingSae } from "../../src/sae/load.ts";
+import { writeSae } from "../../src/sae/writers/write.ts";
 import { writeJson } from "../../src/storage/atomic.ts";
 import { hashFile } from "../../src/storage/hash.ts";
 import { findDamage, listCheckpoints, writeCheckpoint } from "../../src/train/checkpoint.ts";
@@ -81,8 +84,35 @@ export const TARGETS: readonly Target[] = [
     },
   },
   {
+    name: "safetensors in shards",
+    seeds: async (scratch) => {
+      const [one, two] = ["a-1.safetensors", "a-2.safetensors"];
+      const f32 = (name: string, values: number[]) =>
+        ({ name, dtype: "F32", shape: [values.length, 1], data: Float32Array.from(values) }) as const;
+      await writeSafetensors(join(scratch, one), [f32("x", [1, 2]), f32("y", [3])]);
+      await writeSafetensors(join(scratch, two), [f32("z", [4, 5, 6])]);
+      const index = { metadata: { total_size: 24 }, weight_map: { x: one, y: one, z: two } };
+      await writeJson(join(scratch, "a.safetensors.index.json"), index);
+      return [await folderOf(scratch)];
+    },
+    async read(folder) {
+      const file = await openTensorFile(join(folder, "a.safetensors.index.json"));
+      try {
+        for (const [name, { shape }] of file.tensors) {
+          await file.numbers(name);
+          if (shape.length === 2) await file.rows(name, 0, Math.min(1, shape[0]));
+        }
+      } finally {
+        await file.close();
+      }
+    },
+  },
+  {
     name: "NumPy archive",
-    seeds: async () => seedsOf(FOREIGN, ["stored.npz", "deflated.npz"], "a.npz"),
+    seeds: async (scratch) => [
+      ...(await seedsOf(FOREIGN, ["stored.npz", "deflated.npz"], "a.npz")),
+      await withZip64(join(FOREIGN, "stored.npz"), join(scratch, "a.npz")),
+    ],
     async read(folder) {
       const file = await NpzFile.open(join(folder, "a.npz"));
       try {
@@ -163,6 +193,24 @@ export const TARGETS: readonly Target[] = [
     { name: "SAEs by mapping", cases: ["mapping-jumprelu", "mapping-gated"] },
     { name: "SAEs by name", cases: ["qresearch", "hook-z", "layer-transcoder"], allowance: 20 },
   ].map(({ name, cases, allowance }) => foreignSaes(name, cases, allowance)),
+  {
+    name: "SAEs as Lapidary writes them",
+    async seeds(scratch) {
+      const written = [
+        ["sparsify/layers.10", "sparsify"],
+        ["dl-matryoshka/trainer_0/checkpoints/ae_500.pt", "dictionary-learning"],
+        ["dl-gated/trainer_0", "gemma-scope"],
+      ] as const;
+      return Promise.all(
+        written.map(async ([location, to]) => {
+          await writeSae(join(scratch, to), await loadSae(join(FOREIGN, "saes", location)), to);
+          return folderOf(join(scratch, to));
+        }),
+      );
+    },
+    read: async (folder) => void (await loadSae(folder)),
+    allowance: 20 * 2 ** 20,
+  },
   {
     name: "ONNX graph",
     seeds: async () => {
@@ -411,6 +459,17 @@ function foreignSaes(name: string, cases: readonly string[], allowance?: number)
     },
     ...(allowance === undefined ? {} : { allowance: allowance * 2 ** 20 }),
   };
+}
+
+/** The same archive with all its sizes and places in 64 bits. */
+async function withZip64(from: string, to: string): Promise<Seed> {
+  const zip = await ZipFile.open(from);
+  const inputs = [...zip.entries.values()].map(async ({ name, bytes }) => {
+    const data = await zip.read(name, { maxBytes: bytes });
+    return { name, bytes, pieces: () => [data] };
+  });
+  await writeZip(to, await Promise.all(inputs), { largeFrom: 0 }).finally(() => zip.close());
+  return new Map([["a.npz", await readFile(to)]]);
 }
 
 /** A seed a file, each under the same name. */

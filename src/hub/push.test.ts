@@ -166,9 +166,15 @@ describe("whole in spite of", () => {
     expect(sent(COMMIT).length).toBeLessThanOrEqual(3);
   });
 
-  it("bytes damaged on their way to the storage", async () => {
+  it("a part damaged on its way to the storage", async () => {
+    server.uploads.disturb(PART, "damage"); // found out when the parts are put together
+    server.uploads.disturb(COMPLETE, { status: 400 });
+    await push();
+    expect(published()).toEqual(wanted());
+  });
+
+  it("an object damaged on its way to the storage", async () => {
     server.uploads.disturb(OBJECT, "damage");
-    server.uploads.disturb(PART, "damage");
     await push();
     expect(published()).toEqual(wanted());
   });
@@ -207,6 +213,9 @@ describe("not at all, with one clear error:", () => {
     server.uploads.disturb(/batch$/, { status: 401 });
     await refused(/does not accept the token \(401\); nothing was published/, /may have expired/, repository);
     server.uploads.disturb(/\/commit\//, { status: 401 });
+    await refused(/does not accept the token/, /may have expired/, repository);
+    server.uploads.disturb(/^POST \/complete/, { status: 401 });
+    server.uploads.objects.clear();
     await refused(/does not accept the token/, /may have expired/, repository);
     server.uploads.token = "hf_another";
     await refused(/does not accept the token/, /may have expired/, repository);

@@ -188,7 +188,8 @@ async function uploadFetch(
   if (isHome && /^\/api\/\w+\/[^/]+\/[^/]+\/commit\//.test(pathname))
     return commitOnce(repository, files, url, request);
   const answer = await wholeAnswer(settings, url, request);
-  if (!isHome && !answer.ok)
+  const isQuestion = isHome && /\/(preupload\/[^/]+|info\/lfs\/objects\/batch)$/.test(pathname);
+  if (!isQuestion && !answer.ok && !(isHome && answer.status === 401))
     throw new StorageError(`${withoutQuery(url)}: the hub's storage answered ${answer.status}`, {
       hint: "run the same command again: what has arrived is not sent again",
     });

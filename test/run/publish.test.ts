@@ -124,6 +124,27 @@ it("a run is published whole, verified from what was downloaded, and comes back 
   expect(verified.code).toBe(0);
 });
 
+it("in spite of a fault at every step, publishing and pulling end in the same hashes", async () => {
+  const { uploads } = server;
+  uploads.disturb(/\/repos\/create$/, { status: 503 });
+  uploads.disturb(/\/preupload\//, { status: 429, retryAfter: "0.1" });
+  uploads.disturb(/objects\/batch$/, "truncate");
+  uploads.disturb(/^PUT/, "cut", "damage");
+  uploads.disturb(/\/commit\//, "lose", { status: 500 });
+  server.breakAfter(`${SAE}/sae_weights.safetensors`, 5000, 20_000);
+  server.failWith(`${SAE}/cfg.json`, 500, 429);
+  const { code, stdout } = await publish();
+  expect(code).toBe(0);
+  expect(stdout).toContain("downloaded again, is what was measured");
+  expect((await lapidary("pull", `hf:${NAME}`, "back")).code).toBe(0);
+  expect(await hashFile(join(folder, "back", SAE, "sae_weights.safetensors"))).toBe(
+    await hashFile(inRun("sae", SAE, "sae_weights.safetensors")),
+  );
+  for (const [path, sha256] of Object.entries(onHub()))
+    expect(await hashFile(join(folder, "back", path))).toBe(sha256);
+  expect(onHub()["README.md"]).toBe(await hashFile(inRun("README.md")));
+});
+
 it("the dry run lists path, bytes and LFS, and what is there already is not sent", async () => {
   const { stdout, code } = await publish("--dry-run");
   expect(code).toBe(0);

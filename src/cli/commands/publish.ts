@@ -2,7 +2,7 @@
 import { basename, dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { RecipeError } from "../../errors.ts";
-import type { PublishPlan } from "../../pipeline/publish.ts";
+import type { PublishPlan } from "../../pipeline/publishing/plan.ts";
 import { addCommonOptions, addThreadsOption, type CommonOptions, interruptSignal } from "../options.ts";
 import { createOutput } from "../output.ts";
 import { formatBytes } from "../progress.ts";
@@ -50,7 +50,8 @@ async function publish(dir: string, place: string, options: PublishCommandOption
   const output = createOutput(options);
   const { parseSource } = await import("../../hub/source.ts");
   const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
-  const { planPublication, publishRun } = await import("../../pipeline/publish.ts");
+  const { planPublication } = await import("../../pipeline/publishing/plan.ts");
+  const { publishRun } = await import("../../pipeline/publishing/publish.ts");
   const source = parseSource(place);
   if (
     source.kind !== "hub" ||

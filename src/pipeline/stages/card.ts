@@ -13,7 +13,7 @@ import { readJson, readJsonIfPresent } from "../../storage/json.ts";
 import type { AuditState } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
-import { type Publication, readPublication } from "../publication.ts";
+import { type Publication, readPublication } from "../publishing/publication.ts";
 import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
 import { softwareVersions } from "../versions.ts";
 import { heldOutRecipe } from "./corpus.ts";

@@ -1,12 +1,12 @@
 /** The licence of the SAEs that a run starts from, as their repository declares it. */
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cardHeader, MAX_CARD_BYTES } from "../hub/card-header.ts";
-import { downloadFile } from "../hub/download.ts";
-import { openRepository } from "../hub/repository.ts";
-import type { HubSettings } from "../hub/settings.ts";
-import { parseSource } from "../hub/source.ts";
-import { type LoadedRecipe, resolvePath } from "./recipe-file.ts";
+import { cardHeader, MAX_CARD_BYTES } from "../../hub/card-header.ts";
+import { downloadFile } from "../../hub/download.ts";
+import { openRepository } from "../../hub/repository.ts";
+import type { HubSettings } from "../../hub/settings.ts";
+import { parseSource } from "../../hub/source.ts";
+import { type LoadedRecipe, resolvePath } from "../recipe-file.ts";
 
 /**
  * `license` in the header of the source's card: of its repository on the hub, or of its folder here or the one above.

@@ -2,11 +2,11 @@
  * `verification.json`: the revision that was published, and that its SAEs, downloaded again, are those that were measured.
  * It is about the SAEs as they were saved then; once one of them is another, it counts no more.
  */
-import { hashValue } from "../storage/hash.ts";
-import { readJsonIfPresent } from "../storage/json.ts";
-import type { RunContext } from "./context.ts";
-import { exportedId } from "./stages/export.ts";
-import { exportRecord, VERIFY_TOLERANCE } from "./stages/verify.ts";
+import { hashValue } from "../../storage/hash.ts";
+import { readJsonIfPresent } from "../../storage/json.ts";
+import type { RunContext } from "../context.ts";
+import { exportedId } from "../stages/export.ts";
+import { exportRecord, VERIFY_TOLERANCE } from "../stages/verify.ts";
 
 export interface Publication {
   readonly format: "lapidary-publication";

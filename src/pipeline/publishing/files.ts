@@ -1,0 +1,83 @@
+/** Which files of a run are published, at which path of the repository, and whether the saved SAEs are still what was saved. */
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { VerifyError } from "../../errors.ts";
+import { missingFiles, type OutgoingFile, outgoingFile } from "../../hub/push.ts";
+import type { Repository } from "../../hub/repository.ts";
+import { canonicalHookName } from "../../sae/hook-name.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
+import type { RunContext } from "../context.ts";
+import { finishedLayers } from "../stages/card.ts";
+import { exportedId } from "../stages/export.ts";
+import { exportRecord } from "../stages/verify.ts";
+
+const CARD = "README.md";
+const VERIFICATION = "verification.json";
+
+/** Does more differ than what a verification changes? Then it says nothing of what is to be published. */
+export function isOutdated(there: Repository | null, files: readonly OutgoingFile[]): boolean {
+  return missingFiles(there, files).some(({ path }) => path !== CARD && path !== VERIFICATION);
+}
+
+/** Everything of a run that is published, at its path in the repository. */
+export async function outgoingFiles(
+  context: RunContext,
+  card: string,
+  withVerification: boolean,
+): Promise<OutgoingFile[]> {
+  const { dir } = context;
+  const layers = finishedLayers(context);
+  const paths: [path: string, file: string][] = [[CARD, card]];
+  for (const layer of layers) {
+    const id = exportedId(context, layer);
+    for (const name of await namesIn(dir.sae(id))) paths.push([`${id}/${name}`, join(dir.sae(id), name)]);
+  }
+  const evals = dirname(dir.splice("after"));
+  for (const name of await namesIn(evals))
+    if (name.endsWith(".json")) paths.push([`evals/${name}`, join(evals, name)]);
+  for (const layer of layers)
+    for (const polish of [false, true])
+      for (const name of ["metrics.jsonl", "events.jsonl"])
+        paths.push([
+          `train/${canonicalHookName(layer)}${polish ? ".polish" : ""}/${name}`,
+          join(dir.train(layer, polish), name),
+        ]);
+  paths.push(["report/index.html", dir.report]);
+  if (withVerification) paths.push([VERIFICATION, dir.publication]);
+  const files: OutgoingFile[] = [];
+  for (const [path, file] of paths)
+    if ((await statIfPresent(file)) !== null) files.push(await outgoingFile(path, file));
+  return files;
+}
+
+/** Names of the files in a folder, without those that are being written. */
+async function namesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && !entry.name.endsWith(".tmp"))
+    .map(({ name }) => name)
+    .sort();
+}
+
+/** @throws {VerifyError} a saved SAE is not what the run saved */
+export function checkSaved(
+  context: RunContext,
+  layers: readonly number[],
+  files: readonly OutgoingFile[],
+): void {
+  const found = new Map(files.map(({ path, sha256 }) => [path, sha256]));
+  for (const layer of layers) {
+    const id = exportedId(context, layer);
+    for (const [name, recorded] of Object.entries(exportRecord(context, layer).files))
+      if (found.get(`${id}/${name}`) !== recorded)
+        throw new VerifyError(
+          `${id}/${name} is not what the run saved; nothing was published`,
+          `delete ${context.dir.sae(id)} and run the recipe again`,
+        );
+  }
+}
+
+/** Bytes of all files together. */
+export function bytesOf(files: readonly OutgoingFile[]): number {
+  return files.reduce((sum, { size }) => sum + size, 0);
+}

@@ -67,7 +67,7 @@ Exit codes:
   0  done
   1  something failed (one line says what, one what to try; --verbose adds the stack)
   2  the command line or the recipe is wrong
-  3  done, but a layer's VE is below the recipe's gate
+  3  done, but a layer's VE is below the recipe's gate (publish: for that reason not done)
   4  a saved SAE is not what was measured, or not what its contract says
   130  interrupted; the same command goes on
 

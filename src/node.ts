@@ -113,6 +113,8 @@ export { type ContractCheck, type ContractDifference, checkContract } from "./pu
 export { type LoadOptions, loadSae, loadSparsity, loadTrainingSae } from "./sae/load.ts";
 /** An SAE as a directory that SAELens loads. */
 export { type SaveOptions, saveSae } from "./sae/save.ts";
+/** An SAE in the format of SAELens or another library, and what is lost on the way. */
+export { type Target, type WriteSaeOptions, type WrittenSae, writeSae } from "./sae/writers/write.ts";
 
 // ── Evaluation ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

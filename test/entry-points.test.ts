@@ -115,6 +115,7 @@ const NODE = [
   "trainedSae",
   "windowsFromText",
   "windowsInMemory",
+  "writeSae",
   "writeSafetensors",
 ];
 

@@ -14,6 +14,7 @@ import { sparsifyWriter } from "./sparsify.ts";
 
 /** Formats that are written, by what they are called on the command line. */
 export const TARGETS = ["saelens", "sparsify", "dictionary-learning", "gemma-scope"] as const;
+/** A format that is written, by its name on the command line. */
 export type Target = (typeof TARGETS)[number];
 
 const WRITERS: Readonly<Record<Exclude<Target, "saelens">, Writer>> = {
@@ -22,6 +23,7 @@ const WRITERS: Readonly<Record<Exclude<Target, "saelens">, Writer>> = {
   "gemma-scope": gemmaScopeWriter,
 };
 
+/** How exactly, and what comes beside the SAE. */
 export interface WriteSaeOptions {
   /** element type on disk; default float32, which loses nothing */
   readonly dtype?: StoredDtype;
@@ -31,6 +33,7 @@ export interface WriteSaeOptions {
   readonly extraMetadata?: Readonly<Record<string, unknown>>;
 }
 
+/** What was written, and what was not. */
 export interface WrittenSae {
   /** what it is by the format's own name */
   readonly architecture: string;

@@ -8,6 +8,8 @@ export * from "./index.ts";
 
 // ── Where things are ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A repository of the hub in a folder, every file checked against the hub's hash. */
+export { type Pulled, type PullOptions, pull } from "./hub/pull.ts";
 /** Cache folder, token and endpoint of the hub, from the environment or given. */
 export { type HubSettings, hubSettings } from "./hub/settings.ts";
 /** A folder, or `hf:owner/name[/sub/path][@revision]`, as a path on this disk; downloaded once, checked, cached. */
@@ -205,6 +207,10 @@ export { type TrainOptions, type TrainStart, train } from "./train/trainer.ts";
 export type { Progress, RunEvent, RunOptions } from "./pipeline/context.ts";
 /** What a recipe will need: tokens, steps, disk and memory a stage. */
 export { type KnownSizes, planRecipe, type StagePlan } from "./pipeline/plan.ts";
+/** What publishing a finished run would send; nothing is sent. */
+export { type PublishOptions, type PublishPlan, planPublication } from "./pipeline/publishing/plan.ts";
+/** A finished run to the hub, downloaded again and verified; the same call goes on after any interruption. */
+export { type Published, publishRun } from "./pipeline/publishing/publish.ts";
 /** Recipes from files or objects, and as YAML with every default written out. */
 export { type LoadedRecipe, loadRecipe, parseRecipe, stringifyRecipe } from "./pipeline/recipe-file.ts";
 /** Runs a recipe, or some of its stages and layers; starting, going on and asking again are the same call. */

@@ -14,12 +14,14 @@ import { parseSource } from "./source.ts";
 /** Holds what is on its way; goes when all is there. */
 const ON_THE_WAY = ".lapidary-pull";
 
+/** From which hub, and who is told how far it is. */
 export interface PullOptions {
   readonly settings?: HubSettings;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
+/** What lies in the folder now. */
 export interface Pulled {
   readonly folder: string;
   readonly commit: string;

@@ -17,6 +17,7 @@ import { bytesOf, isOutdated, outgoingFiles } from "./files.ts";
 import { type Publication, readPublication } from "./publication.ts";
 import { declaredLicense } from "./source-license.ts";
 
+/** Where a run is published, and what is allowed to be. */
 export interface PublishOptions extends Pick<PipelineOptions, "threads" | "signal" | "onEvent"> {
   /** owner/name */
   readonly repository: string;

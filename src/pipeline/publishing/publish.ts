@@ -25,6 +25,7 @@ import { bytesOf, checkSaved, isOutdated, outgoingFiles } from "./files.ts";
 import { type PublishOptions, prepared } from "./plan.ts";
 import { publicationOf, readPublication } from "./publication.ts";
 
+/** What became of it. */
 export interface Published {
   readonly repository: string;
   /** that holds the verification */

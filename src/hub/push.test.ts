@@ -222,7 +222,9 @@ describe("not at all, with one clear error:", () => {
     await refused(/does not accept the token/, /may have expired/);
   });
 
-  it("no token", async () => {
+  it("no token; what is there can be asked for all the same", async () => {
+    const nobody = { ...settings, token: () => undefined };
+    expect((await findTarget(NAME, "main", nobody)).repository).toBeNull();
     server.uploads.token = undefined;
     settings = { ...settings, token: () => undefined };
     await refused(/needs a token/, /set HF_TOKEN/);

@@ -25,7 +25,10 @@ export async function findTarget(
     try {
       return await openRepository("model", name, { revision, settings, signal });
     } catch (error) {
-      if (error instanceof RefusedError && error.status === 404) return null;
+      const isAbsent = error instanceof RefusedError && error.status === 404;
+      const isUnseen =
+        error instanceof RefusedError && error.status === 401 && settings.token() === undefined;
+      if (isAbsent || isUnseen) return null; // to who does not say who it is, the hub says 401 of both
       throw error instanceof RefusedError ? writeRefusal(name, error.status) : error;
     }
   };

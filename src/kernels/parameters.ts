@@ -3,15 +3,18 @@ import type { DenseArchitecture, ExtraParameter, Parameter, PlainParameter } fro
 
 export const PLAIN_PARAMETERS: readonly PlainParameter[] = ["wEnc", "wDec", "bEnc", "bDec"];
 
-const EXTRA_PARAMETERS: Readonly<Record<DenseArchitecture["kind"], readonly ExtraParameter[]>> = {
+const EXTRA_OF: Readonly<Record<DenseArchitecture["kind"], readonly ExtraParameter[]>> = {
   standard: [],
   gated: ["bGate", "rMag"],
   jumprelu: ["logThreshold"],
 };
 
+/** All that any architecture has. */
+export const EXTRA_PARAMETERS: readonly ExtraParameter[] = Object.values(EXTRA_OF).flat();
+
 /** Undefined: an SAE of a top-k kind, which has none. */
 export function extraParametersOf(architecture: DenseArchitecture | undefined): readonly ExtraParameter[] {
-  return architecture === undefined ? [] : EXTRA_PARAMETERS[architecture.kind];
+  return architecture === undefined ? [] : EXTRA_OF[architecture.kind];
 }
 
 export function parametersOf(architecture: DenseArchitecture | undefined): readonly Parameter[] {

@@ -2,8 +2,9 @@
  * An SAE's parameters as rows that are read when they are wanted: from a file, from an array, or made on the spot. An
  * engine is filled from them a few megabytes at a time, so that what it holds is the only whole copy.
  */
-import type { Engine, ExtraParameter, ExtraParameters, PlainParameter, Weights } from "./kernels.ts";
-import { PLAIN_PARAMETERS } from "./parameters.ts";
+import { ShapeError } from "../errors.ts";
+import type { Engine, ExtraParameters, PlainParameter, Weights } from "./kernels.ts";
+import { extraParametersOf, PLAIN_PARAMETERS } from "./parameters.ts";
 
 /** The four parameters that every SAE has. */
 export type WeightTensor = PlainParameter;
@@ -66,12 +67,16 @@ export async function visitRows(
     await visit(await rows.read(tensor, from, Math.min(nRows, from + step)), from);
 }
 
-/** Writes all rows into an engine of the same size. */
+/** Writes all rows into an engine of the same size. @throws {ShapeError} the rows lack a parameter of its architecture */
 export async function loadWeights(engine: Engine, rows: WeightRows): Promise<void> {
   for (const tensor of PLAIN_PARAMETERS)
     await visitRows(rows, tensor, (piece, from) => engine.write(tensor, from, piece));
-  for (const [tensor, values] of Object.entries(rows.extra ?? {}))
-    await engine.write(tensor as ExtraParameter, 0, values);
+  const { dSae, architecture } = engine.config;
+  for (const tensor of extraParametersOf(architecture)) {
+    const values = rows.extra?.[tensor];
+    if (values?.length !== dSae) throw new ShapeError(`values in ${tensor}`, values?.length ?? 0, dSae);
+    await engine.write(tensor, 0, values);
+  }
 }
 
 /** All rows as arrays. */

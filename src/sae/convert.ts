@@ -4,26 +4,19 @@
  */
 import { ShapeError } from "../errors.ts";
 import { decoderNorms } from "../kernels/reference/encode.ts";
+import { denseInferenceForm } from "./dense-form.ts";
 import { foldDecoderNorms, foldInputScale } from "./fold.ts";
-import type { Sae, TrainingForm, TrainingSae } from "./sae.ts";
+import type { InferenceFacts, Sae, TopKForm, TrainingForm, TrainingSae } from "./sae.ts";
 
-/** What an inference SAE records that training does not know. */
-export interface InferenceFacts {
-  readonly hookName: string | null;
-  readonly modelName: string | null;
-  readonly contextSize: number | null;
-  readonly prependBos: boolean | null;
-  /** the source's metadata, to be kept */
-  readonly metadata: Readonly<Record<string, unknown>>;
-  readonly runnerConfig: Readonly<Record<string, unknown>> | null;
-}
+export type { InferenceFacts } from "./sae.ts";
 
 /**
  * batch-topk → JumpReLU with the threshold T in every latent; topk → topk. With rescaling, decoder norms are folded
  * into the encoder, so that h of the result is p of the training form, which is T's unit. A latent whose decoder row is
- * zero keeps the threshold T and can never fire.
+ * zero keeps the threshold T and can never fire. Standard, gated and jumprelu: `dense-form.ts`.
  */
 export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts: InferenceFacts): Sae {
+  if (form.selection === "own") return denseInferenceForm(form, weights, facts);
   return {
     ...inferenceForm(form, threshold, weights, facts),
     weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderNorms(weights)) : weights,
@@ -32,7 +25,7 @@ export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts
 
 /** The same without its weights. */
 export function inferenceForm(
-  form: TrainingForm,
+  form: TopKForm,
   threshold: number,
   { dIn, dSae }: { readonly dIn: number; readonly dSae: number },
   facts: InferenceFacts,

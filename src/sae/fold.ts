@@ -84,11 +84,12 @@ function foldScale(tensor: WeightTensor, piece: Float32Array, s: number): void {
 
 /** Copies, each changed as a piece that begins at row 0. */
 function changed(weights: Weights, change: (tensor: WeightTensor, piece: Float32Array) => void): Weights {
-  const { dIn, dSae } = weights;
+  const { dIn, dSae, extra } = weights;
   const copy = (tensor: WeightTensor) => {
     const values = weights[tensor].slice();
     change(tensor, values);
     return values;
   };
-  return { dIn, dSae, wEnc: copy("wEnc"), wDec: copy("wDec"), bEnc: copy("bEnc"), bDec: copy("bDec") };
+  const plain = { wEnc: copy("wEnc"), wDec: copy("wDec"), bEnc: copy("bEnc"), bDec: copy("bDec") };
+  return { dIn, dSae, ...plain, ...(extra && { extra }) };
 }

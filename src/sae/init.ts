@@ -3,6 +3,7 @@
  * U(−√(6/dIn), √(6/dIn)), every row then scaled to `decoderInitNorm`, the encoder its copy, biases zero.
  */
 import { ShapeError } from "../errors.ts";
+import type { Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import { Philox } from "../random/philox.ts";
 import type { TrainingForm, TrainingSae } from "./sae.ts";
@@ -15,6 +16,8 @@ export interface InitOptions {
   readonly form: TrainingForm;
   /** L2 norm of every decoder row; null: as drawn. Default 0.1. */
   readonly decoderInitNorm?: number | null;
+  /** θ of every latent of a jumprelu SAE. Default 0.01. */
+  readonly initThreshold?: number;
 }
 
 /** Fresh weights and a threshold of 0. @throws {ShapeError} a width or k that does not fit dSae */
@@ -29,6 +32,7 @@ export function initTrainingSae(options: InitOptions): TrainingSae {
     wDec,
     bEnc: new Float32Array(dSae),
     bDec: new Float32Array(dIn),
+    ...freshExtra(options),
   };
   return { form, weights, threshold: 0 };
 }
@@ -40,12 +44,27 @@ export function initRows(options: InitOptions): WeightRows {
   return {
     dIn,
     dSae,
+    ...freshExtra(options),
     async read(tensor, from, to) {
       const isBias = tensor === "bEnc" || tensor === "bDec";
       return isBias ? new Float32Array(to - from) : decoderRows(options, from, to);
     },
     async close() {},
   };
+}
+
+/** Gates and magnitudes begin as one and the same; thresholds at θ. */
+function freshExtra({ form, dSae, initThreshold = 0.01 }: InitOptions): Pick<Weights, "extra"> {
+  if (form.selection !== "own") return {};
+  switch (form.architecture.kind) {
+    case "standard":
+      return {};
+    case "gated":
+      return { extra: { bGate: new Float32Array(dSae), rMag: new Float32Array(dSae) } };
+    case "jumprelu":
+      if (!(initThreshold > 0)) throw new ShapeError("initThreshold", initThreshold, "more than 0");
+      return { extra: { logThreshold: new Float32Array(dSae).fill(Math.log(initThreshold)) } };
+  }
 }
 
 function checkSizes({ dIn, dSae, form }: InitOptions): void {
@@ -55,6 +74,7 @@ function checkSizes({ dIn, dSae, form }: InitOptions): void {
   ] as const)
     if (!Number.isInteger(d) || d < 1) throw new ShapeError(what, d, "a positive integer");
   if (form.widths[form.widths.length - 1] !== dSae) throw new ShapeError("widths", form.widths, `… ${dSae}`);
+  if (form.selection === "own") return;
   if (!(form.k > 0 && form.k <= dSae)) throw new ShapeError("k", form.k, `more than 0, at most ${dSae}`);
 }
 

@@ -2,7 +2,7 @@
  * What an SAE is, in memory: its configuration and its weights. Inference forms are what the hub ships and what
  * evaluation runs; the training form is what the trainer continues from. Conversions between them: `convert.ts`.
  */
-import type { Weights } from "../kernels/kernels.ts";
+import type { DenseArchitecture, Weights } from "../kernels/kernels.ts";
 
 /**
  * How an inference SAE's latents fire. A gated SAE is a jumprelu SAE in other words (`gated.ts`) and is held as one; a
@@ -70,8 +70,11 @@ export interface Sae {
   readonly runnerConfig: Readonly<Record<string, unknown>> | null;
 }
 
-/** What a matryoshka batch-topk (or topk) SAE needs to be trained on, beside its weights. */
-export interface TrainingForm {
+/** What an SAE needs to be trained on, beside its weights. */
+export type TrainingForm = TopKForm | DenseForm;
+
+/** Of a matryoshka batch-topk (or topk) SAE. */
+export interface TopKForm {
   readonly selection: "batch-topk" | "topk";
   readonly k: number;
   /** strictly increasing, last = dSae */
@@ -83,9 +86,36 @@ export interface TrainingForm {
   readonly thresholdLr: number;
 }
 
+/** Of an SAE whose latents decide for themselves whether they fire. The reference engine alone trains it. */
+export interface DenseForm {
+  readonly selection: "own";
+  readonly architecture: DenseArchitecture;
+  /** [dSae] */
+  readonly widths: readonly number[];
+  readonly applyBDecToInput: boolean;
+  readonly rescaleActsByDecoderNorm: false;
+  /** of the sparsity loss (L1 or L0) once it is warm */
+  readonly sparsityCoefficient: number;
+  /** it rises linearly from 0 over so many steps */
+  readonly sparsityWarmUpSteps: number;
+  /** of a jumprelu's pre-activation loss of dead latents; 0: none, and so of the others */
+  readonly auxCoefficient: number;
+}
+
 /** An SAE ready to be trained on: weights, the rules of its objective, and its threshold (f64; 0 before any step). */
-export interface TrainingSae {
-  readonly form: TrainingForm;
+export interface TrainingSae<Form extends TrainingForm = TrainingForm> {
+  readonly form: Form;
   readonly weights: Weights;
   readonly threshold: number;
+}
+
+/** What an inference SAE records that training does not know. */
+export interface InferenceFacts {
+  readonly hookName: string | null;
+  readonly modelName: string | null;
+  readonly contextSize: number | null;
+  readonly prependBos: boolean | null;
+  /** the source's metadata, to be kept */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly runnerConfig: Readonly<Record<string, unknown>> | null;
 }

@@ -10,7 +10,7 @@ import { decoderNorms } from "../kernels/reference/encode.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import { decoderNormsOf, foldDecoderNorms, foldDecoderNormsOfRows } from "./fold.ts";
 import type { OpenSae } from "./load.ts";
-import type { Sae, TrainingForm } from "./sae.ts";
+import type { Sae, TopKForm } from "./sae.ts";
 import { type TrainingRecord, trainingRecord } from "./training-record.ts";
 import { reinitialiseRows, reinitialiseRowsOf } from "./zero-rows.ts";
 
@@ -43,7 +43,7 @@ export interface ThresholdSpread {
 
 /** What the trainer starts from. */
 export interface WarmStart {
-  readonly form: TrainingForm;
+  readonly form: TopKForm;
   readonly weights: Weights;
   /** the EMA's start; "first-batch-cut": thresholds disagree, so take the batch-topk cut of the first seeded batch */
   readonly threshold: number | "first-batch-cut";
@@ -112,7 +112,7 @@ function decide(
   const k = agreed("k", record.k, options.k);
   const widths = agreed("widths", widthsOf(record, sae), options.widths);
   const rescale = rescaling(sae, record, options);
-  const form: TrainingForm = {
+  const form: TopKForm = {
     selection: architecture === "topk" ? "topk" : "batch-topk",
     k: checkedK(k.value, dSae, architecture === "topk"),
     widths: checkedWidths(widths.value, dSae),

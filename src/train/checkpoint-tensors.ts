@@ -6,16 +6,23 @@
 import { join } from "node:path";
 import { FormatError, ShapeError } from "../errors.ts";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "../formats/safetensors.ts";
-import type { Engine, EngineTensor, Weights } from "../kernels/kernels.ts";
+import type { Engine, EngineTensor, ExtraParameters, Weights } from "../kernels/kernels.ts";
+import { EXTRA_PARAMETERS, parametersOf } from "../kernels/parameters.ts";
 import { type WeightRows, wholeWeights } from "../kernels/weight-rows.ts";
 
 const CHUNK_FLOATS = 1 << 20;
 
-/** Which tensors each file holds, in file order. */
-export const TENSOR_FILES = {
-  "weights.safetensors": ["wEnc", "wDec", "bEnc", "bDec"],
-  "moments.safetensors": ["m.wEnc", "m.wDec", "m.bEnc", "m.bDec", "v.wEnc", "v.wDec", "v.bEnc", "v.bDec"],
-} as const satisfies Record<string, readonly EngineTensor[]>;
+/** Which tensors each file of an engine's holds, in file order. */
+function tensorFiles({ config }: Engine): [name: string, tensors: EngineTensor[]][] {
+  const parameters = parametersOf(config.architecture);
+  const moments = (["m", "v"] as const).flatMap((moment) =>
+    parameters.map((name): EngineTensor => `${moment}.${name}`),
+  );
+  return [
+    ["weights.safetensors", [...parameters]],
+    ["moments.safetensors", moments],
+  ];
+}
 
 /** The latents' counters, F64 [dSae], tensor `tokensSinceFired`. */
 export const COUNTERS_FILE = "counters.safetensors";
@@ -33,7 +40,7 @@ export async function writeTensors(
   tokensSinceFired: Float64Array,
 ): Promise<WrittenFile[]> {
   const files: WrittenFile[] = [];
-  for (const [name, tensors] of Object.entries(TENSOR_FILES)) {
+  for (const [name, tensors] of tensorFiles(engine)) {
     const toWrite = tensors.map((tensor) => ({
       name: tensor,
       dtype: "F32" as const,
@@ -54,7 +61,7 @@ export async function writeTensors(
 
 /** Overwrites every tensor of `engine` (`"all"`), or Adam's moments alone, with those in `dir`. */
 export async function restoreTensors(dir: string, engine: Engine, which: "all" | "moments"): Promise<void> {
-  for (const [name, tensors] of Object.entries(TENSOR_FILES)) {
+  for (const [name, tensors] of tensorFiles(engine)) {
     if (which === "moments" && name !== "moments.safetensors") continue;
     await withFile(join(dir, name), async (file) => {
       for (const tensor of tensors) {
@@ -77,9 +84,11 @@ export async function openWeights(dir: string): Promise<WeightRows> {
     checkShape(file, "wDec", [dSae, dIn]);
     checkShape(file, "bEnc", [dSae]);
     checkShape(file, "bDec", [dIn]);
+    const extra = await readExtra(file, dSae);
     return {
       dIn,
       dSae,
+      ...(extra && { extra }),
       read: async (tensor, from, to) => (await file.readRows(tensor, from, to)) as Float32Array,
       close: () => file.close(),
     };
@@ -87,6 +96,18 @@ export async function openWeights(dir: string): Promise<WeightRows> {
     await file.close();
     throw error;
   }
+}
+
+/** What an architecture has beside the four; null: nothing. */
+async function readExtra(file: SafetensorsFile, dSae: number): Promise<ExtraParameters | null> {
+  const names = EXTRA_PARAMETERS.filter((name) => file.tensors.has(name));
+  if (names.length === 0) return null;
+  const read: [string, Float32Array][] = [];
+  for (const name of names) {
+    checkShape(file, name, [dSae]);
+    read.push([name, (await file.read(name)) as Float32Array]);
+  }
+  return Object.fromEntries(read);
 }
 
 /** The parameters in `dir`, whole. */
@@ -121,7 +142,7 @@ function* chunks(shape: readonly number[]): Iterable<[from: number, to: number]>
 function shapeOf(engine: Engine, tensor: EngineTensor): number[] {
   const { dIn, dSae } = engine.config;
   if (tensor.endsWith("bDec")) return [dIn];
-  return tensor.endsWith("bEnc") ? [dSae] : [dSae, dIn];
+  return tensor.endsWith("wEnc") || tensor.endsWith("wDec") ? [dSae, dIn] : [dSae];
 }
 
 function checkShape(file: SafetensorsFile, name: string, expected: readonly number[]): void {

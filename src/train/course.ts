@@ -105,12 +105,13 @@ export function afterSettling(state: TrainState): { state: TrainState; event: Ru
 /** The line of `metrics.jsonl` of a step, which `state` already counts. */
 export function metricsLine(
   { step, threshold, dead, rollbacks, newcomers, audit }: TrainState,
-  { loss, mse, innerMse, aux, l0, gradNorm, minPositive }: TrainStepResult,
+  { loss, mse, innerMse, aux, sparsity, l0, gradNorm, minPositive }: TrainStepResult,
   { ve, learningRate }: { ve: number; learningRate: number },
 ): MetricsLine {
   return {
     ...{ step, loss, ve, l0, threshold, dead, learningRate },
     ...{ attempt: rollbacks, mse, innerMse, aux, gradNorm, minPositive },
+    ...(sparsity !== undefined && { sparsity }),
     ...(newcomers && { newcomers: newcomers.latest }),
     ...(audit && { audit }),
   };

@@ -8,13 +8,15 @@ export interface MetricsLine {
   readonly step: number;
   /** rollbacks before this step was taken; after one, earlier steps appear again with a higher `attempt` */
   readonly attempt: number;
-  /** mse + innerMse + aux */
+  /** mse + innerMse + aux + sparsity */
   readonly loss: number;
   /** mean over the batch of ‖x̂ − x‖² at full width */
   readonly mse: number;
   /** the same at each smaller width */
   readonly innerMse: readonly number[];
   readonly aux: number;
+  /** of standard, gated and jumprelu: the sparsity loss, its coefficient included */
+  readonly sparsity?: number;
   /** `1 − mean‖x−x̂‖² / mean‖x−x̄‖²` over the batch */
   readonly ve: number;
   readonly l0: number;

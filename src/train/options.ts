@@ -3,7 +3,7 @@ import type { ActivationStore } from "../activations/activations.ts";
 import { RecipeError, ShapeError } from "../errors.ts";
 import type { EngineFactory, Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
-import type { TrainingForm } from "../sae/sae.ts";
+import type { DenseForm, TrainingForm } from "../sae/sae.ts";
 import type { ThresholdSpread } from "../sae/warm-start.ts";
 import type { ResamplingConfig, StatisticalScreening, TrainConfig } from "./config.ts";
 import type { TrainProgress } from "./progress.ts";
@@ -53,9 +53,32 @@ export function checkOptions({ config, heldOut, store, start }: TrainOptions): v
   checkHeldOut(config, heldOut ?? null, store.dIn);
   if (config.resampling !== null) checkResampling(config.resampling);
   if (config.screening !== undefined) checkScreening(config.screening);
+  if (start.form.selection === "own") checkDense(start.form, config);
   if (typeof start.threshold === "number" && !Number.isFinite(start.threshold)) {
     throw new RecipeError(`the threshold to start from is ${start.threshold}, expected a finite number`);
   }
+}
+
+/** What belongs to selection by size is refused, not ignored. */
+function checkDense({ architecture, ...form }: DenseForm, config: TrainConfig): void {
+  const { kind } = architecture;
+  if (config.resampling !== null)
+    throw new RecipeError(
+      `resampling gives latents a new start within a top-k selection, which a ${kind} SAE has not`,
+      "set train.resampling to null",
+    );
+  if (config.screening !== undefined)
+    throw new RecipeError(
+      `statistical screening searches for the largest activations; a ${kind} SAE computes them all`,
+      "set train.screening to rigorous",
+    );
+  const { sparsityCoefficient, sparsityWarmUpSteps, auxCoefficient } = form;
+  if (!(sparsityCoefficient >= 0 && sparsityCoefficient < Number.POSITIVE_INFINITY))
+    throw new RecipeError(`sparsityCoefficient is ${sparsityCoefficient}, expected a number of 0 or more`);
+  if (!Number.isSafeInteger(sparsityWarmUpSteps) || sparsityWarmUpSteps < 0)
+    throw new RecipeError(`sparsityWarmUpSteps is ${sparsityWarmUpSteps}, expected a whole number`);
+  if (auxCoefficient !== 0 && kind !== "jumprelu")
+    throw new RecipeError(`a ${kind} SAE has no loss for dead latents, so its auxCoefficient must be 0`);
 }
 
 function checkHeldOut(config: TrainConfig, heldOut: ActivationStore | null, dIn: number): void {

@@ -89,6 +89,7 @@ async function openEngine(
         widths: form.widths,
         applyBDecToInput: form.applyBDecToInput,
         rescaleActsByDecoderNorm: form.rescaleActsByDecoderNorm,
+        ...(form.selection === "own" && { architecture: form.architecture }),
         training: true,
         threads,
         screening,

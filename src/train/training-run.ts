@@ -25,7 +25,7 @@ import type { TrainOptions } from "./options.ts";
 import { type Incident, Pace } from "./progress.ts";
 import { resample } from "./resampling.ts";
 import type { RunIdentity } from "./run-identity.ts";
-import { learningRateAt } from "./schedule.ts";
+import { coefficientAt, learningRateAt } from "./schedule.ts";
 import { openSession, type Session } from "./session.ts";
 import { cutOf, nextThreshold } from "./threshold.ts";
 
@@ -142,8 +142,8 @@ export class TrainingRun {
   }
 
   get #selection(): TrainStepOptions["selection"] {
-    const { selection, k } = this.#options.start.form;
-    return { kind: selection, k };
+    const { form } = this.#options.start;
+    return form.selection === "own" ? { kind: "own" } : { kind: form.selection, k: form.k };
   }
 
   /** Before the first step: where the threshold starts, and what the guard sees. */
@@ -218,6 +218,9 @@ export class TrainingRun {
       beta2: config.beta2,
       epsilon: config.epsilon,
       clipNorm: config.clipNorm,
+      ...(form.selection === "own" && {
+        sparsity: coefficientAt(form.sparsityCoefficient, form.sparsityWarmUpSteps, this.step),
+      }),
       aux:
         form.auxCoefficient > 0 && this.#session.latents.count > 0
           ? { coefficient: form.auxCoefficient, dead: this.#session.latents.mask }

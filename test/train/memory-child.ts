@@ -10,7 +10,7 @@ import { createNativeEngine } from "../../src/kernels/native.ts";
 import { toInferenceForm } from "../../src/sae/convert.ts";
 import { initTrainingSae } from "../../src/sae/init.ts";
 import { openSae } from "../../src/sae/load.ts";
-import type { TrainingForm } from "../../src/sae/sae.ts";
+import type { TopKForm } from "../../src/sae/sae.ts";
 import { saveSae } from "../../src/sae/save.ts";
 import { openWarmStart } from "../../src/sae/warm-start.ts";
 import { train } from "../../src/train/trainer.ts";
@@ -28,7 +28,7 @@ const dIn = 512;
 const dSae = 24_576;
 const batchTokens = 512;
 const nSteps = 4;
-const form: TrainingForm = {
+const form: TopKForm = {
   selection: "batch-topk",
   k: 16,
   widths: [2048, dSae],

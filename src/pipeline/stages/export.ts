@@ -9,7 +9,7 @@ import { toInferenceForm } from "../../sae/convert.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
 import type { SaeFacts } from "../../sae/load.ts";
-import type { Sae, TrainingSae } from "../../sae/sae.ts";
+import type { Sae, TrainingForm, TrainingSae } from "../../sae/sae.ts";
 import { saveSae } from "../../sae/save.ts";
 import { writeJson } from "../../storage/atomic.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
@@ -18,6 +18,7 @@ import { readJson } from "../../storage/json.ts";
 import { trainedSae } from "../../train/final-checkpoint.ts";
 import type { Progress, RunContext } from "../context.ts";
 import { publicName } from "../recipe-file.ts";
+import { formRecord } from "./form-record.ts";
 import { addGolden, goldenInputs } from "./golden.ts";
 import { heldOutPairs } from "./harvest.ts";
 import { keptTraining } from "./kept.ts";
@@ -58,13 +59,12 @@ export function exportUnit(context: RunContext, layer: number, polished: boolean
       if (polished) await keepResultsBeforePolish(context, layer);
       const source = await sourceFacts(context, layer);
       const { sae: trained, ...training } = await loadInferenceForm(context, layer, polished, source);
-      const { k } = training.form;
-      const { sae, record } = await chooseThreshold(context, layer, {
-        sae: trained,
-        k,
-        ema: training.threshold,
-      });
-      const id = exportName(context, layer, k);
+      const { form, threshold: ema } = training;
+      const { sae, record } =
+        form.selection === "own"
+          ? { sae: trained, record: null }
+          : await chooseThreshold(context, layer, { sae: trained, k: form.k, ema });
+      const id = exportName(context, layer, form);
       const sparsity = await measureFrequencies(context, layer, sae, report);
       const inputs = await goldenInputs(context, layer);
       await saveSae(context.dir.sae(id), sae, {
@@ -107,8 +107,9 @@ async function keepResultsBeforePolish(context: RunContext, layer: number): Prom
 }
 
 /** Folder name of a layer's SAE in the repository, e.g. btk-mat-layer-4-k-32. */
-function exportName(context: RunContext, layer: number, k: number): string {
-  return context.recipe.output.id.replaceAll("{layer}", String(layer)).replaceAll("{k}", String(k));
+function exportName(context: RunContext, layer: number, form: TrainingForm): string {
+  const named = context.recipe.output.id.replaceAll("{layer}", String(layer));
+  return form.selection === "own" ? named : named.replaceAll("{k}", String(form.k));
 }
 
 /** The same, of an SAE that has been exported. */
@@ -199,11 +200,7 @@ function lineage(
       model: publicName(recipe.model.source),
       base_model: recipe.baseModel && publicName(recipe.baseModel.source),
       layer,
-      architecture:
-        training.form.widths.length > 1 ? "matryoshka_batchtopk" : training.form.selection.replace("-", ""),
-      k: training.form.k,
-      matryoshka_widths: training.form.widths,
-      topk_threshold: training.threshold,
+      ...formRecord(training),
       ...training.record,
       steps: trained.steps,
       training_tokens: trained.tokens,

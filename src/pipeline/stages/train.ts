@@ -247,7 +247,7 @@ async function runTraining(
         },
         {
           batchTokens: config.batchTokens,
-          k: form.k,
+          k: form.selection === "own" ? form.widths[0] : form.k,
           aux: form.auxCoefficient > 0,
           nRows: store.nRows,
           dtype: store.manifest.dtype,

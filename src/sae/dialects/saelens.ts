@@ -16,7 +16,7 @@ import { type WeightRows, wholeWeights } from "../../kernels/weight-rows.ts";
 import { type InferenceFacts, inferenceForm, thresholdWithoutScale } from "../convert.ts";
 import { decoderNormsOf, foldDecoderNormsOfRows, foldInputScaleOfRows } from "../fold.ts";
 import { gatedAsJumprelu } from "../gated.ts";
-import type { Architecture, SaeConfig, TrainingForm, TrainingSae } from "../sae.ts";
+import type { Architecture, SaeConfig, TopKForm, TrainingSae } from "../sae.ts";
 import type { Dialect, OpenSae, SaeFacts } from "./dialect.ts";
 import { holds } from "./place.ts";
 
@@ -108,7 +108,7 @@ async function openCheckpoint(dir: string, directory: OpenSaelens): Promise<Open
  * threshold, not Adam's state. Weights trained on scaled inputs are made ready for unscaled ones.
  * @throws {UnsupportedError} no training checkpoint, or one that was trained on normalised inputs
  */
-export async function loadTrainingSae(dir: string): Promise<TrainingSae> {
+export async function loadTrainingSae(dir: string): Promise<TrainingSae<TopKForm>> {
   const directory = await openSaelens(dir);
   try {
     const { form, threshold, rows } = await openTraining(dir, directory);
@@ -118,7 +118,7 @@ export async function loadTrainingSae(dir: string): Promise<TrainingSae> {
   }
 }
 
-interface OpenTrainingSae extends Omit<TrainingSae, "weights"> {
+interface OpenTrainingSae extends Omit<TrainingSae<TopKForm>, "weights"> {
   readonly rows: WeightRows;
 }
 
@@ -136,7 +136,7 @@ async function openTraining(dir: string, directory: OpenSaelens): Promise<OpenTr
       "Lapidary trains on activations as they are",
     );
   const widths = training.matryoshkaWidths.filter((width) => width < dSae);
-  const form: TrainingForm = {
+  const form: TopKForm = {
     selection: config.architecture === "topk" ? "topk" : "batch-topk",
     k,
     widths: [...widths, dSae],

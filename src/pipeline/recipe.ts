@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { DEFAULT_NEWCOMER_STEPS, DEFAULT_WATCH } from "../train/config.ts";
+import { scratchProblems, scratchSchema } from "./scratch.ts";
 
 const positive = z.number().int().positive();
 const fraction = z.number().min(0).max(1);
@@ -289,11 +290,7 @@ const saeSource = z.union([
     zeroDecoderRows: z.enum(["refuse", "reinitialise"]).default("refuse"),
   }),
   z.strictObject({
-    scratch: z.strictObject({
-      dSae: positive,
-      decoderInitNorm: z.number().positive().nullable().default(0.1),
-      applyBDecToInput: z.boolean().default(true),
-    }),
+    scratch: scratchSchema,
   }),
 ]);
 
@@ -403,9 +400,8 @@ export const recipeSchema = z
         message: "it goes by held-out VE, which nobody watches: set train.watch",
       });
     }
-    if ("scratch" in recipe.sae && recipe.train.k === null) {
-      context.addIssue({ code: "custom", path: ["train", "k"], message: "from scratch, k must be given" });
-    }
+    const problems = "scratch" in recipe.sae ? scratchProblems(recipe.sae.scratch, recipe) : [];
+    for (const { path, message } of problems) context.addIssue({ code: "custom", path: [...path], message });
   });
 
 /** A recipe with every default filled in. */

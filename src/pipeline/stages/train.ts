@@ -2,7 +2,6 @@
 import { rm } from "node:fs/promises";
 import { StateError } from "../../errors.ts";
 import { initRows } from "../../sae/init.ts";
-import type { TrainingForm } from "../../sae/sae.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ResamplingConfig, ScheduleConfig, TrainConfig } from "../../train/config.ts";
 import { checkTrainingLogs, openTrainedWeights, readFinishedTraining } from "../../train/final-checkpoint.ts";
@@ -13,6 +12,7 @@ import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe.ts";
 import { announceMemory } from "../resources.ts";
+import { decidingScratch, scratchForm } from "../scratch.ts";
 import { setNames } from "./corpus.ts";
 import { keptTraining } from "./kept.ts";
 import { isLayerPolished } from "./polish-choice.ts";
@@ -28,7 +28,10 @@ export function trainUnit(context: RunContext, layer: number): Unit {
     layer,
     inputs: async () => ({
       ...trainingInputs(context, layer),
-      start: "from" in recipe.sae ? { ...recipe.sae, from: await context.saeIdentity(layer) } : recipe.sae,
+      start:
+        "from" in recipe.sae
+          ? { ...recipe.sae, from: await context.saeIdentity(layer) }
+          : decidingScratch(recipe.sae.scratch),
       train: decidingOptions(recipe),
     }),
     files: () => [dir.train(layer, false)],
@@ -196,17 +199,10 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
   const store = await openSetStore(context, "model", "train", layer);
   const { dIn } = store;
   await store.close();
-  const form: TrainingForm = {
-    selection: "batch-topk",
-    k: k ?? 0,
-    widths: widths ?? [scratch.dSae],
-    applyBDecToInput: scratch.applyBDecToInput,
-    rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? true,
-    auxCoefficient,
-    thresholdLr,
-  };
+  const { form, initThreshold } = scratchForm(scratch, recipe.train);
   const { dSae, decoderInitNorm } = scratch;
-  const weights = async () => initRows({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form });
+  const weights = async () =>
+    initRows({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form, initThreshold });
   return { form, weights, threshold: 0 };
 }
 

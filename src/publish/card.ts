@@ -9,12 +9,15 @@ export interface CardLayer {
   readonly layer: number;
   readonly id: string;
   readonly hookName: string;
-  readonly k: number;
+  /** null: latents fire by a learnt rule, not by size */
+  readonly k: number | null;
   readonly dIn: number;
   readonly dSae: number;
   readonly widths: readonly number[];
-  /** the moving average's value */
-  readonly threshold: number;
+  /** the moving average's value; null: there is none */
+  readonly threshold: number | null;
+  /** of such an SAE: its architecture, and the coefficient of its sparsity loss */
+  readonly learntRule?: { readonly architecture: string; readonly sparsityCoefficient: number };
   /** null: the SAE has none, or an older version exported it */
   readonly calibration: {
     readonly used: "ema" | "calibrated" | "calibrated-per-latent";
@@ -262,7 +265,7 @@ function training({ training: t, layers, contextSize, packing, seed }: CardFacts
   );
   const perLayer = layers.map(
     (l) =>
-      `| ${l.layer} | ${code(l.id)} | ${l.dIn} | ${thousands(l.dSae)} | ${l.k} | ${l.widths.map(thousands).join(" / ")} | ${thousands(l.steps)} | ${thousands(l.tokens)} | ${l.threshold.toFixed(4)} |`,
+      `| ${l.layer} | ${code(l.id)} | ${l.dIn} | ${thousands(l.dSae)} | ${l.k ?? "–"} | ${l.widths.map(thousands).join(" / ")} | ${thousands(l.steps)} | ${thousands(l.tokens)} | ${l.threshold?.toFixed(4) ?? "–"} |`,
   );
   const polished = layers.filter(({ beforePolish }) => beforePolish !== null);
   const polish = polished.map(
@@ -271,7 +274,13 @@ function training({ training: t, layers, contextSize, packing, seed }: CardFacts
         .map(([set, ve]) => `${set} ${ve?.toFixed(4) ?? "undefined"}`)
         .join(", ")}.`,
   );
-  return `Matryoshka batch-topk objective, Adam, ${t.schedule} from ${t.lr}, ${thousands(t.batchTokens)} tokens a batch, ${t.epochs} epoch${t.epochs > 1 ? "s" : ""} over ${thousands(t.nKept)} kept tokens; threshold EMA ${t.thresholdLr}; auxiliary loss ${t.auxCoefficient === 0 ? "off" : t.auxCoefficient}; resampling ${t.resampling}; seed ${seed}. Context ${contextSize} tokens, ${packingText(packing)}.
+  const rule = layers.find(({ learntRule }) => learntRule !== undefined)?.learntRule;
+  const objective = rule === undefined ? "Matryoshka batch-topk" : rule.architecture;
+  const terms =
+    rule === undefined
+      ? `threshold EMA ${t.thresholdLr}; auxiliary loss ${t.auxCoefficient === 0 ? "off" : t.auxCoefficient}`
+      : `sparsity coefficient ${rule.sparsityCoefficient}`;
+  return `${objective} objective, Adam, ${t.schedule} from ${t.lr}, ${thousands(t.batchTokens)} tokens a batch, ${t.epochs} epoch${t.epochs > 1 ? "s" : ""} over ${thousands(t.nKept)} kept tokens; ${terms}; resampling ${t.resampling}; seed ${seed}. Context ${contextSize} tokens, ${packingText(packing)}.
 
 | source | kind | from | kept tokens |
 |---|---|---|---|
@@ -305,7 +314,7 @@ function courses(layers: readonly CardLayer[]): string[] {
 /** Both thresholds of each layer, and which one its SAE has. */
 function thresholds(layers: readonly CardLayer[]): string[] {
   return layers.flatMap(({ layer, threshold: average, calibration }) => {
-    if (calibration === null) return [];
+    if (calibration === null || average === null) return [];
     const { used, threshold, l0, l0OfAverage, nTokens, sets, perLatent } = calibration;
     const own =
       perLatent === null

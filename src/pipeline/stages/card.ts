@@ -267,18 +267,22 @@ async function cardLayer(context: RunContext, layer: number): Promise<CardLayer>
   const id = exportedId(context, layer);
   const { config } = await loadSaeFacts(context.dir.sae(id));
   const facts = (config.metadata.lapidary ?? {}) as Partial<ThresholdRecord> & {
-    k: number;
-    matryoshka_widths: number[];
+    architecture: string;
+    k?: number;
+    matryoshka_widths?: number[];
+    sparsity_coefficient?: number;
   };
+  const { architecture, k = null, sparsity_coefficient: sparsityCoefficient } = facts;
   return {
     layer,
     id,
     hookName: config.hookName ?? after.hookName,
-    k: facts.k,
+    k,
     dIn: config.dIn,
     dSae: config.dSae,
-    widths: facts.matryoshka_widths,
-    threshold: kept[kept.length - 1].threshold,
+    widths: facts.matryoshka_widths ?? [config.dSae],
+    threshold: k === null ? null : kept[kept.length - 1].threshold,
+    ...(sparsityCoefficient !== undefined && { learntRule: { architecture, sparsityCoefficient } }),
     calibration: calibrationOf(facts),
     steps: kept.reduce((sum, { steps }) => sum + steps, 0),
     tokens: kept.reduce((sum, { tokens }) => sum + tokens, 0),

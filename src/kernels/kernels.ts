@@ -167,6 +167,7 @@ export interface TrainStepResult {
 /** What every SAE has. */
 export type PlainParameter = "wEnc" | "wDec" | "bEnc" | "bDec";
 
+/** Everything an SAE may learn. */
 export type Parameter = PlainParameter | ExtraParameter;
 
 /** The tensors an engine holds: parameters and Adam's first (`m.`) and second (`v.`) moments. */

@@ -64,6 +64,12 @@ export interface BatchReader {
   batch(epoch: number, i: number, into?: Float32Array): Promise<Float32Array>;
 }
 
+/** How the chunks of a stream live. */
+export interface StreamOptions {
+  /** A chunk's arrays are written over once so many further chunks are asked for; default: never. Fresh memory is slow. */
+  readonly reuse?: number;
+}
+
 /** An open store: rows in store order, and seeded batches for training. */
 export interface ActivationStore {
   readonly dir: string;
@@ -73,7 +79,7 @@ export interface ActivationStore {
   /** Rows [from, to) in store order. Checksums are verified when a shard is first read. @throws {FormatError} naming the file */
   rows(from: number, to: number): Promise<ActivationRows>;
   /** Consecutive chunks of at most `chunkRows` rows of [0, limit). */
-  stream(chunkRows: number, limit?: number): AsyncIterable<ActivationRows>;
+  stream(chunkRows: number, limit?: number, options?: StreamOptions): AsyncIterable<ActivationRows>;
   batches(options: { batchTokens: number; seed: number }): BatchReader;
   close(): Promise<void>;
 }

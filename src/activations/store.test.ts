@@ -57,6 +57,36 @@ async function writeStore(id: StoreIdentity = identity): Promise<void> {
 }
 
 describe("a finished store", () => {
+  it.each(["bf16", "f32"] as const)(
+    "a stream may use its arrays again: %s, the same rows in less memory",
+    async (dtype) => {
+      const dir = await mkdtemp(join(tmpdir(), "lapidary-reuse-"));
+      const writer = await openWriter(dir, { dtype, dIn: 5, hookName: "h", set: "s", provenance: {} });
+      const numbers = (n: number, from: number) => Uint32Array.from({ length: n }, (_, i) => from + i);
+      for (const [shard, n] of [7, 6, 9].entries())
+        await writer.writeShard(shard, {
+          nRows: n,
+          activations: Float32Array.from({ length: n * 5 }, (_, i) => shard * 100 + i - 11),
+          tokenIds: numbers(n, shard * 10),
+          window: numbers(n, 1),
+          position: numbers(n, 2),
+          document: numbers(n, 3),
+          role: new Uint8Array(n).fill(shard),
+        });
+      await writer.finish();
+      const store = await openActivationStore(dir);
+      const seen = new Set<ArrayBufferLike>();
+      let at = 0;
+      for await (const chunk of store.stream(4, 22, { reuse: 2 })) {
+        expect(chunk).toEqual(await store.rows(at, at + chunk.nRows));
+        at += chunk.nRows;
+        seen.add(chunk.activations.buffer);
+      }
+      expect([at, seen.size]).toEqual([22, 3]); // two in turn, and the last, which is shorter
+      await store.close();
+    },
+  );
+
   it("gives back every row exactly, across shard borders", async () => {
     await writeStore();
     const store = await openActivationStore(dir);

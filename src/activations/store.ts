@@ -8,7 +8,13 @@ import { openSafetensors, type SafetensorsFile } from "../formats/safetensors.ts
 import { statIfPresent } from "../storage/file-error.ts";
 import { hashFile } from "../storage/hash.ts";
 import { bf16ToF32 } from "../tensor/half.ts";
-import type { ActivationRows, ActivationStore, BatchReader, StoreManifest } from "./activations.ts";
+import type {
+  ActivationRows,
+  ActivationStore,
+  BatchReader,
+  StoreManifest,
+  StreamOptions,
+} from "./activations.ts";
 import { readManifest } from "./manifest.ts";
 import { allocateRows } from "./rows.ts";
 import { createBatchReader, type RawRows, type RowRange } from "./shuffle.ts";
@@ -55,16 +61,25 @@ class OpenStore implements ActivationStore, RawRows {
   }
 
   async rows(from: number, to: number): Promise<ActivationRows> {
-    this.#checkRange(from, to);
-    return this.#track(() => this.#readRows(from, to));
+    return this.#read(from, to);
   }
 
-  async *stream(chunkRows: number, limit = this.nRows): AsyncGenerator<ActivationRows> {
+  async *stream(
+    chunkRows: number,
+    limit = this.nRows,
+    { reuse = Number.POSITIVE_INFINITY }: StreamOptions = {},
+  ): AsyncGenerator<ActivationRows> {
     if (!Number.isSafeInteger(chunkRows) || chunkRows < 1)
       throw new RangeError(`chunkRows must be a positive integer, got ${chunkRows}`);
     const end = Math.min(limit, this.nRows);
-    for (let from = 0; from < end; from += chunkRows)
-      yield await this.rows(from, Math.min(end, from + chunkRows));
+    const ring: ActivationRows[] = [];
+    for (let from = 0; from < end; from += chunkRows) {
+      const to = Math.min(end, from + chunkRows);
+      const old = ring.length < reuse ? undefined : ring.shift();
+      const rows = await this.#read(from, to, old?.nRows === to - from ? old : undefined);
+      if (Number.isFinite(reuse)) ring.push(rows);
+      yield rows;
+    }
   }
 
   batches(options: { batchTokens: number; seed: number }): BatchReader {
@@ -81,22 +96,39 @@ class OpenStore implements ActivationStore, RawRows {
     await Promise.allSettled(this.#inFlight);
   }
 
-  async #readRows(from: number, to: number): Promise<ActivationRows> {
-    const rows = allocateRows(to - from, this.dIn);
+  #read(from: number, to: number, into?: ActivationRows): Promise<ActivationRows> {
+    this.#checkRange(from, to);
+    return this.#track(() => this.#readRows(from, to, into ?? allocateRows(to - from, this.dIn)));
+  }
+
+  async #readRows(from: number, to: number, rows: ActivationRows): Promise<ActivationRows> {
     let filled = 0;
     await this.#eachPiece([[from, to]], async (file, first, last) => {
-      const activations = await file.readRows("activations", first, last);
-      const into = rows.activations.subarray(filled * this.dIn, (filled + last - first) * this.dIn);
-      if (activations instanceof Uint16Array) bf16ToF32(activations, into);
-      else into.set(activations as Float32Array);
-      rows.tokenIds.set((await file.readRows("token_ids", first, last)) as Uint32Array, filled);
-      rows.window.set((await file.readRows("window", first, last)) as Uint32Array, filled);
-      rows.position.set((await file.readRows("position", first, last)) as Uint32Array, filled);
-      rows.document.set((await file.readRows("document", first, last)) as Uint32Array, filled);
-      rows.role.set((await file.readRows("role", first, last)) as Uint8Array, filled);
-      filled += last - first;
+      const next = filled + last - first;
+      await this.#readActivations(
+        file,
+        [first, last],
+        rows.activations.subarray(filled * this.dIn, next * this.dIn),
+      );
+      for (const [name, labels] of [
+        ["token_ids", rows.tokenIds],
+        ["window", rows.window],
+        ["position", rows.position],
+        ["document", rows.document],
+        ["role", rows.role],
+      ] as const)
+        await file.readRowsInto(name, first, last, labels.subarray(filled, next));
+      filled = next;
     });
     return rows;
+  }
+
+  /** bf16 is read into the upper half of its place, and widened from below: a value is read before it is written over. */
+  async #readActivations(file: SafetensorsFile, [first, last]: RowRange, into: Float32Array): Promise<void> {
+    if (this.dtype === "f32") return file.readRowsInto("activations", first, last, into);
+    const half = new Uint16Array(into.buffer, into.byteOffset + 2 * into.length, into.length);
+    await file.readRowsInto("activations", first, last, half);
+    bf16ToF32(half, into);
   }
 
   async #readRaw(ranges: readonly RowRange[]): Promise<Uint16Array | Float32Array> {

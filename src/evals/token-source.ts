@@ -32,6 +32,7 @@ export interface TokenSource {
   readonly total: number;
   readonly store: EvalResult["store"];
   readonly known: KnownLabels;
+  /** A chunk's arrays may be written over once AHEAD + 1 further ones are asked for. */
   chunks(): AsyncIterable<ActivationRows> | Iterable<ActivationRows>;
 }
 
@@ -55,7 +56,7 @@ export function storeSource(store: ActivationStore, options: ChunkOptions): Toke
     total,
     store: { hash: hashValue(manifest), nRows },
     known: knownOf(manifest.provenance.absentLabels),
-    chunks: () => store.stream(options.chunkRows ?? DEFAULT_CHUNK_ROWS, total),
+    chunks: () => store.stream(options.chunkRows ?? DEFAULT_CHUNK_ROWS, total, { reuse: AHEAD + 1 }),
   };
 }
 

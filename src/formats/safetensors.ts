@@ -40,6 +40,8 @@ export interface SafetensorsFile {
   readF32(name: string): Promise<Float32Array>;
   /** Rows [from, to) along the first axis. */
   readRows(name: string, from: number, to: number): Promise<TypedArray>;
+  /** The same into `into`, which has the rows' bytes. */
+  readRowsInto(name: string, from: number, to: number, into: TypedArray): Promise<void>;
   /** Columns [from, to) of a matrix [n, m], as [n, to − from]. */
   readColumns(name: string, from: number, to: number): Promise<TypedArray>;
   close(): Promise<void>;
@@ -105,20 +107,18 @@ class OpenFile implements SafetensorsFile {
   }
 
   async readRows(name: string, from: number, to: number): Promise<TypedArray> {
-    const info = this.#info(name);
-    const nRows = info.shape[0] ?? 1;
-    if (!(from >= 0 && from <= to && to <= nRows)) {
-      throw new ShapeError(`rows of "${name}" in ${this.path}`, [from, to], `a range within [0, ${nRows}]`);
-    }
-    const rowLength = info.shape.slice(1).reduce((a, b) => a * b, 1);
-    const data = allocate(info.dtype, (to - from) * rowLength);
-    await readExactly(
-      this.path,
-      this.#file,
-      bytesOf(data),
-      info.begin + from * rowLength * bytesPerElement(info.dtype),
-    );
+    const { dtype, shape } = this.#rows(name, from, to);
+    const data = allocate(dtype, (to - from) * rowLength(shape));
+    await this.readRowsInto(name, from, to, data);
     return data;
+  }
+
+  async readRowsInto(name: string, from: number, to: number, into: TypedArray): Promise<void> {
+    const { dtype, shape, begin } = this.#rows(name, from, to);
+    const rowBytes = rowLength(shape) * bytesPerElement(dtype);
+    if (into.byteLength !== (to - from) * rowBytes)
+      throw new ShapeError(`bytes for rows of "${name}"`, into.byteLength, (to - from) * rowBytes);
+    await readExactly(this.path, this.#file, bytesOf(into), begin + from * rowBytes);
   }
 
   async readColumns(name: string, from: number, to: number): Promise<TypedArray> {
@@ -154,6 +154,16 @@ class OpenFile implements SafetensorsFile {
     await this.#file.close();
   }
 
+  /** @throws {ShapeError} the tensor has no such rows */
+  #rows(name: string, from: number, to: number): TensorInfo {
+    const info = this.#info(name);
+    const nRows = info.shape[0] ?? 1;
+    if (!(from >= 0 && from <= to && to <= nRows)) {
+      throw new ShapeError(`rows of "${name}" in ${this.path}`, [from, to], `a range within [0, ${nRows}]`);
+    }
+    return info;
+  }
+
   #info(name: string): TensorInfo {
     const info = this.tensors.get(name);
     if (info === undefined) {
@@ -162,6 +172,11 @@ class OpenFile implements SafetensorsFile {
     }
     return info;
   }
+}
+
+/** Elements of a row along the first axis. */
+function rowLength(shape: readonly number[]): number {
+  return shape.slice(1).reduce((a, b) => a * b, 1);
 }
 
 async function readHeader(path: string, file: FileHandle) {

@@ -41,6 +41,7 @@ it("every function that opens, writes, names or looks at files of a run can be m
     name.endsWith(".ts"),
   )) {
     if (!rooms.includes(file.split(sep)[0]) || file.endsWith(".test.ts")) continue;
+    if (file.startsWith(join("pipeline", "publishing"))) continue; // is no stage; makes its files in a folder of the system's
     const text = await readFile(join(ROOT, "src", file), "utf8");
     const [, names = ""] = /^import \{([^}]*)\} from "node:fs\/promises";/m.exec(text) ?? [];
     for (const name of names.split(",").map((part) => part.trim()))

@@ -713,7 +713,7 @@ it("help has every command, with examples, and the exit codes", async () => {
 it("an unexpected error shows its stack only with --verbose; --json tells errors, too", async () => {
   const told = await lapidary("eval", "absent", "--data", "absent", "--json", "--verbose");
   expect(jsonLines(told)).toEqual([
-    { kind: "error", code: "HUB", message: expect.stringContaining("absent"), hint: expect.any(String) },
+    { kind: "error", code: "FORMAT", message: expect.stringContaining("absent"), hint: expect.any(String) },
   ]);
   expect(told.stderr).toMatch(/^\s+at /m);
 });

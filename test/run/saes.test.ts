@@ -58,7 +58,9 @@ it("convert writes what loads as the same SAE, and says where it came from", asy
   const source = join(SAES, "gemma-scope/gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82/params.npz");
   const { stdout, code } = await lapidary("convert", source, "copy");
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^copy: jumprelu, float32, .*\n {2}from {2}Gemma Scope: jumprelu, float32\n$/);
+  expect(stdout).toMatch(
+    /^copy: saelens, jumprelu, float32, .*\n {2}from {2}Gemma Scope: jumprelu, float32\n$/,
+  );
   const [was, is] = [await loadSae(source), await loadSae(join(scratch, "copy"))];
   expect(is.weights).toEqual(was.weights);
   expect(is.threshold).toEqual(was.threshold);

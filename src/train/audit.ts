@@ -6,6 +6,7 @@
 import type { AuditResult, Screening } from "../kernels/kernels.ts";
 import { Philox } from "../random/philox.ts";
 import type { StatisticalScreening } from "./config.ts";
+import type { RunEvent } from "./log.ts";
 import type { AuditState, Incident } from "./progress.ts";
 
 export const NO_AUDITS: AuditState = { margin: "statistical", entries: 0, missed: 0 };
@@ -30,19 +31,27 @@ export function tokensToAudit(
   return order.slice(0, config.auditTokens).sort();
 }
 
-/** Takes in an audit; past the limit the margin becomes rigorous. */
+/** Takes in an audit of the step just done; past the limit the margin becomes rigorous, which is an incident. */
 export function afterAudit(
   before: AuditState,
-  { entries, missed }: AuditResult,
-  { maxMissedShare }: StatisticalScreening,
-): AuditState {
-  const together = { entries: before.entries + entries, missed: before.missed + missed };
-  const isPast = together.missed > maxMissedShare * together.entries;
-  return { ...together, margin: isPast ? "rigorous" : before.margin };
+  result: AuditResult,
+  config: StatisticalScreening,
+  step: number,
+): { audit: AuditState; event: RunEvent | null; incident: Incident | null } {
+  const entries = before.entries + result.entries;
+  const missed = before.missed + result.missed;
+  const isPast = missed > config.maxMissedShare * entries;
+  const audit: AuditState = { entries, missed, margin: isPast ? "rigorous" : before.margin };
+  return {
+    audit,
+    event:
+      result.missed === 0 ? null : { event: "audit-missed", step, ...result, together: { entries, missed } },
+    incident: audit.margin === "rigorous" ? auditIncident(audit, config, step) : null,
+  };
 }
 
 /** The record of the end of statistical screening, `step` steps done. */
-export function auditIncident(
+function auditIncident(
   { entries, missed }: AuditState,
   config: StatisticalScreening,
   step: number,

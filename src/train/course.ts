@@ -6,17 +6,24 @@ import type { TrainStepResult } from "../kernels/kernels.ts";
 import type { TrainState } from "./checkpoint.ts";
 import { DEFAULT_NEWCOMER_STEPS, type TrainConfig } from "./config.ts";
 import type { HeldOutReading } from "./held-out.ts";
+import type { RunEvent } from "./log.ts";
 import type { MetricsLine } from "./metrics.ts";
-import { afterShare, foundOf, newcomersArrive, noteOf, shareOf } from "./newcomers.ts";
+import { afterShare, foundOf, newcomersArrive, noteOf, shareOf, undone } from "./newcomers.ts";
 import type { Incident } from "./progress.ts";
 import type { ResamplingReport } from "./resampling.ts";
 import { afterCheck, afterReading, afterStep, NOTHING_WATCHED } from "./watch.ts";
 
-/** A line of `events.jsonl`. */
-export interface RunEvent extends Readonly<Record<string, unknown>> {
-  readonly event: string;
-  readonly step: number;
-}
+/** Before the first step. */
+export const START: TrainState = {
+  step: 0,
+  tokens: 0,
+  threshold: 0,
+  dead: 0,
+  guard: null,
+  rollbacks: 0,
+  incidents: [],
+  seconds: 0,
+};
 
 export function newcomerSteps({ resampling }: TrainConfig): number {
   return resampling?.watchSteps ?? DEFAULT_NEWCOMER_STEPS;
@@ -99,6 +106,27 @@ export function afterSettling(state: TrainState): { state: TrainState; event: Ru
       resamplings: resamplings.map((note) => (note.step === since ? { ...note, found } : note)),
     },
     event: { event: "newcomers", step, since, newcomers: latents.length, ...found, shares },
+  };
+}
+
+/** Back at the state of a checkpoint, which is before the resampling that was undone; what was learnt from it is kept. */
+export function afterRollBack(state: TrainState, checkpoint: TrainState): TrainState {
+  const { incidents, rollbacks, audit, resamplings } = state;
+  return {
+    ...checkpoint,
+    incidents,
+    rollbacks: rollbacks + 1,
+    ...(resamplings && { resamplings: undone(resamplings, checkpoint.step) }),
+    ...(audit && { audit }),
+  };
+}
+
+/** The last line of `events.jsonl`. */
+export function endEvent({ step, threshold, dead, rollbacks, audit, stoppedEarly }: TrainState): RunEvent {
+  return {
+    ...{ event: "end", step, threshold, dead, rollbacks },
+    ...(stoppedEarly !== undefined && { stoppedEarly }),
+    ...(audit && { audit }),
   };
 }
 

@@ -31,6 +31,13 @@ export async function checkLog(path: string, mark: LogMark): Promise<Hash> {
   return hash;
 }
 
+/** A line of `events.jsonl`. */
+export interface RunEvent extends Readonly<Record<string, unknown>> {
+  readonly event: string;
+  /** steps done */
+  readonly step: number;
+}
+
 export class JsonLines {
   readonly path: string;
   readonly #file: FileHandle;

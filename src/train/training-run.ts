@@ -5,22 +5,25 @@
 import type { BatchReader } from "../activations/activations.ts";
 import { TrainingError } from "../errors.ts";
 import type { AuditResult, TrainStepOptions, TrainStepResult } from "../kernels/kernels.ts";
-import { afterAudit, auditIncident, NO_AUDITS, screeningOf, tokensToAudit } from "./audit.ts";
+import { afterAudit, NO_AUDITS, screeningOf, tokensToAudit } from "./audit.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import { type Checkpoint, pruneCheckpoints, type TrainState, writeCheckpoint } from "./checkpoint.ts";
 import {
   afterLook,
   afterResampling,
+  afterRollBack,
   afterSettling,
   afterStepTaken,
+  endEvent,
   metricsLine,
   newcomerSteps,
+  START,
 } from "./course.ts";
 import { goBack } from "./go-back.ts";
 import { afterGoodCheck, findBreach, firstGuardState, incidentOf } from "./guard.ts";
 import { type HeldOutReading, readHeldOut } from "./held-out.ts";
 import { batchVariance } from "./metrics.ts";
-import { shareIncident, undone } from "./newcomers.ts";
+import { shareIncident } from "./newcomers.ts";
 import type { TrainOptions } from "./options.ts";
 import { type Incident, Pace } from "./progress.ts";
 import { resample } from "./resampling.ts";
@@ -28,17 +31,6 @@ import type { RunIdentity } from "./run-identity.ts";
 import { coefficientAt, learningRateAt } from "./schedule.ts";
 import { openSession, type Session } from "./session.ts";
 import { cutOf, nextThreshold } from "./threshold.ts";
-
-const START: TrainState = {
-  step: 0,
-  tokens: 0,
-  threshold: 0,
-  dead: 0,
-  guard: null,
-  rollbacks: 0,
-  incidents: [],
-  seconds: 0,
-};
 
 export class TrainingRun {
   readonly #options: TrainOptions;
@@ -263,20 +255,12 @@ export class TrainingRun {
   async #noteAudit(result: AuditResult): Promise<void> {
     const { screening } = this.#options.config;
     if (screening === undefined || this.#state.audit === undefined) return;
-    const audit = afterAudit(this.#state.audit, result, screening);
+    const { audit, event, incident } = afterAudit(this.#state.audit, result, screening, this.step);
     this.#state = { ...this.#state, audit };
-    if (result.missed > 0) {
-      const { entries, missed } = audit;
-      await this.#session.events.append({
-        event: "audit-missed",
-        step: this.step,
-        ...result,
-        together: { entries, missed },
-      });
-    }
-    if (audit.margin === "statistical") return;
+    if (event !== null) await this.#session.events.append(event);
+    if (incident === null) return;
     await this.#session.engine.setScreening({ margin: "rigorous" });
-    await this.#addIncident(auditIncident(audit, screening, this.step));
+    await this.#addIncident(incident);
   }
 
   #isLogged(step: number): boolean {
@@ -403,14 +387,7 @@ export class TrainingRun {
    */
   async #rollBack(step: number, incident: Incident): Promise<void> {
     const target = await goBack(this.#options.dir, step, this.#session);
-    const { incidents, rollbacks, audit, resamplings } = this.#state;
-    this.#state = {
-      ...target.record.state,
-      incidents,
-      rollbacks: rollbacks + 1,
-      ...(resamplings && { resamplings: undone(resamplings, step) }),
-      ...(audit && { audit }),
-    };
+    this.#state = afterRollBack(this.#state, target.record.state);
     this.#lastCheckpoint = target;
     this.#seen = null;
     await this.#addIncident(incident);
@@ -422,15 +399,7 @@ export class TrainingRun {
     const { dir } = this.#options;
     if (this.step === 0 || this.step === this.#lastCheckpoint?.record.state.step) return;
     const finished = this.isOver;
-    if (finished) {
-      const { step, threshold, dead, rollbacks, audit, stoppedEarly } = this.#state;
-      const end = { event: "end", step, threshold, dead, rollbacks };
-      await this.#session.events.append({
-        ...end,
-        ...(stoppedEarly !== undefined && { stoppedEarly }),
-        ...(audit && { audit }),
-      });
-    }
+    if (finished) await this.#session.events.append(endEvent(this.#state));
     await this.#session.metrics.sync();
     await this.#session.events.sync();
     const seconds =

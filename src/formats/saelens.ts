@@ -9,20 +9,21 @@ import { writeJson } from "../storage/atomic.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { readJson } from "../storage/json.ts";
 import { writeFolder } from "../storage/whole-folder.ts";
-import { f32ToBf16 } from "../tensor/half.ts";
+import { isObject } from "./json-fields.ts";
 import {
   parseConfig,
   type SaelensArchitecture,
   type SaelensConfig,
   serializeConfig,
 } from "./saelens-config.ts";
-import { encoderRowBlocks, readEncoderRows, widened } from "./saelens-encoder.ts";
+import { readEncoderRows, widened } from "./saelens-encoder.ts";
 import {
   openSafetensors,
   type SafetensorsFile,
   type TensorToWrite,
   writeSafetensors,
 } from "./safetensors.ts";
+import { plain, type StoredDtype, turned } from "./stored-tensor.ts";
 
 const CONFIG = "cfg.json";
 const WEIGHTS = "sae_weights.safetensors";
@@ -185,12 +186,13 @@ export async function readActivationScale(dir: string): Promise<number | null> {
   return scale;
 }
 
+/** What is saved beside an SAE, and how exactly. */
 export interface WriteOptions {
-  /** Element type of the tensors on disk. Default float32. */
-  readonly dtype?: "float32" | "bfloat16";
-  /** log10 firing frequencies [dSae], written as sparsity.safetensors */
+  /** element type on disk; default float32, which loses nothing */
+  readonly dtype?: StoredDtype;
+  /** log10 firing frequency of each latent [dSae], written as sparsity.safetensors */
   readonly sparsity?: Float32Array;
-  /** Adds files that are to appear with the rest, to the folder in which it is made. */
+  /** adds files that are to appear with the SAE, to the folder in which it is made, once its own are there */
   readonly beside?: (folder: string) => Promise<void>;
 }
 
@@ -198,6 +200,7 @@ export interface WriteOptions {
  * Writes an inference SAE: the directory appears whole, or not at all. An SAE directory already at `dir` is replaced.
  * Returns size and sha-256 of the weights file.
  * @throws {StateError} `dir` is something else than an SAE directory
+ * @throws {UnsupportedError} a value that is finite, and in bfloat16 would not be
  */
 export async function writeSaelens(
   dir: string,
@@ -222,39 +225,21 @@ export async function writeSaelens(
   });
 }
 
-function tensorsOf(content: SaelensDirectory, dtype: "float32" | "bfloat16"): TensorToWrite[] {
-  const { dIn, dSae } = content.config;
-  const dOut = content.config.dOut ?? dIn;
-  const stored = dtype === "float32" ? "F32" : "BF16";
-  const encode = (values: Float32Array) => (dtype === "float32" ? values : f32ToBf16(values));
-  const tensors: TensorToWrite[] = [
-    {
-      name: "W_enc",
-      dtype: stored,
-      shape: [dIn, dSae],
-      data: async function* () {
-        for (const rows of encoderRowBlocks(content.wEnc, dIn, dSae)) yield encode(rows);
-      },
-    },
-    { name: "W_dec", dtype: stored, shape: [dSae, dOut], data: encode(content.wDec) },
-    { name: "b_dec", dtype: stored, shape: [dOut], data: encode(content.bDec) },
-    {
-      name: content.gate === null ? "b_enc" : "b_mag",
-      dtype: stored,
-      shape: [dSae],
-      data: encode(content.bEnc),
-    },
+function tensorsOf(content: SaelensDirectory, dtype: StoredDtype): TensorToWrite[] {
+  const { wEnc, wDec, bEnc, bDec, threshold, gate, skip, config } = content;
+  const { dIn, dSae } = config;
+  const dOut = config.dOut ?? dIn;
+  return [
+    turned("W_enc", [dSae, dIn], wEnc, dtype),
+    plain("W_dec", [dSae, dOut], wDec, dtype),
+    plain("b_dec", [dOut], bDec, dtype),
+    plain(gate === null ? "b_enc" : "b_mag", [dSae], bEnc, dtype),
+    ...(threshold === null ? [] : [plain("threshold", [dSae], threshold, dtype)]),
+    ...(gate === null
+      ? []
+      : [plain("b_gate", [dSae], gate.bGate, dtype), plain("r_mag", [dSae], gate.rMag, dtype)]),
+    ...(skip === null ? [] : [plain("W_skip", [dOut, dIn], skip, dtype)]),
   ];
-  if (content.threshold !== null)
-    tensors.push({ name: "threshold", dtype: stored, shape: [dSae], data: encode(content.threshold) });
-  if (content.gate !== null)
-    tensors.push(
-      { name: "b_gate", dtype: stored, shape: [dSae], data: encode(content.gate.bGate) },
-      { name: "r_mag", dtype: stored, shape: [dSae], data: encode(content.gate.rMag) },
-    );
-  if (content.skip !== null)
-    tensors.push({ name: "W_skip", dtype: stored, shape: [dOut, dIn], data: encode(content.skip) });
-  return tensors;
 }
 
 async function checkTensorNames(file: SafetensorsFile, { architecture }: SaelensConfig): Promise<void> {
@@ -325,9 +310,8 @@ export async function readRunnerConfig(dir: string): Promise<Readonly<Record<str
   const path = join(dir, RUNNER_CONFIG);
   if (!(await exists(path))) return null;
   const json = await readJson(path, { maxBytes: MAX_JSON_BYTES });
-  if (typeof json !== "object" || json === null || Array.isArray(json))
-    throw new FormatError(path, "not a JSON object");
-  return json as Record<string, unknown>;
+  if (!isObject(json)) throw new FormatError(path, "not a JSON object");
+  return json;
 }
 
 async function exists(path: string): Promise<boolean> {

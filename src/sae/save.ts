@@ -1,25 +1,20 @@
 /** An inference SAE as a directory that SAELens 6.18's `SAE.load_from_disk` loads. */
 import { UnsupportedError } from "../errors.ts";
-import { writeSaelens } from "../formats/saelens.ts";
+import { type WriteOptions, writeSaelens } from "../formats/saelens.ts";
 import type { SaelensArchitecture } from "../formats/saelens-config.ts";
 import type { Sae, SaeConfig } from "./sae.ts";
 
 /** What is saved beside the SAE itself, and how exactly. */
-export interface SaveOptions {
-  /** log10 firing frequency of each latent [dSae], written as sparsity.safetensors */
-  readonly sparsity?: Float32Array;
+export interface SaveOptions extends WriteOptions {
   /** added to `metadata` of cfg.json, over what the SAE's own metadata says */
   readonly extraMetadata?: Readonly<Record<string, unknown>>;
-  /** element type on disk; default float32, which loses nothing */
-  readonly dtype?: "float32" | "bfloat16";
-  /** adds files that are to appear with the SAE, to the folder in which it is made, once its own are there */
-  readonly beside?: (folder: string) => Promise<void>;
 }
 
 /**
  * Writes cfg.json, sae_weights.safetensors, and where given sparsity.safetensors and runner_cfg.json. The directory
  * appears whole or not at all; an SAE that was there is replaced. Returns size and sha-256 of the weights.
  * @throws {StateError} `dir` holds something else than an SAE
+ * @throws {UnsupportedError} a value that is finite, and in bfloat16 would not be
  */
 export async function saveSae(
   dir: string,
@@ -50,7 +45,7 @@ export async function saveSae(
       topkThreshold: null,
       runnerConfig,
     },
-    { dtype: options.dtype, sparsity: options.sparsity, beside: options.beside },
+    options,
   );
 }
 

@@ -3,11 +3,13 @@
  * there), as `ae.safetensors` in place of the pickled `ae.pt`, beside the library's `config.json`. The class is the one
  * whose `encode` computes the same.
  */
+
 import type { TensorToWrite } from "../../formats/safetensors.ts";
+import { plain, type StoredDtype, turned } from "../../formats/stored-tensor.ts";
 import { canonicalHookName, parseHookName, residualLayer } from "../hook-name.ts";
 import type { Sae } from "../sae.ts";
 import { trainingRecord } from "../training-record.ts";
-import { plain, type StoredDtype, turned, type Writer } from "./layout.ts";
+import type { Writer } from "./layout.ts";
 import { lostFacts } from "./losses.ts";
 import {
   type Rewritten,

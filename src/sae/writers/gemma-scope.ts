@@ -2,12 +2,14 @@
  * An SAE as Gemma Scope's `params.npz` (`../dialects/gemma-scope.ts` says what the numbers mean there). A standard SAE is a
  * jumprelu SAE with thresholds of zero. Layer, site and model stand in the path of such files alone.
  */
+
 import { resolve } from "node:path";
 import { UnsupportedError } from "../../errors.ts";
+import { plain, turned } from "../../formats/stored-tensor.ts";
 import { fromPath } from "../dialects/gemma-scope.ts";
 import { sameHookIfKnown } from "../hook-name.ts";
 import type { Sae, SaeConfig } from "../sae.ts";
-import { plain, turned, type Writer } from "./layout.ts";
+import type { Writer } from "./layout.ts";
 import { lostFacts } from "./losses.ts";
 import { refuseNormalization, refuseTranscoder, withCentring } from "./same-function.ts";
 

@@ -1,7 +1,7 @@
 /** What is lost when an SAE is written: facts that a format has no place for, and bits that its numbers lack. */
+import type { StoredDtype } from "../../formats/stored-tensor.ts";
 import { bf16ToF32, f32ToBf16 } from "../../tensor/half.ts";
 import type { Sae, SaeConfig } from "../sae.ts";
-import type { StoredDtype } from "./layout.ts";
 
 /** Facts beside the weights, which a format may hold or not. */
 export type Fact = "hookName" | "modelName" | "contextSize" | "prependBos";

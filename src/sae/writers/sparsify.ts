@@ -2,11 +2,13 @@
  * An SAE as EleutherAI's sparsify writes it (`../dialects/sparsify.ts` says what the numbers mean there): topk SAEs and
  * transcoders. The module that it reads is the folder's name, and stands nowhere else.
  */
+
 import { UnsupportedError } from "../../errors.ts";
+import { plain, type StoredDtype } from "../../formats/stored-tensor.ts";
 import { moduleOf } from "../dialects/sparsify.ts";
 import { parseHookName, sameHookIfKnown } from "../hook-name.ts";
 import type { Sae } from "../sae.ts";
-import { type LaidOut, plain, type StoredDtype, type Writer } from "./layout.ts";
+import type { LaidOut, Writer } from "./layout.ts";
 import { lostFacts } from "./losses.ts";
 import { refuseNormalization, withCentring, withoutRescaling } from "./same-function.ts";
 

@@ -5,10 +5,10 @@ import { writeSafetensors } from "../../formats/safetensors.ts";
 import { writeJson } from "../../storage/atomic.ts";
 import { writeFolder } from "../../storage/whole-folder.ts";
 import type { Sae } from "../sae.ts";
-import { saelensArchitecture, saveSae } from "../save.ts";
+import { type SaveOptions, saelensArchitecture, saveSae } from "../save.ts";
 import { dictionaryLearningWriter } from "./dictionary-learning.ts";
 import { gemmaScopeWriter } from "./gemma-scope.ts";
-import type { StoredDtype, Writer } from "./layout.ts";
+import type { Writer } from "./layout.ts";
 import { lostBits } from "./losses.ts";
 import { sparsifyWriter } from "./sparsify.ts";
 
@@ -23,15 +23,8 @@ const WRITERS: Readonly<Record<Exclude<Target, "saelens">, Writer>> = {
   "gemma-scope": gemmaScopeWriter,
 };
 
-/** How exactly, and what comes beside the SAE. */
-export interface WriteSaeOptions {
-  /** element type on disk; default float32, which loses nothing */
-  readonly dtype?: StoredDtype;
-  /** log10 firing frequency of each latent [dSae]: SAELens has a file for it */
-  readonly sparsity?: Float32Array;
-  /** added to SAELens' metadata */
-  readonly extraMetadata?: Readonly<Record<string, unknown>>;
-}
+/** How exactly, and what comes beside the SAE: of `sparsity` and `extraMetadata`, what the format has a place for. */
+export type WriteSaeOptions = Omit<SaveOptions, "beside">;
 
 /** What was written, and what was not. */
 export interface WrittenSae {
@@ -47,7 +40,7 @@ export interface WrittenSae {
 /**
  * Writes an SAE in the format `to`. The directory appears whole or not at all; one in the same format is replaced.
  * Weights are written as they are held unless `lost` says otherwise.
- * @throws {UnsupportedError} the numbers would mean something else in this format
+ * @throws {UnsupportedError} the numbers would mean something else in this format, or be infinite in bfloat16
  * @throws {StateError} `dir` holds something else than an SAE in this format
  */
 export async function writeSae(

@@ -27,15 +27,18 @@ export interface UnitRecord {
   readonly seconds: number;
 }
 
+/** Of run.json; 2: with a hash of the units. */
+const VERSION = 2;
+
 interface RunFile {
   format: "lapidary-run";
-  version: 1;
+  version: typeof VERSION;
   name: string;
   machine: Record<string, unknown>;
   versions: Record<string, string>;
   units: Record<string, UnitRecord>;
   /** hash of the units: what a run builds on must be what was written */
-  unitsHash?: string;
+  unitsHash: string;
 }
 
 export class RunState {
@@ -49,7 +52,7 @@ export class RunState {
 
   static async open(path: string, name: string, versions: Record<string, string>): Promise<RunState> {
     const file = await readJsonIfPresent<RunFile>(path);
-    if (file !== undefined && (file?.format !== "lapidary-run" || file.version !== 1)) {
+    if (file !== undefined && (file?.format !== "lapidary-run" || file.version !== VERSION)) {
       throw new StateError(
         `${path} is not a run of this version of Lapidary`,
         "choose another name for the run",
@@ -70,9 +73,10 @@ export class RunState {
     };
     return new RunState(path, {
       units: {},
+      unitsHash: hashValue({}),
       ...file,
       format: "lapidary-run",
-      version: 1,
+      version: VERSION,
       name,
       machine,
       versions,
@@ -184,7 +188,7 @@ export class RunState {
   }
 }
 
-/** Written by this version, and unchanged since. */
+/** As it was written. */
 function isWhole({ units, unitsHash }: RunFile): boolean {
   const isRecord = typeof units === "object" && units !== null && !Array.isArray(units);
   return isRecord && unitsHash === hashValue(units);

@@ -94,3 +94,8 @@ export async function sweep(folder: string, isNamed: (name: string) => boolean):
   for (const name of strays) await rm(join(folder, name), { recursive: true, force: true });
   return strays;
 }
+
+/** Removes files, whether they are there or not. */
+export async function removeFiles(paths: readonly string[]): Promise<void> {
+  for (const path of paths) await rm(path, { force: true });
+}

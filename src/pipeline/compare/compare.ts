@@ -5,12 +5,7 @@
  */
 import { DataError, ShapeError } from "../../errors.ts";
 import { pairedDifferences } from "../../evals/bootstrap.ts";
-import {
-  type EvaluateOptions,
-  type Evaluation,
-  isSameHook,
-  type Reconstructor,
-} from "../../evals/evaluate.ts";
+import type { EvaluateOptions, Evaluation, Reconstructor } from "../../evals/evaluate.ts";
 import { compareLatents } from "../../evals/latents/comparison.ts";
 import {
   type FiringRecord,
@@ -23,6 +18,7 @@ import { type MutualMatches, mutualMatches, NO_PARTNER, SAME_COSINES } from "../
 import { type Interval, METRIC_NAMES, type MetricName } from "../../evals/metrics.ts";
 import { saeIdentity } from "../../evals/result.ts";
 import type { EngineFactory } from "../../kernels/kernels.ts";
+import { sameHookIfKnown } from "../../sae/hook-name.ts";
 import { openInference } from "../../sae/inference.ts";
 import type { Sae } from "../../sae/sae.ts";
 import type { ComparedMetric, Comparison, SetComparison } from "./comparison.ts";
@@ -108,7 +104,7 @@ function refuseStrangers(a: NamedSae, b: NamedSae): void {
       "SAEs of one model and one hook point can be compared",
     );
   const [hookA, hookB] = [a.sae.config.hookName, b.sae.config.hookName];
-  if (hookA === null || hookB === null || hookA === hookB || isSameHook(hookA, hookB)) return;
+  if (hookA === null || hookB === null || sameHookIfKnown(hookA, hookB) === true) return;
   throw new DataError(`${a.name} reads ${hookA}, ${b.name} reads ${hookB}`, {
     hint: "SAEs of one model and one hook point can be compared",
   });

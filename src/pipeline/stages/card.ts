@@ -1,5 +1,4 @@
 /** Stage `card`: gathers what the run's result files say and writes the model card, in the run and in the repository. */
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { StoreManifest } from "../../activations/activations.ts";
 import type { WindowsManifest } from "../../corpus/windows.ts";
@@ -8,7 +7,7 @@ import { type BeforeAfterRow, scoreOf } from "../../evals/table.ts";
 import { renderCard } from "../../publish/card.ts";
 import type { CardFacts, CardLayer } from "../../publish/card-facts.ts";
 import { loadSaeFacts } from "../../sae/load.ts";
-import { writeFileAtomically } from "../../storage/atomic.ts";
+import { removeFiles, writeFileAtomically } from "../../storage/atomic.ts";
 import { hashValue } from "../../storage/hash.ts";
 import { readJson, readJsonIfPresent } from "../../storage/json.ts";
 import type { AuditState } from "../../train/progress.ts";
@@ -44,9 +43,7 @@ export function cardUnit(context: RunContext): Unit {
       ...(await publishedInput(context)),
     }),
     files: () => files,
-    clear: async () => {
-      for (const file of files) await rm(file, { force: true });
-    },
+    clear: () => removeFiles(files),
     async run() {
       const card = await cardText(context, await readPublication(context, finishedLayers(context)));
       for (const file of files) await writeFileAtomically(file, card);

@@ -3,26 +3,25 @@
  * its own thresholds and all, on the base model (healthy at home?) and on the model; `after` runs the exported
  * directory, loaded afresh, on the model.
  */
-import { rm } from "node:fs/promises";
 import { type PairedDifference, pairedDifferences } from "../../evals/bootstrap.ts";
 import { loadDocumentSums, saveDocumentSums } from "../../evals/document-file.ts";
 import type { DocumentSums } from "../../evals/documents.ts";
-import { evaluate } from "../../evals/evaluate.ts";
+import { type Evaluation, evaluate } from "../../evals/evaluate.ts";
 import { type FiringCounts, saveFiring } from "../../evals/firing-file.ts";
 import type { MetricName } from "../../evals/metrics.ts";
 import { EVAL_VERSION, type EvalResult } from "../../evals/result.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
-import { openInference } from "../../sae/inference.ts";
+import { type InferenceSae, openInference } from "../../sae/inference.ts";
 import { loadSae } from "../../sae/load.ts";
 import type { Sae } from "../../sae/sae.ts";
-import { writeJson } from "../../storage/atomic.ts";
+import { removeFiles, writeJson } from "../../storage/atomic.ts";
 import { hashFile } from "../../storage/hash.ts";
 import { readJson } from "../../storage/json.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { ModelKey, Phase } from "../run-directory.ts";
 import { setLabels } from "../set-labels.ts";
 import { exportedId } from "./export.ts";
-import { evaluatedPairs, isDomain } from "./harvest.ts";
+import { evaluatedPairs, isDomain, type SetPair } from "./harvest.ts";
 import { keptTraining } from "./kept.ts";
 import { hasPolishedExport, isLayerPolished, isReplacedByPolish } from "./polish-choice.ts";
 import { openSetStore, storeHash } from "./recorded.ts";
@@ -68,7 +67,7 @@ export function beforeUnits(context: RunContext, layers: readonly number[]): Uni
     }),
     files: () => filesOf(context, layer, "before"),
     isIntact: () => areIntact(context, layer, "before", `before:${layer}`),
-    clear: () => removeAll(filesOf(context, layer, "before")),
+    clear: () => removeFiles(filesOf(context, layer, "before")),
     async run(report) {
       const sae = await context.sourceSae(layer);
       const evaluation = await evaluateLayer(context, {
@@ -105,8 +104,8 @@ export function afterUnit(context: RunContext, layer: number, polished: boolean)
       (!polished && (await isReplacedByPolish(context, layer))) || areIntact(context, layer, "after", id),
     isWanted: async () => !polished || isLayerPolished(context, layer),
     clear: async () => {
-      await removeAll(filesOf(context, layer, "after"));
-      if (!polished) await rm(context.dir.evals(layer, "prepolish"), { force: true });
+      await removeFiles(filesOf(context, layer, "after"));
+      if (!polished) await removeFiles([context.dir.evals(layer, "prepolish")]);
     },
     async run(report) {
       const sae = await loadSae(context.dir.sae(exportedId(context, layer)));
@@ -162,16 +161,7 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
     const documents: Record<string, DocumentSums> = {};
     const firing: Record<string, FiringCounts> = {};
     for (const { model, set } of evaluatedPairs(context, models)) {
-      const store = await openSetStore(context, model, set, layer);
-      const evaluation = await evaluate(inference, store, {
-        ...(await setLabels(context, set)),
-        otherPrograms: { batchTokens: OTHER_PROGRAMS_BATCH },
-        seed: DRAWS_SEED,
-        signal: context.options.signal,
-        onProgress: ({ done, total }) =>
-          report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
-      });
-      await store.close();
+      const evaluation = await evaluateSet(context, inference, { model, set, layer }, report);
       const { result } = evaluation;
       results.push({ model, set, isDomain: isDomain(context, set), result, change: null });
       documents[`${model}/${set}`] = evaluation.documents;
@@ -191,6 +181,27 @@ export async function evaluateLayer(context: RunContext, options: LayerEvaluatio
     return { evals, documents, firing };
   } finally {
     await inference.dispose();
+  }
+}
+
+async function evaluateSet(
+  context: RunContext,
+  inference: InferenceSae,
+  { model, set, layer }: SetPair & { readonly layer: number },
+  report: (progress: Progress) => void,
+): Promise<Evaluation> {
+  const store = await openSetStore(context, model, set, layer);
+  try {
+    return await evaluate(inference, store, {
+      ...(await setLabels(context, set)),
+      otherPrograms: { batchTokens: OTHER_PROGRAMS_BATCH },
+      seed: DRAWS_SEED,
+      signal: context.options.signal,
+      onProgress: ({ done, total }) =>
+        report({ done, total, unit: "tokens", details: { set: `${model}/${set}` } }),
+    });
+  } finally {
+    await store.close();
   }
 }
 
@@ -239,10 +250,6 @@ async function areIntact(context: RunContext, layer: number, phase: Phase, unit:
   const recorded = context.state.output(unit);
   const found = await hashesOf(context, layer, phase);
   return Object.entries(found).every(([what, hash]) => recorded[what] === hash);
-}
-
-async function removeAll(files: readonly string[]): Promise<void> {
-  for (const file of files) await rm(file, { force: true });
 }
 
 function heldOutStores(

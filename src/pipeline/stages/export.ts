@@ -159,14 +159,17 @@ async function measureFrequencies(
   try {
     for (const { set } of heldOutPairs(context, ["model"])) {
       const store = await openSetStore(context, "model", set, layer);
-      let done = 0;
-      for await (const { activations, nRows } of store.stream(CHUNK_ROWS)) {
-        signal?.throwIfAborted();
-        firing.add(await inference.encode(activations));
-        done += nRows;
-        report({ done, total: store.nRows, unit: "tokens", details: { set } });
+      try {
+        let done = 0;
+        for await (const { activations, nRows } of store.stream(CHUNK_ROWS, undefined, { reuse: 1 })) {
+          signal?.throwIfAborted();
+          firing.add(await inference.encode(activations));
+          done += nRows;
+          report({ done, total: store.nRows, unit: "tokens", details: { set } });
+        }
+      } finally {
+        await store.close();
       }
-      await store.close();
     }
   } finally {
     await inference.dispose();

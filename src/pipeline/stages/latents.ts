@@ -2,14 +2,13 @@
  * Stage `latents`: what became of each latent. Geometry of the source SAE and of the final one, and the two side by side:
  * how far decoder and encoder rows turned, how the firing frequency on the held-out sets changed, which is nearest to which.
  */
-import { rm } from "node:fs/promises";
 import { type FiringCounts, loadFiring, togetherFired } from "../../evals/firing-file.ts";
 import { compareLatents, type LatentComparisonSummary } from "../../evals/latents/comparison.ts";
 import { saveComparedLatents } from "../../evals/latents/comparison-file.ts";
 import { measureGeometry, type SaeGeometry } from "../../evals/latents/geometry.ts";
 import type { NearestOptions } from "../../evals/latents/nearest-rows.ts";
 import { loadSae } from "../../sae/load.ts";
-import { writeJson } from "../../storage/atomic.ts";
+import { removeFiles, writeJson } from "../../storage/atomic.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { Progress, RunContext } from "../context.ts";
 import type { Phase } from "../run-directory.ts";
@@ -45,9 +44,7 @@ export function latentsUnit(context: RunContext, layer: number): Unit {
       after: finalExport(context, layer).firing,
     }),
     files: () => files,
-    clear: async () => {
-      for (const file of files) await rm(file, { force: true });
-    },
+    clear: () => removeFiles(files),
     async run(report) {
       const { create } = await context.engine();
       const { threads, signal } = context.options;

@@ -15,6 +15,7 @@ import { type EvaluateOptions, evaluate, evaluateRows } from "../evals/evaluate.
 import { TOKEN_CLASSES } from "../evals/token-classes.ts";
 import type { Reconstructor } from "../evals/token-source.ts";
 import type { Engine, Selection } from "../kernels/kernels.ts";
+import { plainConfig } from "../sae/dialects/config.ts";
 import type { BenchOptions, BenchReport } from "./bench.ts";
 import { type Check, checkCoding } from "./check.ts";
 import { chooseSelection } from "./encode.ts";
@@ -86,22 +87,14 @@ function reconstructor(engine: Engine, { dIn, dSae }: BenchSize, selection: Sele
   const none = new Float32Array(0);
   return {
     sae: {
-      config: {
+      config: plainConfig({
         architecture: "jumprelu",
         dIn,
         dSae,
         dtype: "float32",
         applyBDecToInput: true,
-        normalization: "none",
-        reshape: "none",
-        k: null,
-        rescaleActsByDecoderNorm: false,
         hookName: HOOK_NAME,
-        modelName: null,
-        contextSize: null,
-        prependBos: null,
-        metadata: {},
-      },
+      }),
       weights: { dIn, dSae, wEnc: none, wDec: none, bEnc: none, bDec: none },
       threshold: none,
       runnerConfig: null,

@@ -17,11 +17,11 @@ import {
   metricIntervals,
   pairedDifferences,
   percentileInterval,
-  quantile,
   replicateMetrics,
 } from "./bootstrap.ts";
 import { DocumentSums, MAX_BLOCKS, MAX_DOCUMENTS } from "./documents.ts";
 import { measure } from "./measure.ts";
+import { quantile } from "./quantile.ts";
 import { total } from "./token-sums.ts";
 
 const origin = new Float64Array(D_IN).fill(0.5);

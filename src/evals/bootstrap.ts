@@ -6,11 +6,12 @@
 import { Philox } from "../random/philox.ts";
 import { checkSameDocuments } from "./documents.ts";
 import { type Interval, METRIC_NAMES, METRICS, type MetricName } from "./metrics.ts";
+import { quantile } from "./quantile.ts";
 import type { IntervalMethod } from "./result.ts";
 import { TokenSums, total } from "./token-sums.ts";
 
-export const REPLICATES = 1000;
-export const LEVEL = 0.95;
+const REPLICATES = 1000;
+const LEVEL = 0.95;
 
 /** Sums of a document, or of several that share a block, under their number. */
 export type Parts = readonly (readonly [number, TokenSums])[];
@@ -65,14 +66,6 @@ export function percentileInterval(values: Float64Array, level = LEVEL): Interva
   const sorted = values.slice().sort();
   const [low, high] = [(1 - level) / 2, (1 + level) / 2].map((share) => quantile(sorted, share));
   return { low, high };
-}
-
-/** Of ascending values: the one below which `share` of them lie, between neighbours interpolated. */
-export function quantile(sorted: ArrayLike<number>, share: number): number {
-  const at = share * (sorted.length - 1);
-  const below = Math.floor(at);
-  const above = Math.min(sorted.length - 1, below + 1);
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }
 
 /** Of every metric; all null for fewer than two documents. */

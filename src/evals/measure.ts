@@ -1,7 +1,7 @@
 /** What is measured on each token of a chunk, in fp64: a table of quantities, which sums of tokens are made of. */
 import { DataError, ShapeError } from "../errors.ts";
 import type { SparseActs } from "../kernels/kernels.ts";
-import { indexOf, N_QUANTITIES } from "./token-sums.ts";
+import { INDEX, N_QUANTITIES } from "./token-sums.ts";
 
 /** Activations and what an SAE made of them. */
 export interface Reconstructed {
@@ -11,24 +11,6 @@ export interface Reconstructed {
   readonly recon: Float32Array;
   readonly acts: SparseActs;
 }
-
-const [N, YY, SSE, ACTIVE, ABS_ACTS, RR, XR, COSINE, N_COSINE, RATIO, N_RATIO, NORM, RECON_NORM] = (
-  [
-    "n",
-    "yy",
-    "sse",
-    "active",
-    "absActs",
-    "rr",
-    "xr",
-    "cosine",
-    "nCosine",
-    "normRatio",
-    "nNormRatio",
-    "norm",
-    "reconNorm",
-  ] as const
-).map(indexOf);
 
 /**
  * The quantities of each token, [nTokens, N_QUANTITIES]; those that need the set's mean stay 0.
@@ -68,22 +50,22 @@ export function measure(
     let absActs = 0;
     for (let e = acts.offsets[token]; e < acts.offsets[token + 1]; e++) absActs += Math.abs(acts.values[e]);
     const at = token * N_QUANTITIES;
-    table[at + N] = 1;
-    table[at + YY] = yy;
-    table[at + SSE] = sse;
-    table[at + ACTIVE] = acts.offsets[token + 1] - acts.offsets[token];
-    table[at + ABS_ACTS] = absActs;
-    table[at + RR] = rr;
-    table[at + XR] = xr;
-    table[at + NORM] = Math.sqrt(xx);
-    table[at + RECON_NORM] = Math.sqrt(rr);
+    table[at + INDEX.n] = 1;
+    table[at + INDEX.yy] = yy;
+    table[at + INDEX.sse] = sse;
+    table[at + INDEX.active] = acts.offsets[token + 1] - acts.offsets[token];
+    table[at + INDEX.absActs] = absActs;
+    table[at + INDEX.rr] = rr;
+    table[at + INDEX.xr] = xr;
+    table[at + INDEX.norm] = Math.sqrt(xx);
+    table[at + INDEX.reconNorm] = Math.sqrt(rr);
     if (xx > 0) {
-      table[at + RATIO] = Math.sqrt(rr / xx);
-      table[at + N_RATIO] = 1;
+      table[at + INDEX.normRatio] = Math.sqrt(rr / xx);
+      table[at + INDEX.nNormRatio] = 1;
     }
     if (xx > 0 && rr > 0) {
-      table[at + COSINE] = xr / Math.sqrt(xx * rr);
-      table[at + N_COSINE] = 1;
+      table[at + INDEX.cosine] = xr / Math.sqrt(xx * rr);
+      table[at + INDEX.nCosine] = 1;
     }
   }
   return table;

@@ -5,14 +5,15 @@
  */
 import type { ActivationRows } from "../activations/activations.ts";
 import { ROLES } from "../corpus/windows.ts";
-import { quantile } from "./bootstrap.ts";
 import { squaredDistance } from "./measure.ts";
 import { METRICS } from "./metrics.ts";
+import { quantile } from "./quantile.ts";
 import type { OutlierShare, OutlierSummary, WorstToken } from "./result.ts";
-import { indexOf, N_QUANTITIES, TokenSums, total } from "./token-sums.ts";
+import { INDEX, N_QUANTITIES, TokenSums, total } from "./token-sums.ts";
+import type { TokenText } from "./token-texts.ts";
 
 /** Shares of the tokens that are left out. */
-export const OUTLIER_SHARES = [0.0001, 0.001, 0.01] as const;
+const OUTLIER_SHARES = [0.0001, 0.001, 0.01] as const;
 const N_WORST = 50;
 const N_CURVE = 60;
 
@@ -43,8 +44,8 @@ export class TokenErrors {
   /** Adds the tokens of a table of quantities. */
   add(quantities: Float64Array): void {
     for (let at = 0; at < quantities.length; at += N_QUANTITIES, this.#n++) {
-      this.sse[this.#n] = quantities[at + indexOf("sse")];
-      this.norm[this.#n] = quantities[at + indexOf("norm")];
+      this.sse[this.#n] = quantities[at + INDEX.sse];
+      this.norm[this.#n] = quantities[at + INDEX.norm];
     }
   }
 }
@@ -58,14 +59,7 @@ export interface TokenContext {
 /** Shows tokens of the set's windows. */
 export interface TextsAround {
   /** the text around a position of a window; null: not known */
-  around(window: number, position: number): Promise<TextAround | null> | TextAround | null;
-}
-
-/** A token's text, and what stands on either side. */
-export interface TextAround {
-  readonly before: string;
-  readonly token: string;
-  readonly after: string;
+  around(window: number, position: number): Promise<TokenText | null> | TokenText | null;
 }
 
 type Labels = Pick<WorstToken, "tokenId" | "document" | "window" | "position" | "role">;
@@ -113,10 +107,10 @@ export class OutlierGroups {
     for (let row = 0; row < rows.nRows; row++) {
       const token = first + row;
       const at = row * N_QUANTITIES;
-      quantities[at + indexOf("n")] = 1;
+      quantities[at + INDEX.n] = 1;
       scatters[row] = squaredDistance(rows.activations, row, this.#mean);
-      quantities[at + indexOf("yy")] = scatters[row];
-      quantities[at + indexOf("sse")] = this.#errors.sse[token];
+      quantities[at + INDEX.yy] = scatters[row];
+      quantities[at + INDEX.sse] = this.#errors.sse[token];
       const mask = this.#masks[token];
       this.#group(mask & ~IS_WORST).addToken(rows.activations, quantities, row);
       if ((mask & IS_WORST) !== 0)

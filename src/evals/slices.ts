@@ -4,9 +4,9 @@
  */
 import type { ActivationRows } from "../activations/activations.ts";
 import { ROLES } from "../corpus/windows.ts";
-import { quantile } from "./bootstrap.ts";
 import { type DocumentSums, MAX_DOCUMENTS } from "./documents.ts";
 import { METRICS } from "./metrics.ts";
+import { quantile } from "./quantile.ts";
 import type { Slice, SliceGroup } from "./result.ts";
 import { TOKEN_CLASSES, TOKEN_CLASSES_DEFINITION } from "./token-classes.ts";
 import { TokenSums } from "./token-sums.ts";

@@ -41,12 +41,10 @@ export type Quantity = (typeof QUANTITIES)[number];
 /** Entries of one token in a table of quantities: one of each, in the order of QUANTITIES. */
 export const N_QUANTITIES = QUANTITIES.length;
 
-const INDEX = Object.fromEntries(QUANTITIES.map((name, i) => [name, i])) as Record<Quantity, number>;
-
-/** Where a quantity stands among a token's. */
-export function indexOf(quantity: Quantity): number {
-  return INDEX[quantity];
-}
+/** Where each quantity stands among a token's. */
+export const INDEX = Object.fromEntries(QUANTITIES.map((name, i) => [name, i])) as Readonly<
+  Record<Quantity, number>
+>;
 
 /** Below this share of Σ‖y‖² a scatter is rounding: the tokens do not vary. */
 const ROUNDING = 1e-13;

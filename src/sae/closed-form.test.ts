@@ -11,6 +11,7 @@ import {
   rescaling,
   restoreOutputs,
 } from "./closed-form.ts";
+import { plainConfig } from "./dialects/config.ts";
 import { openInference } from "./inference.ts";
 import type { Sae, SaeConfig } from "./sae.ts";
 
@@ -24,23 +25,14 @@ function randomSae(changes: Partial<SaeConfig>): Sae {
     return Float32Array.from({ length: n }, (_, i) => scale * noise.normal(i));
   };
   return {
-    config: {
+    config: plainConfig({
       architecture: "jumprelu",
       dIn: D_IN,
       dSae: D_SAE,
       dtype: "float32",
       applyBDecToInput: true,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
-      hookName: null,
-      modelName: null,
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
       ...changes,
-    },
+    }),
     weights: {
       dIn: D_IN,
       dSae: D_SAE,

@@ -9,6 +9,7 @@ import type { Weights } from "../kernels/kernels.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { loadWeights, type WeightRows, weightRows, wholeWeights } from "../kernels/weight-rows.ts";
 import { Philox } from "../random/philox.ts";
+import { plainConfig } from "./dialects/config.ts";
 import { foldInputScale, foldInputScaleOfRows } from "./fold.ts";
 import { initRows, initTrainingSae } from "./init.ts";
 import { loadSae, openSae } from "./load.ts";
@@ -50,22 +51,14 @@ function someWeights(): Weights {
 
 function someSae(weights: Weights): Sae {
   return {
-    config: {
+    config: plainConfig({
       architecture: "jumprelu",
       dIn,
       dSae,
       dtype: "float32",
       applyBDecToInput: true,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
       hookName: "blocks.1.hook_resid_post",
-      modelName: null,
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
-    },
+    }),
     weights,
     threshold: normals(dSae, "threshold").map(Math.abs),
     runnerConfig: { sae: { architecture: "matryoshka_batchtopk", k: 4, matryoshka_widths: [10, dSae] } },

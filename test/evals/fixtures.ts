@@ -6,6 +6,7 @@ import type { Reconstructor } from "../../src/evals/token-source.ts";
 import { TokenSums } from "../../src/evals/token-sums.ts";
 import type { SparseActs } from "../../src/kernels/kernels.ts";
 import { Philox } from "../../src/random/philox.ts";
+import { plainConfig } from "../../src/sae/dialects/config.ts";
 import type { Sae } from "../../src/sae/sae.ts";
 
 export const D_IN = 5;
@@ -13,23 +14,16 @@ export const D_SAE = 8;
 
 export function fakeSae(overrides: Partial<Sae["config"]> = {}): Sae {
   return {
-    config: {
+    config: plainConfig({
       architecture: "jumprelu",
       dIn: D_IN,
       dSae: D_SAE,
       dtype: "float32",
       applyBDecToInput: true,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
       hookName: "model.layers.4",
       modelName: "tiny",
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
       ...overrides,
-    },
+    }),
     weights: {
       dIn: D_IN,
       dSae: D_SAE,

@@ -15,6 +15,7 @@ import { openSafetensors } from "../../src/formats/safetensors.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { openSplicedModel } from "../../src/models/open-spliced.ts";
 import type { SplicedModel } from "../../src/models/spliced-model.ts";
+import { plainConfig } from "../../src/sae/dialects/config.ts";
 import { openInference } from "../../src/sae/inference.ts";
 import { loadSae } from "../../src/sae/load.ts";
 import type { Sae } from "../../src/sae/sae.ts";
@@ -51,22 +52,13 @@ function windowsOf(lengths: readonly number[], contextSize: number, vocab: numbe
 function made(dIn: number, row: (x: number[]) => number[], seen: number[][] = []): Reconstructor {
   const zeros = new Float32Array(dIn);
   const sae: Sae = {
-    config: {
+    config: plainConfig({
       architecture: "standard",
       dIn,
       dSae: 1,
       dtype: "float32",
       applyBDecToInput: false,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
-      hookName: null,
-      modelName: null,
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
-    },
+    }),
     weights: { dIn, dSae: 1, wEnc: zeros, wDec: zeros, bEnc: new Float32Array(1), bDec: zeros },
     threshold: null,
     runnerConfig: null,

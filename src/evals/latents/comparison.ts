@@ -4,9 +4,10 @@
  */
 import { ShapeError } from "../../errors.ts";
 import type { Sae } from "../../sae/sae.ts";
+import { quantile } from "../quantile.ts";
 import { type SaeIdentity, saeIdentity } from "../result.ts";
-import { type CosineSummary, cosineSummary, definedOf, quantileOf, rowCosines } from "./cosines.ts";
-import { type NearestOptions, type NearestRows, nearestRows, nearestRowsMemory } from "./nearest-rows.ts";
+import { type CosineSummary, cosineSummary, definedOf, rowCosines } from "./cosines.ts";
+import { EQUALLY_NEAR, type NearestOptions, type NearestRows, nearestRows } from "./nearest-rows.ts";
 import { mutualMatches } from "./pairs.ts";
 
 /** One side of a comparison. */
@@ -77,12 +78,9 @@ export interface Spread {
 
 const MOVED_BELOW = [0.99, 0.9, 0.5];
 const PERCENTILES = [0, 1, 5, 25, 50, 75, 95, 99, 100];
-/** Cosines nearer than this are equal: the search's rounding. */
-const EQUALLY_NEAR = 1e-6;
 
 /**
- * Compares `a` and `b`. Both searches take about as long as encoding dSae tokens; memory: `comparisonMemory`, beside
- * the two SAEs.
+ * Compares `a` and `b`. Both searches take about as long as encoding dSae tokens; memory beside the two SAEs: one of them.
  * @throws {ShapeError} the two differ in dIn, or counts do not fit their SAE
  */
 export async function compareLatents(
@@ -121,15 +119,6 @@ export async function compareLatents(
     },
     latents: { byIndex, nearestInB, nearestInA },
   };
-}
-
-/** Bytes that `compareLatents` takes beside the two SAEs, with the native engine. */
-export function comparisonMemory(
-  a: Pick<Sae["config"], "dIn" | "dSae">,
-  b: Pick<Sae["config"], "dSae">,
-  options: Pick<NearestOptions, "threads" | "chunkRows"> = {},
-): number {
-  return nearestRowsMemory(Math.max(a.dSae, b.dSae), a.dIn, options) + 64 * (a.dSae + b.dSae);
 }
 
 function latentsByIndex(a: ComparedSae, b: ComparedSae): LatentsByIndex {
@@ -201,6 +190,6 @@ function spread(values: Float64Array, definition: string): Spread {
     quantiles:
       sorted.length === 0
         ? []
-        : PERCENTILES.map((percentile) => ({ percentile, value: quantileOf(sorted, percentile / 100) })),
+        : PERCENTILES.map((percentile) => ({ percentile, value: quantile(sorted, percentile / 100) })),
   };
 }

@@ -1,4 +1,5 @@
 /** Cosines of many latents in few numbers: mean, median, a histogram; and the cosine of rows itself, in fp64. */
+import { quantile } from "../quantile.ts";
 
 /** counts[b] cosines have −1 + b·binWidth ≤ cosine < −1 + (b+1)·binWidth; the last bin includes 1. */
 export interface CosineHistogram {
@@ -35,7 +36,7 @@ export function cosineSummary(cosines: ArrayLike<number>, definition: string): C
     n,
     nUndefined: cosines.length - n,
     mean: n === 0 ? null : sorted.reduce((a, b) => a + b, 0) / n,
-    median: n === 0 ? null : quantileOf(sorted, 0.5),
+    median: n === 0 ? null : quantile(sorted, 0.5),
     min: n === 0 ? null : sorted[0],
     max: n === 0 ? null : sorted[n - 1],
     histogram: { floor: -1, binWidth: 2 / N_BINS, counts },
@@ -47,14 +48,6 @@ export function definedOf(values: ArrayLike<number>): Float64Array {
   return Float64Array.from(values)
     .filter((value) => !Number.isNaN(value))
     .sort();
-}
-
-/** The q-quantile of ascending numbers, between two of them by linear interpolation; q 0 the least, 1 the largest. */
-export function quantileOf(sorted: Float64Array, q: number): number {
-  const at = q * (sorted.length - 1);
-  const below = Math.floor(at);
-  const above = Math.min(sorted.length - 1, below + 1);
-  return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }
 
 /** Cosine of row i of `a` and row i of `b`, both [n, dIn], for every i, in fp64: [n]; NaN where either is zero. */

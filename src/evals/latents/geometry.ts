@@ -3,9 +3,10 @@
  * latents share a direction, how its thresholds spread.
  */
 import type { Sae } from "../../sae/sae.ts";
+import { quantile } from "../quantile.ts";
 import { type SaeIdentity, saeIdentity } from "../result.ts";
-import { type CosineSummary, cosineSummary, quantileOf, rowCosines } from "./cosines.ts";
-import { type NearestOptions, nearestOthers, nearestRowsMemory } from "./nearest-rows.ts";
+import { type CosineSummary, cosineSummary, rowCosines } from "./cosines.ts";
+import { type NearestOptions, nearestOthers } from "./nearest-rows.ts";
 
 /** Geometry of one SAE; plain JSON. */
 export interface SaeGeometry {
@@ -54,7 +55,7 @@ const PERCENTILES = [0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100];
 
 /**
  * Measures `sae`. Dead latents count like all others; rows of zeros have no direction and are counted as undefined.
- * Takes about as long as encoding dSae tokens. Memory: `geometryMemory`, beside the SAE.
+ * Takes about as long as encoding dSae tokens. Memory beside the SAE: one search of `nearestOthers`.
  */
 export async function measureGeometry(sae: Sae, options: NearestOptions): Promise<MeasuredGeometry> {
   const { dIn, wEnc, wDec } = sae.weights;
@@ -86,24 +87,16 @@ export async function measureGeometry(sae: Sae, options: NearestOptions): Promis
   };
 }
 
-/** Bytes that `measureGeometry` takes beside the SAE, with the native engine. */
-export function geometryMemory(
-  { dIn, dSae }: Pick<Sae["config"], "dIn" | "dSae">,
-  options: Pick<NearestOptions, "threads" | "chunkRows"> = {},
-): number {
-  return nearestRowsMemory(dSae, dIn, options) + 32 * dSae;
-}
-
 /** Null for an SAE without thresholds. */
 export function thresholdSpread({ threshold }: Pick<Sae, "threshold">): ThresholdSpread | null {
   if (threshold === null || threshold.length === 0) return null;
   const sorted = Float64Array.from(threshold).sort();
-  const median = quantileOf(sorted, 0.5);
+  const median = quantile(sorted, 0.5);
   return {
     definition:
       "Thresholds of the latents by percentile: a latent is active where its pre-activation exceeds its threshold.",
     mean: sorted.reduce((a, b) => a + b, 0) / sorted.length,
-    quantiles: PERCENTILES.map((percentile) => ({ percentile, value: quantileOf(sorted, percentile / 100) })),
+    quantiles: PERCENTILES.map((percentile) => ({ percentile, value: quantile(sorted, percentile / 100) })),
     relativeSpread: median === 0 ? null : (sorted[sorted.length - 1] - sorted[0]) / median,
     nApart: count(sorted, (value) => Math.abs(value - median) > 1e-5 * Math.abs(median)),
   };

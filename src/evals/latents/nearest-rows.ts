@@ -5,11 +5,10 @@
  *
  * Numerics  The nearest is the largest fp32 product of unit rows: cosines closer than about 1e-6 may change places;
  *           equal rows tie exactly, and the lowest index wins. The cosine returned is computed in fp64.
- * Memory    `nearestRowsMemory`: the engine, 9 bytes a value of `among`, and one chunk; the rows are the caller's.
+ * Memory    An engine that holds `among` as its encoder, and one chunk; the rows are the caller's.
  */
 import { ShapeError } from "../../errors.ts";
 import type { Engine, EngineConfig, EngineFactory, SparseActs } from "../../kernels/kernels.ts";
-import { memoryPlan } from "../../kernels/memory.ts";
 
 /** Who computes, and who is told. */
 export interface NearestOptions {
@@ -28,6 +27,9 @@ export interface NearestRows {
   /** [n] its cosine; NaN where there is none */
   readonly cosine: Float64Array;
 }
+
+/** Cosines nearer than this are equal: the search's rounding. */
+export const EQUALLY_NEAR = 1e-6;
 
 const DEFAULT_CHUNK_ROWS = 2048;
 /** Values of the encoder written at a time: 8 MB. */
@@ -52,16 +54,6 @@ export async function nearestOthers(
   options: NearestOptions,
 ): Promise<NearestRows> {
   return search(rows, rows, dIn, true, options);
-}
-
-/** Bytes that a search among `nRows` rows takes beside the rows themselves, with the native engine. */
-export function nearestRowsMemory(
-  nRows: number,
-  dIn: number,
-  { threads, chunkRows = DEFAULT_CHUNK_ROWS }: Pick<NearestOptions, "threads" | "chunkRows"> = {},
-): number {
-  const work = { batchTokens: chunkRows, k: 2 };
-  return memoryPlan(configOf(nRows, dIn, threads), work).total + 4 * chunkRows * dIn + 32 * nRows;
 }
 
 async function search(

@@ -4,8 +4,8 @@
  */
 import { ShapeError } from "../../errors.ts";
 import type { SparseActs } from "../../kernels/kernels.ts";
+import { quantile } from "../quantile.ts";
 import type { Reconstructor } from "../token-source.ts";
-import { quantileOf } from "./cosines.ts";
 
 /** Latents that fired, token by token, in chunks. */
 export type FiringRecord = Pick<SparseActs, "nTokens" | "offsets" | "latents">[];
@@ -94,6 +94,6 @@ export function firingAgreement(chunks: readonly Float64Array[], definition: str
     quantiles:
       nTokens === 0
         ? []
-        : PERCENTILES.map((percentile) => ({ percentile, value: quantileOf(sorted, percentile / 100) })),
+        : PERCENTILES.map((percentile) => ({ percentile, value: quantile(sorted, percentile / 100) })),
   };
 }

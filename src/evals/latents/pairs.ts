@@ -4,7 +4,7 @@
  * here is symmetric: with A and B exchanged, born and died change places and nothing else does.
  */
 import { ShapeError } from "../../errors.ts";
-import type { NearestRows } from "./nearest-rows.ts";
+import { EQUALLY_NEAR, type NearestRows } from "./nearest-rows.ts";
 
 export const NO_PARTNER = -1;
 
@@ -13,9 +13,6 @@ export const SAME_COSINES = [0.7, 0.9] as const;
 
 /** A latent whose decoder cosine to its own index in the other SAE is below this has moved. */
 export const MOVED_BELOW = 0.9;
-
-/** Cosines nearer than this are equal: the search's rounding. */
-const EQUALLY_NEAR = 1e-6;
 
 /** Pairs of a latent of A and one of B; each latent is in one pair at most. */
 export interface MutualMatches {

@@ -5,6 +5,7 @@ import { DataError, ShapeError } from "../../errors.ts";
 import type { SparseActs } from "../../kernels/kernels.ts";
 import { joinActs, tokensOfActs } from "../../kernels/sparse-acts.ts";
 import { Philox } from "../../random/philox.ts";
+import { plainConfig } from "../../sae/dialects/config.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { evaluateRows } from "../evaluate.ts";
 import { saebenchMetrics } from "./saebench.ts";
@@ -256,22 +257,13 @@ describe("why they mislead", () => {
   });
 
   const sae: Sae = {
-    config: {
+    config: plainConfig({
       architecture: "standard",
       dIn,
       dSae: 1,
       dtype: "float32",
       applyBDecToInput: false,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
-      hookName: null,
-      modelName: null,
-      contextSize: null,
-      prependBos: null,
-      metadata: {},
-    },
+    }),
     weights: {
       dIn,
       dSae: 1,

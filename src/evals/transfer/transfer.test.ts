@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ActivationRows } from "../../activations/activations.ts";
 import { createReferenceEngine } from "../../kernels/reference/engine.ts";
 import { Philox } from "../../random/philox.ts";
+import { plainConfig } from "../../sae/dialects/config.ts";
 import { type InferenceSae, openInference } from "../../sae/inference.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { evaluateRows } from "../evaluate.ts";
@@ -38,22 +39,15 @@ const unknown = (j: number) => hadamard(30, j);
 
 /** Latents are the planted directions, both ways. */
 const sae: Sae = {
-  config: {
+  config: plainConfig({
     architecture: "jumprelu",
     dIn: D_IN,
     dSae: D_SAE,
     dtype: "float32",
     applyBDecToInput: true,
-    normalization: "none",
-    reshape: "none",
-    k: null,
-    rescaleActsByDecoderNorm: false,
     hookName: "blocks.1.hook_resid_post",
     modelName: "planted",
-    contextSize: null,
-    prependBos: null,
-    metadata: {},
-  },
+  }),
   weights: {
     dIn: D_IN,
     dSae: D_SAE,

@@ -40,7 +40,7 @@ export async function benchPeaks(options: BenchOptions): Promise<BenchReport> {
 }
 
 /** One run of each kind: 100 ms, less beside a bench of less than two seconds. @throws {EngineError} no native engine */
-export async function measurePeaks(threads: number | undefined, seconds: number): Promise<Peaks> {
+async function measurePeaks(threads: number | undefined, seconds: number): Promise<Peaks> {
   const milliseconds = Math.min(100, Math.max(5, 50 * seconds));
   const measure = (kind: keyof Peaks) => measurePeak({ kind, threads, milliseconds });
   return { fp32: await measure("fp32"), int8: await measure("int8"), memory: await measure("memory") };

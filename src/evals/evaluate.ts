@@ -5,8 +5,8 @@
  * chunk size beyond the last bits of fp64.
  */
 import type { ActivationStore } from "../activations/activations.ts";
-import { DataError, LapidaryError, ShapeError } from "../errors.ts";
-import { sameHook } from "../sae/hook-name.ts";
+import { DataError, ShapeError } from "../errors.ts";
+import { sameHookIfKnown } from "../sae/hook-name.ts";
 import type { Sae } from "../sae/sae.ts";
 import { intervalMethod, metricIntervals } from "./bootstrap.ts";
 import { DocumentSums } from "./documents.ts";
@@ -209,19 +209,9 @@ function refuseMismatch(sae: Sae, { dIn, total, set, hookName }: TokenSource): v
     throw new ShapeError("dIn of the activations", dIn, `the SAE's ${sae.config.dIn}`);
   if (total === 0) throw new DataError(`set "${set}" has no tokens to evaluate on`);
   const own = sae.config.hookName;
-  if (own === null || own === hookName || isSameHook(own, hookName)) return;
+  if (own === null || sameHookIfKnown(own, hookName) === true) return;
   // read at another place than its own it would reconstruct badly for no fault of its own
   throw new DataError(`the SAE reads ${own}, the activations of set "${set}" come from ${hookName}`, {
     hint: "evaluate on activations of the SAE's own hook point",
   });
-}
-
-/** Whether two names mean the same activation; names that cannot be read only if they are the same text. */
-export function isSameHook(a: string, b: string): boolean {
-  try {
-    return sameHook(a, b);
-  } catch (error) {
-    if (error instanceof LapidaryError) return false; // a spelling we cannot read, and not the same text
-    throw error;
-  }
 }

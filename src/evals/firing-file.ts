@@ -51,7 +51,7 @@ export async function loadFiring(path: string): Promise<Map<string, FiringCounts
   }
 }
 
-/** Counts of several sets together. @throws {FormatError} none */
+/** Counts of several sets together, one at least. */
 export function togetherFired(sets: readonly FiringCounts[]): FiringCounts {
   const counts = new Float64Array(sets[0].counts.length);
   for (const set of sets)

@@ -6,7 +6,7 @@ import { ShapeError } from "../errors.ts";
 import type { SparseActs } from "../kernels/kernels.ts";
 
 /** log10 of the frequency given to a latent that never fired, as in SAELens' `sparsity.safetensors`. */
-export const LOG_FREQUENCY_FLOOR = -10;
+const LOG_FREQUENCY_FLOOR = -10;
 const BIN_WIDTH = 0.25;
 const N_BINS = -LOG_FREQUENCY_FLOOR / BIN_WIDTH;
 /** Bins of the histogram of L0: at most. */

@@ -66,7 +66,7 @@ export function* wireFields(file: WireFile, from = 0, to = file.bytes.length): G
 }
 
 /** A varint of at most ten bytes. @throws {FormatError} it does not end before `to` */
-export function readVarint(file: WireFile, at: number, to: number): { value: number; next: number } {
+function readVarint(file: WireFile, at: number, to: number): { value: number; next: number } {
   let value = 0;
   let scale = 1;
   for (let i = at; i < at + 10; i++) {

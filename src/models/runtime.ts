@@ -7,7 +7,7 @@ export type Session = OnnxRuntime.InferenceSession;
 export type Tensor = OnnxRuntime.Tensor;
 
 /** Where a model can run. "cpu" is always there; the others depend on system, drivers and ONNX Runtime's build. */
-export const DEVICES = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;
+const DEVICES = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;
 export type Device = (typeof DEVICES)[number];
 
 const HINTS: Readonly<Record<Device, string>> = {

@@ -5,10 +5,10 @@
  */
 import { DataError, ShapeError, UnsupportedError } from "../../errors.ts";
 import type { Intervention, SplicedBatch, SplicedModel } from "../../models/spliced-model.ts";
-import { canonicalHookName } from "../../sae/hook-name.ts";
-import { isSameHook, type Reconstructor } from "../evaluate.ts";
+import { canonicalHookName, sameHookIfKnown } from "../../sae/hook-name.ts";
 import type { Metric } from "../metrics.ts";
 import { saeIdentity } from "../result.ts";
+import type { Reconstructor } from "../token-source.ts";
 import {
   SAELENS_SPLICE_METRICS,
   SPLICE_METRICS,
@@ -68,7 +68,7 @@ export interface SplicedTokenAt extends SplicedToken {
 }
 
 /** Kept tokens of a set, unless told otherwise. */
-export const DEFAULT_SPLICE_TOKENS = 32_768;
+const DEFAULT_SPLICE_TOKENS = 32_768;
 /** Streams of runs that wait to be scored together stay below this. */
 const WAITING_BYTES = 256 * 1024 * 1024;
 /** Runs of a study: the reconstruction, zeros, the mean, zeros everywhere. */
@@ -240,7 +240,7 @@ function checkSaes(
     if (dIn !== info.dIn)
       throw new ShapeError(`dIn of the SAE for layer ${layer}`, dIn, `the model's ${info.dIn}`);
     const here = canonicalHookName(layer);
-    if (hookName !== null && hookName !== here && !isSameHook(hookName, here))
+    if (hookName !== null && sameHookIfKnown(hookName, here) !== true)
       throw new DataError(`the SAE reads ${hookName} and was to be spliced in at ${here}`, {
         hint: "splice an SAE in at its own hook point",
       });

@@ -1,5 +1,4 @@
 /** The rules of a verdict on transfer: what they look at, and which cause they name. First match wins. */
-
 import type { FixScore } from "./fixes.ts";
 import { limit } from "./limits.ts";
 import type { TransferDiagnosis } from "./transfer.ts";

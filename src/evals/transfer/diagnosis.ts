@@ -1,6 +1,6 @@
 /**
  * A verdict on transfer in words: does the SAE fit, is it a uniform shift, outliers or a changed distribution, and what
- * to do. By fixed rules with the limits of `diagnosis-limits.ts`; each verdict names its numbers.
+ * to do. By fixed rules with the limits of `limits.ts`; each verdict names its numbers.
  */
 import { type Case, type Cause, caseOf, causeOf, flattery } from "./case.ts";
 import type { TransferLimit } from "./limits.ts";

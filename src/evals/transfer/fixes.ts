@@ -2,7 +2,6 @@
  * VE after each closed-form fix, fitted on one half of the tokens and measured on the other. A fix that recovers what was
  * lost names the cause: a moved mean, another scale.
  */
-
 import { type InputMap, mapInputs, recentring, rescaling, restoreOutputs } from "../../sae/closed-form.ts";
 import type { InferenceSae } from "../../sae/inference.ts";
 import { measure } from "../measure.ts";
@@ -16,10 +15,11 @@ import { kOf } from "./threshold.ts";
 
 /** Most tokens of the other half that are measured: four reconstructions each. */
 const MOST_TOKENS = 16_384;
-/** Tokens that a scale is searched on where none is expected; the scales tried; how far L0 may rise above k (else what it is). */
+/** Tokens that a scale is searched on where none is expected. */
 const SEARCH_TOKENS = 1024;
+/** The scales tried. */
 const SCALES = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4, 1.6, 1.8, 2];
-
+/** L0 at most, over k (else over what it is without a scale). */
 const MOST_L0 = 1.5;
 
 /** VE and L0 on the tokens that no fix was fitted on. */

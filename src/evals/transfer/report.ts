@@ -1,5 +1,4 @@
 /** What `lapidary eval` says of an SAE on models and texts: plain JSON. Types only. */
-
 import type { EvalResult, SaeIdentity } from "../result.ts";
 import type { SpliceResult } from "../splice/result.ts";
 import type { Verdict } from "./diagnosis.ts";

@@ -31,7 +31,7 @@ export const TRANSFER_DEFINITIONS = {
 } as const;
 
 /** The share of worst tokens that a diagnosis looks at. */
-export const WORST_SHARE = 0.001;
+const WORST_SHARE = 0.001;
 
 /** The numbers; TRANSFER_DEFINITIONS says what each is. */
 export interface TransferDiagnosis {

@@ -7,6 +7,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { fileError, isAbsent } from "../storage/file-error.ts";
 import { FlatTable } from "./flatbuffer.ts";
+import { readExactly } from "./read-exactly.ts";
 
 export type ArrowType =
   | { readonly kind: "int"; readonly bits: number; readonly signed: boolean }
@@ -211,15 +212,6 @@ export async function readBytes(
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const { bytesRead } = await file
-      .read(bytes, done, Math.min(1 << 26, length - done), position + done)
-      .catch((error: unknown) => {
-        throw fileError(error, path);
-      });
-    if (bytesRead === 0)
-      throw new FormatError(path, `${length - done} more bytes were expected`, { offset: position + done });
-    done += bytesRead;
-  }
+  await readExactly(path, file, bytes, position);
   return bytes;
 }

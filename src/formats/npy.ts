@@ -4,8 +4,8 @@
  */
 import { FormatError } from "../errors.ts";
 import { bytesPerElement, type DType } from "../tensor/dtype.ts";
-import { f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
+import { widened } from "./widen.ts";
 import { ZipFile } from "./zip.ts";
 
 /** What the header of an array says. */
@@ -163,11 +163,7 @@ export class NpzFile {
   /** Whole array widened (or, from F64, rounded) to f32. @throws {FormatError} it holds no floating-point numbers */
   async readF32(name: string): Promise<Float32Array> {
     const { dtype } = this.#header(name);
-    const data = await this.read(name);
-    if (dtype === "F32") return data as Float32Array;
-    if (dtype === "F16") return f16ToF32(data as Uint16Array);
-    if (dtype === "F64") return new Float32Array(data as Float64Array);
-    throw new FormatError(this.path, `array "${name}" is ${dtype}, expected F32, F16 or F64`);
+    return widened(this.path, `array "${name}"`, dtype, await this.read(name));
   }
 
   async close(): Promise<void> {

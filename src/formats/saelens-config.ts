@@ -6,7 +6,7 @@ import { FormatError, UnsupportedError } from "../errors.ts";
 import { isObject, JsonFields, type JsonObject, shown } from "./json-fields.ts";
 
 /** The release whose format is written, and whose reading is followed. */
-export const SAELENS_VERSION = "6.18.0";
+const SAELENS_VERSION = "6.18.0";
 
 export type SaelensDtype = "float32" | "bfloat16" | "float16" | "float64";
 export type SaelensNormalization =

@@ -2,10 +2,9 @@
  * SAELens stores the encoder as W_enc [d_in, d_sae]; Lapidary holds it as wEnc [dSae, dIn]. Both directions work on
  * blocks of the file's rows, so a 65536 × 2560 encoder passes without a second copy of itself in memory.
  */
-import { FormatError } from "../errors.ts";
-import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import type { TypedArray } from "../tensor/typed-array.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
+import { widened } from "./widen.ts";
 
 /** Values of a block of rows: 16 MB of f32. */
 const BLOCK_VALUES = 1 << 22;
@@ -24,7 +23,7 @@ export async function readEncoderRows(
   to: number,
 ): Promise<Float32Array> {
   const n = to - from;
-  const columns = widened(file, name, await file.readColumns(name, from, to));
+  const columns = asF32(file, name, await file.readColumns(name, from, to));
   const dIn = columns.length / Math.max(1, n);
   const out = new Float32Array(columns.length);
   for (let c0 = 0; c0 < n; c0 += TILE) {
@@ -32,6 +31,20 @@ export async function readEncoderRows(
     for (let r = 0; r < dIn; r++) for (let c = c0; c < c1; c++) out[c * dIn + r] = columns[r * n + c];
   }
   return out;
+}
+
+/** Rows [from, to) of a tensor as they lie, in f32. */
+export async function readRowsF32(
+  file: SafetensorsFile,
+  name: string,
+  from: number,
+  to: number,
+): Promise<Float32Array> {
+  return asF32(file, name, await file.readRows(name, from, to));
+}
+
+function asF32({ path, tensors }: SafetensorsFile, name: string, values: TypedArray): Float32Array {
+  return widened(path, `tensor "${name}"`, tensors.get(name)?.dtype, values);
 }
 
 /** The rows of W_enc [dIn, dSae], in order, a block at a time; `wEnc` is [dSae, dIn]. Each block is a fresh array. */
@@ -46,22 +59,5 @@ export function* encoderRowBlocks(wEnc: Float32Array, dIn: number, dSae: number)
         for (let c = c0; c < c1; c++) block[r * dSae + c] = wEnc[c * dIn + from + r];
     }
     yield block;
-  }
-}
-
-/** Values of a tensor in f32. */
-export function widened(file: SafetensorsFile, name: string, values: TypedArray): Float32Array {
-  const dtype = file.tensors.get(name)?.dtype;
-  switch (dtype) {
-    case "F32":
-      return values as Float32Array;
-    case "BF16":
-      return bf16ToF32(values as Uint16Array);
-    case "F16":
-      return f16ToF32(values as Uint16Array);
-    case "F64":
-      return new Float32Array(values as Float64Array);
-    default:
-      throw new FormatError(file.path, `tensor "${name}" is ${dtype}, expected F32, BF16, F16 or F64`);
   }
 }

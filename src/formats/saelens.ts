@@ -16,7 +16,7 @@ import {
   type SaelensConfig,
   serializeConfig,
 } from "./saelens-config.ts";
-import { readEncoderRows, widened } from "./saelens-encoder.ts";
+import { readEncoderRows, readRowsF32 } from "./saelens-encoder.ts";
 import {
   openSafetensors,
   type SafetensorsFile,
@@ -130,10 +130,10 @@ export async function openSaelens(dir: string): Promise<OpenSaelens> {
         const values =
           matrix === "wEnc"
             ? await readEncoderRows(file, name, from, to)
-            : widened(file, name, await file.readRows(name, from, to));
+            : await readRowsF32(file, name, from, to);
         return finite(file, name, values, from * (matrix === "wEnc" ? dIn : dOut));
       },
-      encoderInputs: async (from, to) => widened(file, "W_enc", await file.readRows("W_enc", from, to)),
+      encoderInputs: (from, to) => readRowsF32(file, "W_enc", from, to),
       close: () => file.close(),
     };
   } catch (error) {

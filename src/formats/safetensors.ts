@@ -9,10 +9,10 @@ import { FormatError, LapidaryError, ShapeError } from "../errors.ts";
 import { writeAtomically } from "../storage/atomic.ts";
 import { fileError, isAbsent } from "../storage/file-error.ts";
 import { bytesPerElement, type DType, isDType } from "../tensor/dtype.ts";
-import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
 import { append } from "./append.ts";
 import { readExactly } from "./read-exactly.ts";
+import { widened } from "./widen.ts";
 
 /** Longest header that is read; the reference implementation's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -95,15 +95,7 @@ class OpenFile implements SafetensorsFile {
 
   async readF32(name: string): Promise<Float32Array> {
     const { dtype } = this.#info(name);
-    const data = await this.read(name);
-    if (dtype === "F32") return data as Float32Array;
-    if (dtype === "BF16") return bf16ToF32(data as Uint16Array);
-    if (dtype === "F16") return f16ToF32(data as Uint16Array);
-    if (dtype === "F64") return new Float32Array(data as Float64Array);
-    throw new FormatError(
-      this.path,
-      `tensor "${name}" is ${dtype}, expected a floating-point type (F32, BF16, F16 or F64)`,
-    );
+    return widened(this.path, `tensor "${name}"`, dtype, await this.read(name));
   }
 
   async readRows(name: string, from: number, to: number): Promise<TypedArray> {

@@ -1,8 +1,8 @@
 /**
- * Files of tensors by their names, and tensors over several safetensors files, as Hugging Face lays large models down: `<name>.safetensors.index.json` with a
- * `weight_map` from each tensor's name to the file beside it that holds it. The index and the files must say the same: every
- * tensor of every shard is in the map, under that shard, and nothing else is. Source: huggingface_hub's split of state
- * dicts (serialization/_base.py).
+ * Files of tensors by their names, and tensors over several safetensors files, as Hugging Face lays large models down:
+ * `<name>.safetensors.index.json` with a `weight_map` from each tensor's name to the file beside it that holds it. The
+ * index and the files must say the same: every tensor of every shard is in the map, under that shard, and nothing else is.
+ * Source: huggingface_hub's split of state dicts (serialization/_base.py).
  */
 import { dirname, join } from "node:path";
 import { FormatError } from "../errors.ts";
@@ -31,7 +31,7 @@ export function openTensorFile(path: string): Promise<TensorFile> {
  * @throws {FormatError} a shard is missing; a tensor is in another shard than the index says, in two, in none, or not in
  * the index; sizes that the index states are not those of the tensors
  */
-export async function openSharded(path: string): Promise<TensorFile> {
+async function openSharded(path: string): Promise<TensorFile> {
   const { shardOf, totalSize } = await readIndex(path);
   const shards = new Map<string, TensorFile>();
   const close = async () => {

@@ -7,7 +7,7 @@ import { FormatError, ShapeError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { NpzFile } from "./npy.ts";
 import type { PickleKey, PickleValue } from "./pickle.ts";
-import { readEncoderRows, widened } from "./saelens-encoder.ts";
+import { readEncoderRows, readRowsF32 } from "./saelens-encoder.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { TorchFile, TorchTensor } from "./torch.ts";
 
@@ -66,7 +66,7 @@ function ofSafetensors(file: SafetensorsFile): TensorFile {
     tensors,
     others: new Map(),
     whole: (name) => file.readF32(name),
-    rows: async (name, from, to) => widened(file, name, await file.readRows(name, from, to)),
+    rows: (name, from, to) => readRowsF32(file, name, from, to),
     columns: (name, from, to) => readEncoderRows(file, name, from, to),
     numbers: async (name) => asNumbers(path, name, await file.read(name)),
     close: () => file.close(),

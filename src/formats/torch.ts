@@ -7,9 +7,9 @@ import { open } from "node:fs/promises";
 import { FormatError, UnsupportedError } from "../errors.ts";
 import { fileError, isAbsent } from "../storage/file-error.ts";
 import { bytesPerElement, type DType } from "../tensor/dtype.ts";
-import { bf16ToF32, f16ToF32 } from "../tensor/half.ts";
 import { allocate, bytesOf, type TypedArray } from "../tensor/typed-array.ts";
 import { PickleObject, type PickleRules, type PickleValue, readPickle } from "./pickle.ts";
+import { widened } from "./widen.ts";
 import { ZipFile } from "./zip.ts";
 
 /** A tensor that a checkpoint names; its elements are read by `TorchFile.read`. */
@@ -142,12 +142,7 @@ export class TorchFile {
 
   /** The same, widened (or, from F64, rounded) to f32. @throws {FormatError} it holds no floating-point numbers */
   async readF32(tensor: TorchTensor): Promise<Float32Array> {
-    const data = await this.read(tensor);
-    if (tensor.dtype === "F32") return data as Float32Array;
-    if (tensor.dtype === "BF16") return bf16ToF32(data as Uint16Array);
-    if (tensor.dtype === "F16") return f16ToF32(data as Uint16Array);
-    if (tensor.dtype === "F64") return new Float32Array(data as Float64Array);
-    throw new FormatError(this.path, `a tensor of ${tensor.dtype}, expected F32, BF16, F16 or F64`);
+    return widened(this.path, "a tensor", tensor.dtype, await this.read(tensor));
   }
 
   async close(): Promise<void> {

@@ -7,8 +7,7 @@ import { ModelError } from "../errors.ts";
 import { ancestors, cutModel } from "./onnx-cut.ts";
 import type { OnnxModel, OnnxNode } from "./onnx-model.ts";
 import { ELEM } from "./onnx-write.ts";
-import { residualCuts } from "./residual-cuts.ts";
-import { descendants, embeddingTensors, type ResidualStream } from "./residual-stream.ts";
+import { descendants, embeddingTensors } from "./residual-stream.ts";
 
 /** One piece of a model, from a cut to the next. */
 export interface Segment {
@@ -66,38 +65,6 @@ export function segmentModel(
         }),
     };
   });
-}
-
-/** A model in two halves. */
-export interface SplitModel {
-  /** name of the residual tensor: the lower half's first output, an input of the upper half */
-  readonly residual: string;
-  /** every tensor that crosses the cut, `residual` first */
-  readonly boundary: readonly string[];
-  readonly lower: Uint8Array<ArrayBuffer>;
-  /** Builds the upper half; takes the element types ("float32", "float16" …) that the lower half's session declares. */
-  upper(types: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer>;
-}
-
-/**
- * Splits `model` after decoder layer `layer`. The upper half sees the residual stream only through its inputs.
- * @throws {ModelError} the graph has no output of the given name
- */
-export function splitModel(
-  model: OnnxModel,
-  stream: ResidualStream,
-  layer: number,
-  outputs: readonly string[] = ["logits"],
-): SplitModel {
-  const ready = residualCuts(model, [stream.layers[layer]]);
-  const [residual] = ready.tensors;
-  const [lower, upper] = segmentModel(ready.model, [residual], outputs);
-  return {
-    residual,
-    boundary: lower.gives,
-    lower: lower.build(new Map()),
-    upper: (types) => upper.build(types),
-  };
 }
 
 function checkCut(

@@ -20,7 +20,6 @@ import { readModelConfig } from "../../src/models/model-config.ts";
 import { relocateWeights } from "../../src/models/onnx-cut.ts";
 import { parseOnnx } from "../../src/models/onnx-model.ts";
 import { findResidualStream } from "../../src/models/residual-stream.ts";
-import { splitModel } from "../../src/models/split.ts";
 import { tapGraph } from "../../src/models/taps.ts";
 import { loadRecipe } from "../../src/pipeline/recipe-file.ts";
 import { RunState } from "../../src/pipeline/run-state.ts";
@@ -33,6 +32,7 @@ import { findDamage, listCheckpoints, writeCheckpoint } from "../../src/train/ch
 import { loadFinalCheckpoint } from "../../src/train/final-checkpoint.ts";
 import { type Exporter, MINI, miniatureGpt2, miniatureLlama } from "../models/miniature.ts";
 import { GEMMA_CONFIG } from "../models/miniature-gemma.ts";
+import { splitModel } from "../models/two-halves.ts";
 import { madeUpContract } from "../publish/made-up-contract.ts";
 import { ROOT } from "../run/small-recipe.ts";
 

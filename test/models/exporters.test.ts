@@ -9,10 +9,10 @@ import { valueField } from "../../src/models/onnx-write.ts";
 import { openResidualModel } from "../../src/models/open-model.ts";
 import { bytesField, concatBytes } from "../../src/models/protobuf.ts";
 import { findResidualStream } from "../../src/models/residual-stream.ts";
-import { splitModel } from "../../src/models/split.ts";
 import { f16ToF32 } from "../../src/tensor/half.ts";
 import { type Exporter, MINI, type Miniature, miniatureGpt2, miniatureLlama } from "./miniature.ts";
 import { relativeL2, runGraphs, runSplit, seededBatch, temporaryFolder } from "./running.ts";
+import { splitModel } from "./two-halves.ts";
 
 const HUGGING_FACE = {
   model_type: "llama",

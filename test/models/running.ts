@@ -7,8 +7,8 @@ import { planFeeds } from "../../src/models/feeds.ts";
 import { type ModelConfig, NO_CONFIG } from "../../src/models/model-config.ts";
 import type { TokenBatch } from "../../src/models/residual-model.ts";
 import { Sessions } from "../../src/models/sessions.ts";
-import type { SplitModel } from "../../src/models/split.ts";
 import { Philox } from "../../src/random/philox.ts";
+import type { SplitModel } from "./two-halves.ts";
 
 const folders: string[] = [];
 afterAll(async () => {

@@ -11,12 +11,12 @@ import { ELEM, initializerField, nodeField, valueField } from "../../src/models/
 import { openResidualModel } from "../../src/models/open-model.ts";
 import { bytesField, concatBytes } from "../../src/models/protobuf.ts";
 import { findResidualStream } from "../../src/models/residual-stream.ts";
-import { splitModel } from "../../src/models/split.ts";
 import { f16ToF32 } from "../../src/tensor/half.ts";
 import { bytesOf } from "../../src/tensor/typed-array.ts";
 import { GEMMA, GEMMA_CONFIG, twoFileGemma, wholeGemma } from "./miniature-gemma.ts";
 import { readReference } from "./reference.ts";
 import { relativeL2, runGraphs, runSplit, seededBatch, temporaryFolder } from "./running.ts";
+import { splitModel } from "./two-halves.ts";
 
 describe("tiny-gemma's weights in two files", () => {
   it("agree with the reference to 1e-5, layer by layer and position by position", async () => {

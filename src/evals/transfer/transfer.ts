@@ -132,7 +132,8 @@ export async function diagnoseTransfer(
     home: expected === null ? null : { ve: expected.ve, l0: expected.l0 },
     ...shiftOf(all, expectationOf(inference, expected?.all ?? null)),
     silentShare: latents.nNeverFired / latents.nLatents,
-    ...oftenActive(evaluation),
+    above10: latents.nAbove10Percent / latents.nLatents,
+    above50: evaluation.firingCounts.filter((count) => count > 0.5 * all.n).length / latents.nLatents,
     threshold: await thresholdPosition(inference, sample),
     outliers: outliers?.shares.find(({ share }) => share === WORST_SHARE) ?? null,
     fixes,
@@ -167,10 +168,4 @@ function shiftOf(
     topTenShare: whole === 0 ? null : square(largest.map((each) => each.shift)) / whole,
     scaleRatio: expected.spread === null || expected.spread === 0 ? null : spread / expected.spread,
   };
-}
-
-function oftenActive({ firingCounts, result }: Evaluation): { above10: number; above50: number } {
-  const share = (least: number) =>
-    firingCounts.reduce((n, count) => n + (count > least * result.nTokens ? 1 : 0), 0) / firingCounts.length;
-  return { above10: share(0.1), above50: share(0.5) };
 }

@@ -8,7 +8,7 @@
 import type { TensorFile } from "../../formats/tensor-file.ts";
 import { plainConfig } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
-import { expectTensors, laidOutRows, openFrom, storedDtype } from "./tensors.ts";
+import { expectTensors, laidOutRows, openFrom, rowLayout, storedDtype } from "./tensors.ts";
 
 const NAME = /^layer_(\d{1,3})\.safetensors$/;
 /** Some of the repositories spell it so. */
@@ -24,16 +24,7 @@ export const layerTranscoders: Dialect = {
 
 async function open(layer: string, file: TensorFile): Promise<OpenSae> {
   expectTensors(file, "a transcoder of one layer", ["W_enc", "W_dec", "b_enc", "b_dec"]);
-  const rows = await laidOutRows(
-    file,
-    {
-      encoder: { name: "W_enc", latents: "rows" },
-      decoder: { name: "W_dec", latents: "rows" },
-      encoderBias: "b_enc",
-      decoderBias: "b_dec",
-    },
-    "transcoder",
-  );
+  const rows = await laidOutRows(file, rowLayout("W_enc", "W_dec", "b_enc", "b_dec"), "transcoder");
   return {
     config: plainConfig({
       architecture: "standard",

@@ -8,20 +8,11 @@ import { join } from "node:path";
 import { FormatError } from "../../errors.ts";
 import type { JsonFields } from "../../formats/json-fields.ts";
 import type { TensorFile } from "../../formats/tensor-file.ts";
-import { foldInputScaleOfRows } from "../fold.ts";
-import { expectSize, plainConfig, readFields, refuse } from "./config.ts";
+import { expectSize, readFields, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
-import { inputScale, LINEARS, refuseOtherModes, thresholds } from "./llama-scope.ts";
+import { inputScale, LINEARS, linearRows, refuseOtherModes, scaledSae } from "./llama-scope.ts";
 import { holds } from "./place.ts";
-import {
-  expectTensors,
-  laidOutRows,
-  linearLayout,
-  openFrom,
-  scalar,
-  storedDtype,
-  vector,
-} from "./tensors.ts";
+import { expectTensors, openFrom, scalar, vector } from "./tensors.ts";
 
 const CONFIG = "config.json";
 const WEIGHTS = "sae_weights.safetensors";
@@ -47,30 +38,10 @@ async function open(configFile: string, config: JsonFields, file: TensorFile): P
   if (!file.tensors.has(LOG_THRESHOLD))
     throw new FormatError(file.path, `no ${LOG_THRESHOLD}: a jumprelu SAE cannot do without`);
   expectTensors(file, "Llama Scope R1-Distill", [...LINEARS, LOG_THRESHOLD, `${NORM}${hookName}`], norms);
-  const layout = linearLayout("encoder.bias", "decoder.bias");
-  const rows = await laidOutRows(file, layout, "SAE");
+  const rows = await linearRows(configFile, config, file);
   const { dIn, dSae } = rows;
-  expectSize(configFile, "d_model", config.dimension("d_model"), dIn);
   expectSize(configFile, "expansion_factor", config.number("expansion_factor") * dIn, dSae);
   const s = inputScale(file.path, dIn, await scalar(file, `${NORM}${hookName}`));
   const compared = Float64Array.from(await vector(file, LOG_THRESHOLD, dSae), Math.exp);
-  return {
-    config: plainConfig({
-      architecture: "jumprelu",
-      dIn,
-      dSae,
-      dtype: storedDtype(file, layout.encoder.name),
-      applyBDecToInput: config.flag("apply_decoder_bias_to_pre_encoder", false),
-      hookName,
-      modelName: config.textOrNull("model_name"),
-    }),
-    threshold: await thresholds(config, rows, compared),
-    runnerConfig: null,
-    rows: foldInputScaleOfRows(rows, s),
-    origin: {
-      dialect: llamaScopeR1.name,
-      architecture: activation,
-      notes: [`inputs were scaled by ${s.toPrecision(6)}: folded into the weights`, "model: not recorded"],
-    },
-  };
+  return scaledSae({ dialect: llamaScopeR1.name, config, file }, rows, s, compared);
 }

@@ -15,7 +15,14 @@ import { decoderNormsOf, foldInputScaleOfRows } from "../fold.ts";
 import { expectSize, plainConfig, readFields, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import { hasFile, type Place } from "./place.ts";
-import { expectTensors, laidOutRows, linearLayout, openFrom, storedDtype } from "./tensors.ts";
+import {
+  expectTensors,
+  type LaidOutRows,
+  laidOutRows,
+  linearLayout,
+  openFrom,
+  storedDtype,
+} from "./tensors.ts";
 
 const CONFIG = "hyperparams.json";
 const WEIGHTS = ["checkpoints", "final.safetensors"] as const;
@@ -52,34 +59,29 @@ async function open(configFile: string, config: JsonFields, file: TensorFile): P
   const norms = new JsonFields(configFile, config.object("dataset_average_activation_norm"));
   const norm = norms.number("in");
   expectTensors(file, "Llama Scope", LINEARS);
-  const layout = linearLayout("encoder.bias", "decoder.bias");
-  const rows = await laidOutRows(file, layout, "SAE");
-  const { dIn, dSae } = rows;
-  expectSize(configFile, "d_model", config.dimension("d_model"), dIn);
-  expectSize(configFile, "d_sae", config.dimension("d_sae"), dSae);
-  const s = inputScale(configFile, dIn, norm);
-  return {
-    config: plainConfig({
-      architecture: "jumprelu",
-      dIn,
-      dSae,
-      dtype: storedDtype(file, layout.encoder.name),
-      applyBDecToInput: config.flag("apply_decoder_bias_to_pre_encoder", false),
-      hookName: config.text("hook_point_in"),
-      modelName: config.textOrNull("model_name"),
-    }),
-    threshold: await thresholds(config, rows, new Float64Array(dSae).fill(t * s)),
-    runnerConfig: null,
-    rows: foldInputScaleOfRows(rows, s),
-    origin: {
-      dialect: llamaScope.name,
-      architecture: activation,
-      notes: [`inputs were scaled by ${s.toPrecision(6)}: folded into the weights`, "model: not recorded"],
-    },
-  };
+  const rows = await linearRows(configFile, config, file);
+  expectSize(configFile, "d_sae", config.dimension("d_sae"), rows.dSae);
+  const s = inputScale(configFile, rows.dIn, norm);
+  return scaledSae(
+    { dialect: llamaScope.name, config, file },
+    rows,
+    s,
+    new Float64Array(rows.dSae).fill(t * s),
+  );
 }
 
 export const LINEARS = ["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"];
+
+/** The four parameters, of as many dimensions as the configuration says. */
+export async function linearRows(
+  configFile: string,
+  config: JsonFields,
+  file: TensorFile,
+): Promise<LaidOutRows> {
+  const rows = await laidOutRows(file, linearLayout("encoder.bias", "decoder.bias"), "SAE");
+  expectSize(configFile, "d_model", config.dimension("d_model"), rows.dIn);
+  return rows;
+}
 
 /** What both generations of these files may say that is not run. @throws {UnsupportedError} */
 export function refuseOtherModes(configFile: string, config: JsonFields): void {
@@ -107,13 +109,45 @@ export function inputScale(configFile: string, dIn: number, norm: number): numbe
   return Math.sqrt(dIn) / norm;
 }
 
+/** What either generation comes to: inputs scaled by `s`, and a threshold of each latent for what is compared. */
+export async function scaledSae(
+  { dialect, config, file }: { dialect: string; config: JsonFields; file: TensorFile },
+  rows: LaidOutRows,
+  s: number,
+  compared: Float64Array,
+): Promise<OpenSae> {
+  const modelName = config.textOrNull("model_name");
+  return {
+    config: plainConfig({
+      architecture: "jumprelu",
+      dIn: rows.dIn,
+      dSae: rows.dSae,
+      dtype: storedDtype(file, "encoder.weight"),
+      applyBDecToInput: config.flag("apply_decoder_bias_to_pre_encoder", false),
+      hookName: config.text("hook_point_in"),
+      modelName,
+    }),
+    threshold: await thresholds(config, rows, compared),
+    runnerConfig: null,
+    rows: foldInputScaleOfRows(rows, s),
+    origin: {
+      dialect,
+      architecture: config.text("act_fn"),
+      notes: [
+        `inputs were scaled by ${s.toPrecision(6)}: folded into the weights`,
+        ...(modelName === null ? ["model: not recorded"] : []),
+      ],
+    },
+  };
+}
+
 /**
  * Thresholds of h from those of what is compared: h itself, or h·n with n the norms of the decoder's rows. A latent with
  * n = 0 can never fire.
  */
-export async function thresholds(
+async function thresholds(
   config: JsonFields,
-  rows: Parameters<typeof decoderNormsOf>[0],
+  rows: LaidOutRows,
   compared: Float64Array,
 ): Promise<Float32Array> {
   if (!config.flag("sparsity_include_decoder_norm")) return Float32Array.from(compared);

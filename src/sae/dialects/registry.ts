@@ -15,7 +15,7 @@ import { qresearch } from "./qresearch.ts";
 import { saelens } from "./saelens.ts";
 import { sparsify } from "./sparsify.ts";
 
-export const DIALECTS: readonly Dialect[] = [
+const DIALECTS: readonly Dialect[] = [
   saelens,
   sparsify,
   gemmaScope,

@@ -13,7 +13,7 @@ import { readJsonIfPresent } from "../../storage/json.ts";
 import { expectSize, plainConfig, readFields, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import { holds, type Place } from "./place.ts";
-import { expectTensors, laidOutRows, matrix, openFrom, storedDtype } from "./tensors.ts";
+import { expectTensors, laidOutRows, matrix, openFrom, rowLayout, storedDtype } from "./tensors.ts";
 
 const CONFIG = "cfg.json";
 const WEIGHTS = "sae.safetensors";
@@ -53,16 +53,8 @@ async function open(place: Place, file: TensorFile): Promise<OpenSae> {
   const hasSkip = config.flag("skip_connection", false);
   const required = ["encoder.weight", "encoder.bias", "W_dec", "b_dec", ...(hasSkip ? ["W_skip"] : [])];
   expectTensors(file, "sparsify", required);
-  const rows = await laidOutRows(
-    file,
-    {
-      encoder: { name: "encoder.weight", latents: "rows" },
-      decoder: { name: "W_dec", latents: "rows" },
-      encoderBias: "encoder.bias",
-      decoderBias: "b_dec",
-    },
-    "SAE",
-  );
+  const layout = rowLayout("encoder.weight", "W_dec", "encoder.bias", "b_dec");
+  const rows = await laidOutRows(file, layout, "SAE");
   const { dIn, dSae, dOut } = rows;
   expectSize(configFile, "d_in", config.dimension("d_in"), dIn);
   const stated = config.number("num_latents", 0) || dIn * config.number("expansion_factor", 32);

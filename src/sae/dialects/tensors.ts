@@ -55,6 +55,21 @@ export function plainLayout(
   };
 }
 
+/** The layout whose two matrices are both [dSae, …]: latents are rows. */
+export function rowLayout(
+  encoder: string,
+  decoder: string,
+  encoderBias: string,
+  decoderBias: string,
+): Layout {
+  return {
+    encoder: { name: encoder, latents: "rows" },
+    decoder: { name: decoder, latents: "rows" },
+    encoderBias,
+    decoderBias,
+  };
+}
+
 /** The layout of two torch.nn.Linear: encoder.weight [dSae, dIn], decoder.weight [dOut, dSae]. */
 export function linearLayout(encoderBias: string | null, decoderBias: string): Layout {
   return {

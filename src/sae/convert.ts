@@ -4,9 +4,17 @@
  */
 import { ShapeError } from "../errors.ts";
 import { decoderNorms } from "../kernels/reference/encode.ts";
-import { denseInferenceForm } from "./dense-form.ts";
+import { denseParameters } from "./dense-form.ts";
 import { foldDecoderNorms, foldInputScale } from "./fold.ts";
-import type { InferenceFacts, Sae, TopKForm, TrainingForm, TrainingSae } from "./sae.ts";
+import type {
+  Architecture,
+  InferenceFacts,
+  Sae,
+  SaeConfig,
+  TopKForm,
+  TrainingForm,
+  TrainingSae,
+} from "./sae.ts";
 
 export type { InferenceFacts } from "./sae.ts";
 
@@ -16,7 +24,14 @@ export type { InferenceFacts } from "./sae.ts";
  * zero keeps the threshold T and can never fire. Standard, gated and jumprelu: `dense-form.ts`.
  */
 export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts: InferenceFacts): Sae {
-  if (form.selection === "own") return denseInferenceForm(form, weights, facts);
+  if (form.selection === "own") {
+    const { kind } = form.architecture;
+    return {
+      config: inferenceConfig(kind === "standard" ? "standard" : "jumprelu", form, weights, facts),
+      ...denseParameters(form.architecture, weights),
+      runnerConfig: facts.runnerConfig,
+    };
+  }
   return {
     ...inferenceForm(form, threshold, weights, facts),
     weights: form.rescaleActsByDecoderNorm ? foldDecoderNorms(weights, decoderNorms(weights)) : weights,
@@ -27,29 +42,41 @@ export function toInferenceForm({ form, weights, threshold }: TrainingSae, facts
 export function inferenceForm(
   form: TopKForm,
   threshold: number,
-  { dIn, dSae }: { readonly dIn: number; readonly dSae: number },
+  sizes: Sizes,
   facts: InferenceFacts,
 ): Omit<Sae, "weights"> {
   const isTopk = form.selection === "topk";
   return {
     config: {
-      architecture: isTopk ? "topk" : "jumprelu",
-      dIn,
-      dSae,
-      dtype: "float32",
-      applyBDecToInput: form.applyBDecToInput,
-      normalization: "none",
-      reshape: "none",
+      ...inferenceConfig(isTopk ? "topk" : "jumprelu", form, sizes, facts),
       k: isTopk ? form.k : null,
       rescaleActsByDecoderNorm: isTopk && form.rescaleActsByDecoderNorm,
-      hookName: facts.hookName,
-      modelName: facts.modelName,
-      contextSize: facts.contextSize,
-      prependBos: facts.prependBos,
-      metadata: facts.metadata,
     },
-    threshold: isTopk ? null : new Float32Array(dSae).fill(threshold),
+    threshold: isTopk ? null : new Float32Array(sizes.dSae).fill(threshold),
     runnerConfig: facts.runnerConfig,
+  };
+}
+
+type Sizes = Pick<SaeConfig, "dIn" | "dSae">;
+
+/** What is alike of all architectures; k and rescaling are topk's. */
+function inferenceConfig(
+  architecture: Architecture,
+  { applyBDecToInput }: TrainingForm,
+  { dIn, dSae }: Sizes,
+  { runnerConfig: _, ...recorded }: InferenceFacts,
+): SaeConfig {
+  return {
+    architecture,
+    dIn,
+    dSae,
+    dtype: "float32",
+    applyBDecToInput,
+    normalization: "none",
+    reshape: "none",
+    k: null,
+    rescaleActsByDecoderNorm: false,
+    ...recorded,
   };
 }
 

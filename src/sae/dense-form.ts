@@ -1,51 +1,31 @@
 /**
- * Standard, gated and jumprelu SAEs: from training to inference. What training holds as log θ becomes θ; a gated SAE
- * becomes the jumprelu SAE that it is in other words (`gated.ts`). Source: SAELens 6.18 `save_inference_model`, spec §3.2.
+ * Standard, gated and jumprelu SAEs: what training holds beside the four parameters, as inference wants it. log θ becomes
+ * θ; a gated SAE becomes the jumprelu SAE that it is in other words (`gated.ts`). Source: SAELens 6.18
+ * `save_inference_model`, spec §3.2.
  */
 import { ShapeError } from "../errors.ts";
-import type { ExtraParameter, Weights } from "../kernels/kernels.ts";
-import type { DenseForm, InferenceFacts, Sae } from "./sae.ts";
+import type { DenseArchitecture, ExtraParameter, Weights } from "../kernels/kernels.ts";
+import { gatedThreshold, magnitudes, scaleEncoder } from "./gated.ts";
+import type { Sae } from "./sae.ts";
 
 /** @throws {ShapeError} a parameter of the architecture is missing */
-export function denseInferenceForm(form: DenseForm, weights: Weights, facts: InferenceFacts): Sae {
-  const { dIn, dSae } = weights;
-  const { runnerConfig, ...recorded } = facts;
-  const { extra: _, ...plain } = weights;
-  return {
-    config: {
-      architecture: form.architecture.kind === "standard" ? "standard" : "jumprelu",
-      dIn,
-      dSae,
-      dtype: "float32",
-      applyBDecToInput: form.applyBDecToInput,
-      normalization: "none",
-      reshape: "none",
-      k: null,
-      rescaleActsByDecoderNorm: false,
-      ...recorded,
-    },
-    ...fired(form, weights, plain),
-    runnerConfig,
-  };
-}
-
-function fired(
-  { architecture }: DenseForm,
+export function denseParameters(
+  { kind }: DenseArchitecture,
   weights: Weights,
-  plain: Weights,
 ): Pick<Sae, "weights" | "threshold"> {
-  switch (architecture.kind) {
+  const { extra: _, ...plain } = weights;
+  switch (kind) {
     case "standard":
       return { weights: plain, threshold: null };
     case "jumprelu":
       return { weights: plain, threshold: extra(weights, "logThreshold").map(Math.exp) };
     case "gated": {
-      const { dIn, wEnc, bEnc } = weights;
-      const scale = Float64Array.from(extra(weights, "rMag"), Math.exp);
-      const bGate = extra(weights, "bGate");
+      const scale = magnitudes(extra(weights, "rMag"));
+      const wEnc = weights.wEnc.slice();
+      scaleEncoder(wEnc, 0, weights.dIn, scale);
       return {
-        weights: { ...plain, wEnc: wEnc.map((w, at) => w * scale[Math.floor(at / dIn)]) },
-        threshold: bEnc.map((bMag, i) => bMag - scale[i] * bGate[i]),
+        weights: { ...plain, wEnc },
+        threshold: gatedThreshold(weights.bEnc, scale, extra(weights, "bGate")),
       };
     }
   }

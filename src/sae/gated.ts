@@ -22,16 +22,29 @@ export async function gatedAsJumprelu(
   { bGate, rMag }: Gate,
 ): Promise<{ rows: WeightRows; threshold: Float32Array }> {
   const { dIn, dSae } = rows;
-  const scale = Float64Array.from(rMag, Math.exp);
+  const scale = magnitudes(rMag);
   const odd = scale.findIndex((s) => !(s > 0 && Math.fround(s) < Number.POSITIVE_INFINITY));
   if (odd >= 0)
     throw new FormatError(file, `r_mag[${odd}] is ${rMag[odd]}: its exponential is ${scale[odd]}`);
-  const bMag = await rows.read("bEnc", 0, dSae);
   return {
-    threshold: Float32Array.from(bMag, (b, i) => b - scale[i] * bGate[i]),
+    threshold: gatedThreshold(await rows.read("bEnc", 0, dSae), scale, bGate),
     rows: changedRows(rows, (tensor, piece, from) => {
-      if (tensor === "wEnc")
-        for (let at = 0; at < piece.length; at++) piece[at] *= scale[from + Math.floor(at / dIn)];
+      if (tensor === "wEnc") scaleEncoder(piece, from, dIn, scale);
     }),
   };
+}
+
+/** e^r */
+export function magnitudes(rMag: Float32Array): Float64Array {
+  return Float64Array.from(rMag, Math.exp);
+}
+
+/** bMag − e^r·bGate */
+export function gatedThreshold(bMag: Float32Array, scale: Float64Array, bGate: Float32Array): Float32Array {
+  return bMag.map((b, i) => b - scale[i] * bGate[i]);
+}
+
+/** e^r·W of the encoder's rows from latent `from` on, in place. */
+export function scaleEncoder(rows: Float32Array, from: number, dIn: number, scale: Float64Array): void {
+  for (let at = 0; at < rows.length; at++) rows[at] *= scale[from + Math.floor(at / dIn)];
 }

@@ -7,8 +7,8 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { EngineError } from "../errors.ts";
-import type { SelectionCall, StepCall } from "./engine-calls.ts";
-import type { SparseActs, StepProfile, TrainStepResult } from "./kernels.ts";
+import type { CsrArrays, SelectionCall, StepCall } from "./engine-calls.ts";
+import type { StepProfile, TrainStepResult } from "./kernels.ts";
 
 /**
  * Instruction sets with kernels or a screen of their own. All compute the same bits; `scalar` exists everywhere. The dot
@@ -70,8 +70,6 @@ export interface EngineHandle {
   profile(): StepProfile;
   dispose(): void;
 }
-
-type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
 const BEST_ISA = 0;
 const ISAS = {

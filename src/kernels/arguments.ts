@@ -14,7 +14,7 @@ import type {
   TrainStepOptions,
   Weights,
 } from "./kernels.ts";
-import { extraParametersOf } from "./parameters.ts";
+import { extraParametersOf, PLAIN_PARAMETERS } from "./parameters.ts";
 
 /** @throws {ShapeError} dimensions or widths that make no SAE @throws {EngineError} an architecture that cannot be */
 export function checkConfig(config: EngineConfig): void {
@@ -105,7 +105,7 @@ export function checkScreening(screening: Screening): void {
 /** @throws {ShapeError} a tensor's length does not fit the configuration @throws {EngineError} too few or too many of them */
 export function checkWeights({ dIn, dSae, architecture }: EngineConfig, weights: Weights): void {
   const expected = { wEnc: dSae * dIn, wDec: dSae * dIn, bEnc: dSae, bDec: dIn } as const;
-  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const)
+  for (const name of PLAIN_PARAMETERS)
     if (weights[name].length !== expected[name])
       throw new ShapeError(`values in ${name}`, weights[name].length, expected[name]);
   const [extras, got] = [extraParametersOf(architecture), Object.keys(weights.extra ?? {})];

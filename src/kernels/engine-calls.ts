@@ -4,7 +4,15 @@
  */
 import { EngineError } from "../errors.ts";
 import { checkSelection, checkStep, checkTraining, tokensIn } from "./arguments.ts";
-import type { EngineConfig, EngineTensor, Screening, Selection, TrainStepOptions } from "./kernels.ts";
+import type {
+  EngineConfig,
+  EngineTensor,
+  Screening,
+  Selection,
+  SparseActs,
+  TrainStepOptions,
+} from "./kernels.ts";
+import { PLAIN_PARAMETERS } from "./parameters.ts";
 
 const KIND_CODE = { "batch-topk": 0, topk: 1, threshold: 2 } as const;
 const MARGIN_CODE = { none: 0, rigorous: 1, statistical: 2 } as const;
@@ -19,6 +27,9 @@ export function selectionCall(selection: Selection, nTokens: number, dSae: numbe
   if (selection.kind === "threshold") return [kind, 0, selection.thresholds];
   return [kind, selection.kind === "topk" ? selection.k : Math.floor(selection.k * nTokens), null];
 }
+
+/** What encoding gives back. */
+export type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
 /** `settings`: learning rate, Adam's step, β₁, β₂, ε, clipping norm (+∞: none), auxiliary coefficient. */
 export type StepCall = readonly [
@@ -48,13 +59,12 @@ export function screeningCall(screening: Screening): readonly [margin: number, s
 }
 
 const OWNERS = ["", "m.", "v."] as const;
-const PARAMETERS = ["wEnc", "wDec", "bEnc", "bDec"] as const;
 
 /** Where a tensor is, and its rows. */
 export interface TensorPlace {
   /** 0 weights, 1 first moments, 2 second moments */
   readonly owner: number;
-  /** 0 wEnc, 1 wDec, 2 bEnc, 3 bDec */
+  /** its place in `PLAIN_PARAMETERS`: 0 wEnc, 1 wDec, 2 bEnc, 3 bDec */
   readonly code: number;
   readonly rows: number;
   /** values of a row */
@@ -63,8 +73,8 @@ export interface TensorPlace {
 
 /** @throws {EngineError} no such tensor, or a moment of an engine that does not train */
 export function tensorPlace(name: EngineTensor, { dIn, dSae, training }: EngineConfig): TensorPlace {
-  const code = PARAMETERS.findIndex((parameter) => name.endsWith(parameter));
-  const owner = OWNERS.findIndex((prefix) => name === prefix + PARAMETERS[code]);
+  const code = PLAIN_PARAMETERS.findIndex((parameter) => name.endsWith(parameter));
+  const owner = OWNERS.findIndex((prefix) => name === prefix + PLAIN_PARAMETERS[code]);
   if (owner < 0) throw new EngineError(`no tensor called ${name}`);
   if (owner > 0 && !training)
     throw new EngineError(`no ${name} in an engine made for inference`, {

@@ -33,6 +33,7 @@ import type {
   TrainStepResult,
   Weights,
 } from "./kernels.ts";
+import { PLAIN_PARAMETERS } from "./parameters.ts";
 import { Turns } from "./turns.ts";
 
 export interface NativeOptions {
@@ -57,7 +58,7 @@ export async function createNativeEngine(
   if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
   if (weights === null) return engine;
-  for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await engine.write(name, 0, weights[name]);
+  for (const name of PLAIN_PARAMETERS) await engine.write(name, 0, weights[name]);
   return engine;
 }
 

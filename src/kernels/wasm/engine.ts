@@ -36,6 +36,7 @@ import type {
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
+import { PLAIN_PARAMETERS } from "../parameters.ts";
 import { joinActs } from "../sparse-acts.ts";
 import { Turns } from "../turns.ts";
 import { compileWasm } from "./instance.ts";
@@ -107,7 +108,7 @@ class SlicedEngine implements WasmEngine {
     await this.#turn((runner) => runner.call("create", this.config));
     if (this.config.screening !== undefined) await this.setScreening(this.config.screening);
     if (weights === null) return;
-    for (const name of ["wEnc", "wDec", "bEnc", "bDec"] as const) await this.write(name, 0, weights[name]);
+    for (const name of PLAIN_PARAMETERS) await this.write(name, 0, weights[name]);
   }
 
   /** `x` must stay as it is until the promise settles. */

@@ -3,7 +3,8 @@
  * asks. Safe in a browser. A typed mirror of native/wasm/exports.cc; what is passed has been checked (`engine.ts`).
  */
 import { EngineError } from "../../errors.ts";
-import type { EngineConfig, SparseActs, StepProfile, TrainStepResult } from "../kernels.ts";
+import type { CsrArrays, SelectionCall, StepCall } from "../engine-calls.ts";
+import type { EngineConfig, StepProfile, TrainStepResult } from "../kernels.ts";
 
 /** A compiled module, as the host holds it; may be posted to a worker. */
 export type WasmModule = object & { readonly wasmModule: unique symbol };
@@ -68,8 +69,6 @@ interface Exports {
 }
 
 const INTERFACE = 1;
-
-type CsrArrays = Pick<SparseActs, "offsets" | "latents" | "values">;
 
 type Words = Float64Array | Float32Array | Uint32Array | Uint8Array;
 
@@ -144,8 +143,8 @@ export class WasmInstance {
     this.#exports.setSearch(mode, sigmas);
   }
 
-  /** x [nTokens, dIn]; `count`: activations of the whole batch or of a token. */
-  encode(x: Float32Array, kind: number, count: number, thresholds: Float32Array | null): CsrArrays {
+  /** x [nTokens, dIn] */
+  encode(x: Float32Array, ...[kind, count, thresholds]: SelectionCall): CsrArrays {
     const exports = this.#exports;
     const nTokens = x.length / this.#dIn;
     const rows = this.#put(x);
@@ -175,15 +174,7 @@ export class WasmInstance {
     return recon;
   }
 
-  /** `settings`: learning rate, Adam's step, β₁, β₂, ε, clipping norm (+∞: none), auxiliary coefficient. */
-  trainStep(
-    x: Float32Array,
-    kind: number,
-    count: number,
-    settings: Float64Array,
-    dead: Uint8Array | null,
-    audited: Uint32Array | null,
-  ): TrainStepResult {
+  trainStep(...[x, kind, count, settings, dead, audited]: StepCall): TrainStepResult {
     const exports = this.#exports;
     const inputs = [this.#put(x), this.#put(settings), this.#putMaybe(dead), this.#putMaybe(audited)];
     const numbers = exports.trainStep(

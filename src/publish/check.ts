@@ -5,13 +5,14 @@
  */
 import { join } from "node:path";
 import { FormatError, UnsupportedError } from "../errors.ts";
+import { isObject } from "../formats/json-fields.ts";
 import { openSaelens } from "../formats/saelens.ts";
 import { openSae } from "../sae/load.ts";
 import type { Sae } from "../sae/sae.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { hashFile } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
-import { type Contract, contractedCfg, GOLDEN, readContract } from "./contract.ts";
+import { CONTRACT, type Contract, contractedCfg, GOLDEN, readContract } from "./contract.ts";
 import { type Golden, readGolden } from "./golden.ts";
 import { plainCut, plainInputs, plainLatents, plainReconstruction } from "./plain-sae.ts";
 import { preActivations } from "./stream-encoder.ts";
@@ -53,8 +54,8 @@ export async function checkContract(dir: string, options: { hashes?: boolean } =
 
 async function compareCfg(dir: string, contract: Contract): Promise<ContractDifference[]> {
   const path = join(dir, "cfg.json");
-  const json = await readJson<Record<string, unknown> | null>(path, { maxBytes: 1 << 24 });
-  if (typeof json !== "object" || json === null) throw new FormatError(path, "not a JSON object");
+  const json = await readJson(path, { maxBytes: 1 << 24 });
+  if (!isObject(json)) throw new FormatError(path, "not a JSON object");
   const found = contractedCfg(json);
   const differing = (of: string, a: object, b: object): ContractDifference[] =>
     [...new Set([...Object.keys(a), ...Object.keys(b)])].flatMap((key) => {
@@ -76,7 +77,7 @@ function shown(value: unknown): string {
 /** Sizes of all files that the contract names, and hashes: of all, or of the golden vector alone. */
 async function compareFiles(dir: string, contract: Contract, all: boolean): Promise<ContractDifference[]> {
   if (contract.files[GOLDEN] === undefined)
-    throw new FormatError(join(dir, "contract.json"), `files does not name ${GOLDEN}`);
+    throw new FormatError(join(dir, CONTRACT), `files does not name ${GOLDEN}`);
   const differences: ContractDifference[] = [];
   for (const [name, { bytes, sha256 }] of Object.entries(contract.files)) {
     const path = join(dir, name);

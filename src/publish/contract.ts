@@ -7,6 +7,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { FormatError } from "../errors.ts";
+import { isObject } from "../formats/json-fields.ts";
 import { readJson } from "../storage/json.ts";
 
 export const CONTRACT = "contract.json";
@@ -128,18 +129,15 @@ const contractSchema = z.strictObject({
 });
 
 export type Contract = z.infer<typeof contractSchema>;
-export type ContractResults = Contract["results"][number];
 
 /** The keys of a parsed cfg.json that a contract repeats. */
 export function contractedCfg(json: Readonly<Record<string, unknown>>): Contract["cfg"] {
-  const isObject = typeof json.metadata === "object" && json.metadata !== null;
-  const metadata = (isObject ? json.metadata : {}) as Readonly<Record<string, unknown>>;
   return {
     ...picked(
       json,
       Object.keys(cfg.shape).filter((key) => key !== "metadata"),
     ),
-    metadata: picked(metadata, Object.keys(cfg.shape.metadata.shape)),
+    metadata: picked(isObject(json.metadata) ? json.metadata : {}, Object.keys(cfg.shape.metadata.shape)),
   } as Contract["cfg"];
 }
 

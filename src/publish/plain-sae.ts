@@ -1,6 +1,8 @@
 /**
- * An SAE's equations in double precision, as plainly as they can be written, for a handful of inputs. No engine: what
- * these say is what engines are held to.
+ * An SAE's equations in double precision, as plainly as they can be written, for a handful of inputs. Not the reference
+ * engine a second time: that one rounds p and latents to f32, as all engines do, and holds all weights. A contract has to
+ * say how far p is from its threshold, of weights that are read once and never held; and what it expects of every program,
+ * ours too, must not be what our engines happen to give. A test holds the two against each other.
  *
  *   x' = (x − μ)·f                  normalisation of each row; μ = 0, f = 1 without one
  *   c  = x' − b_dec·[apply_b_dec_to_input]
@@ -83,15 +85,16 @@ export function plainLatents(
   n: number,
   sae: Pick<Sae, "config" | "threshold">,
 ): PlainLatents {
+  const { architecture, dSae, k } = sae.config;
+  const wanted = architecture === "topk" ? (k ?? dSae) : 0;
   const offsets = [0];
   const latents: number[] = [];
   const values: number[] = [];
   for (let t = 0; t < n; t++) {
     const cut = plainCut(p, n, t, sae);
-    const k = sae.config.architecture === "topk" ? (sae.config.k ?? sae.config.dSae) : sae.config.dSae;
     const active: number[] = [];
-    for (let j = 0; j < sae.config.dSae; j++) if (p[j * n + t] > cut(j)) active.push(j);
-    if (active.length < k) fillTies(active, p, n, t, cut(0), k, sae.config.architecture === "topk");
+    for (let j = 0; j < dSae; j++) if (p[j * n + t] > cut(j)) active.push(j);
+    if (active.length < wanted) fillTies(active, p, n, t, cut(0), wanted);
     for (const j of active) {
       latents.push(j);
       values.push(p[j * n + t]);
@@ -106,16 +109,8 @@ export function plainLatents(
 }
 
 /** Of latents that equal a topk row's cut, the lowest are active too, until there are k. */
-function fillTies(
-  active: number[],
-  p: Float64Array,
-  n: number,
-  t: number,
-  cut: number,
-  k: number,
-  isTopK: boolean,
-): void {
-  if (!isTopK || cut <= 0) return;
+function fillTies(active: number[], p: Float64Array, n: number, t: number, cut: number, k: number): void {
+  if (cut <= 0) return;
   for (let j = 0; active.length < k && j * n < p.length; j++) if (p[j * n + t] === cut) active.push(j);
   active.sort((a, b) => a - b);
 }

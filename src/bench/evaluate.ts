@@ -32,7 +32,9 @@ const WINDOW_TOKENS = 1024;
 const CHECKED_TOKENS = 256;
 /** Between two fp64 sums of the same tokens. */
 const TOLERANCE = 1e-9;
+/** As the evaluations of a run. */
 const OPTIONS: EvaluateOptions = {
+  otherPrograms: { batchTokens: 4096 },
   labels: {
     sourceOf: (document) => ["prose", "chat", "code"][document % 3],
     classOf: (id) => TOKEN_CLASSES[id % TOKEN_CLASSES.length],

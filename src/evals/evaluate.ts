@@ -146,7 +146,7 @@ async function firstPass(
     const runs = runsOf(rows, quantities, documents.origin);
     for (const run of runs) documents.of(rows.document[run.first]).merge(run.sums);
     slices.add(rows, quantities, runs);
-    saelens?.add(rows.activations, made.recon, made.acts, rows.window);
+    saelens?.add(rows.activations, made.recon, made.acts, rows.window, quantities);
     done += rows.nRows;
     onProgress?.({ done, total: source.total });
   }

@@ -8,6 +8,7 @@ import { DataError, ShapeError } from "../../errors.ts";
 import type { SparseActs, Weights } from "../../kernels/kernels.ts";
 import { rowCosines } from "../latents/cosines.ts";
 import type { Metric } from "../metrics.ts";
+import { INDEX, N_QUANTITIES } from "../token-sums.ts";
 
 /** By SAELens' own names. `perBatch`: depends on how tokens are divided into batches. */
 export const SAELENS_METRICS = {
@@ -116,10 +117,17 @@ export class SaelensStats {
 
   /**
    * Adds tokens: x and recon [n, dIn], both unscaled, and their activations. `window` [n]: the window of each token, in
-   * the order of windows; without it there is no `consistent_activation_heuristic`.
+   * the order of windows; without it there is no `consistent_activation_heuristic`. `measured`: what `measure` made of
+   * these tokens, where somebody has measured them already.
    * @throws {ShapeError} lengths that do not fit each other
    */
-  add(x: Float32Array, recon: Float32Array, acts: SparseActs, window: Uint32Array | null = null): void {
+  add(
+    x: Float32Array,
+    recon: Float32Array,
+    acts: SparseActs,
+    window: Uint32Array | null = null,
+    measured: Float64Array | null = null,
+  ): void {
     const n = acts.nTokens;
     if (x.length !== n * this.dIn) throw new ShapeError("activations", x.length, [n, this.dIn]);
     if (recon.length !== x.length) throw new ShapeError("reconstructions", recon.length, x.length);
@@ -127,7 +135,9 @@ export class SaelensStats {
     if (window === null && n > 0) this.#hasWindows = false;
     for (let t = 0; t < n; t++) {
       this.#addActs(acts, t, window === null ? NO_WINDOW : window[t]);
-      this.#addToken(x, recon, t * this.dIn);
+      const start = t * this.dIn;
+      const energies = measured === null ? energiesOf(x, recon, start, this.dIn) : energiesIn(measured, t);
+      this.#addToken(x.subarray(start, start + this.dIn), energies);
       if (this.#filled === this.batchTokens) this.endBatch();
     }
   }
@@ -236,17 +246,7 @@ export class SaelensStats {
     this.#sums.l1 += l1;
   }
 
-  #addToken(x: Float32Array, recon: Float32Array, start: number): void {
-    let sse = 0;
-    let xx = 0;
-    let rr = 0;
-    let xr = 0;
-    for (let i = start; i < start + this.dIn; i++) {
-      sse += (x[i] - recon[i]) ** 2;
-      xx += x[i] * x[i];
-      rr += recon[i] * recon[i];
-      xr += x[i] * recon[i];
-    }
+  #addToken(x: Float32Array, { sse, xx, rr, xr }: Energies): void {
     if (!Number.isFinite(sse)) throw new DataError(`evaluated token ${this.#nTokens} is not finite`);
     const [normIn, normOut] = [Math.sqrt(xx), Math.sqrt(rr)];
     this.#sums.normIn += normIn;
@@ -256,11 +256,41 @@ export class SaelensStats {
     this.#energyIn += xx;
     this.#energyOut += rr;
     this.#inner += xr;
-    this.#x.set(x.subarray(start, start + this.dIn), this.#filled * this.dIn);
+    this.#x.set(x, this.#filled * this.dIn);
     this.#sse[this.#filled] = sse;
     this.#filled += 1;
     this.#nTokens += 1;
   }
+}
+
+/** ‖x−x̂‖², ‖x‖², ‖x̂‖² and ⟨x, x̂⟩ of a token. */
+interface Energies {
+  readonly sse: number;
+  readonly xx: number;
+  readonly rr: number;
+  readonly xr: number;
+}
+
+function energiesOf(x: Float32Array, recon: Float32Array, start: number, dIn: number): Energies {
+  let [sse, xx, rr, xr] = [0, 0, 0, 0];
+  for (let i = start; i < start + dIn; i++) {
+    sse += (x[i] - recon[i]) ** 2;
+    xx += x[i] * x[i];
+    rr += recon[i] * recon[i];
+    xr += x[i] * recon[i];
+  }
+  return { sse, xx, rr, xr };
+}
+
+function energiesIn(measured: Float64Array, token: number): Energies {
+  const at = token * N_QUANTITIES;
+  const norm = measured[at + INDEX.norm];
+  return {
+    sse: measured[at + INDEX.sse],
+    xx: norm * norm,
+    rr: measured[at + INDEX.rr],
+    xr: measured[at + INDEX.xr],
+  };
 }
 
 /** Per latent, of the weights alone, [dSae] each: `encoder_norm`, `encoder_bias`, `encoder_decoder_cosine_sim`. */

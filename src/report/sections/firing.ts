@@ -2,29 +2,22 @@
 import { type Histogram, histogramChart } from "../charts/histogram.ts";
 import type { Phase, ReportedResult, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
-import { figure, grid, ofLayer, type Section } from "../figure.ts";
+import { figure, type Section } from "../figure.ts";
 import type { Markup } from "../html.ts";
 import { count, fixed, roundPercent } from "../numbers.ts";
-import { setsOf } from "./fit.ts";
+import { perSet } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];
 
 export function firingSection(facts: ReportFacts): Section {
-  const layers = facts.layers.map((layer) => {
-    const figures = setsOf(facts).flatMap((set) => {
-      const results = SHOWN.flatMap((phase) => {
-        const result = measured(layer, phase, set);
-        return result === undefined ? [] : [{ phase, result }];
-      });
-      return results.length === 0 ? [] : [firingFigure(layer.layer, set, results)];
+  const body = perSet(facts, (layer, set) => {
+    const results = SHOWN.flatMap((phase) => {
+      const result = measured(layer, phase, set);
+      return result === undefined ? [] : [{ phase, result }];
     });
-    return figures.length === 0 ? null : ofLayer(layer.layer, grid(figures));
+    return results.length === 0 ? [] : [firingFigure(layer.layer, set, results)];
   });
-  return {
-    id: "firing",
-    title: "How often latents fire",
-    body: layers.every((layer) => layer === null) ? null : layers,
-  };
+  return { id: "firing", title: "How often latents fire", body };
 }
 
 interface Counted {

@@ -6,6 +6,7 @@ import { figure, paragraph, type Section, type Table, table } from "../figure.ts
 import { type Content, html, type Markup } from "../html.ts";
 import { ABSENT, count, fixed, listOf, short, signed } from "../numbers.ts";
 import { judgeLayer, reasons, ruleSentences, type Verdict } from "../verdict.ts";
+import { setsOf } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["home", "before", "prepolish", "after"];
 
@@ -25,17 +26,10 @@ export function fitSection(facts: ReportFacts): Section {
 }
 
 /** Phases that some layer has. */
-export function phasesOf(facts: ReportFacts): Phase[] {
+function phasesOf(facts: ReportFacts): Phase[] {
   return SHOWN.filter((phase) =>
     facts.layers.some(({ measurements }) => measurements.some((m) => m.phase === phase)),
   );
-}
-
-/** Names of the sets, in the recipe's order. */
-export function setsOf(facts: ReportFacts): string[] {
-  const named = facts.sets.map(({ name }) => name);
-  const found = facts.layers.flatMap(({ measurements }) => measurements.map(({ set }) => set));
-  return [...new Set([...named.filter((name) => found.includes(name)), ...found])];
 }
 
 function glance(facts: ReportFacts): Markup {

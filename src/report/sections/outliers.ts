@@ -4,11 +4,11 @@ import { lineChart } from "../charts/lines.ts";
 import { linear, logarithmic, type Scale } from "../charts/scale.ts";
 import { type Area, keepApart, n } from "../charts/svg.ts";
 import { measured, PHASES, type Phase, type ReportFacts } from "../facts.ts";
-import { figure, grid, ofLayer, type Section, type Table, table } from "../figure.ts";
+import { figure, type Section, type Table, table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
 import { ABSENT, count, fixed, percent, roundPercent } from "../numbers.ts";
 import { OUTLIER_SHARE } from "../verdict.ts";
-import { setsOf } from "./fit.ts";
+import { perSet } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["home", "before", "after"];
 
@@ -22,29 +22,27 @@ interface Curve {
 }
 
 export function outliersSection(facts: ReportFacts): Section {
-  const layers = facts.layers.map((layer) => {
-    const figures = setsOf(facts).flatMap((set) => {
-      const curves = SHOWN.flatMap((phase): Curve[] => {
-        const result = measured(layer, phase, set);
-        const called = result?.outliers?.shares.find(({ share }) => share === OUTLIER_SHARE);
-        if (result === undefined || result.outliers === null || called === undefined) return [];
-        const { metrics, nTokens, outliers } = result;
-        return [{ phase, ve: metrics.ve.value, nTokens, outliers, called }];
-      });
-      return curves.length === 0 ? [] : [concentration(layer.layer, set, curves)];
+  const figures = perSet(facts, (layer, set) => {
+    const curves = SHOWN.flatMap((phase): Curve[] => {
+      const result = measured(layer, phase, set);
+      const called = result?.outliers?.shares.find(({ share }) => share === OUTLIER_SHARE);
+      if (result === undefined || result.outliers === null || called === undefined) return [];
+      const { metrics, nTokens, outliers } = result;
+      return [{ phase, ve: metrics.ve.value, nTokens, outliers, called }];
     });
-    return figures.length === 0 ? null : ofLayer(layer.layer, grid(figures));
+    return curves.length === 0 ? [] : [concentration(layer.layer, set, curves)];
   });
   return {
     id: "outliers",
     title: "Which tokens carry the error",
-    body: layers.every((layer) => layer === null)
-      ? null
-      : [
-          html`<p>Tokens in the order of their squared error, worst first: the curve says which share of all squared error the worst carry; the worst ${roundPercent(OUTLIER_SHARE)} are called out. The higher at the left, the fewer tokens are to blame. Beneath, VE without those tokens, and without as many of largest norm: where the two change alike, a screen by norm would find the outliers.</p>
+    body:
+      figures === null
+        ? null
+        : [
+            html`<p>Tokens in the order of their squared error, worst first: the curve says which share of all squared error the worst carry; the worst ${roundPercent(OUTLIER_SHARE)} are called out. The higher at the left, the fewer tokens are to blame. Beneath, VE without those tokens, and without as many of largest norm: where the two change alike, a screen by norm would find the outliers.</p>
 `,
-          layers,
-        ],
+            figures,
+          ],
   };
 }
 

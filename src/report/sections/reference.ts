@@ -46,6 +46,13 @@ export function thresholdsSection(facts: ReportFacts): Section {
   };
 }
 
+/** The recipe's names of thresholds, in words. */
+const CHOSEN: Readonly<Record<string, string | undefined>> = {
+  ema: "the moving average",
+  calibrated: "the calibrated one",
+  "calibrated-per-latent": "a calibrated one for each latent",
+};
+
 /** Which of the thresholds it could have had a saved SAE has, and L0 with each. */
 function choices(facts: ReportFacts): Markup | null {
   const rows = facts.layers.flatMap(({ layer, calibration }) =>
@@ -56,7 +63,7 @@ function choices(facts: ReportFacts): Markup | null {
           short(calibration[kind].threshold),
           fixed(calibration[kind].l0, 2),
           count(calibration.nTokens),
-          calibration.chosen,
+          CHOSEN[calibration.chosen] ?? calibration.chosen,
         ]),
   );
   if (rows.length === 0) return null;

@@ -4,10 +4,11 @@ import type { Slice, SliceGroup } from "../../evals/result.ts";
 import { type DotMark, type DotRow, type DotSpan, dotPlot } from "../charts/dots.ts";
 import type { Phase, ReportedResult, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
-import { figure, grid, ofLayer, type Section, type Table } from "../figure.ts";
+import { figure, type Section, type Table } from "../figure.ts";
 import { html, type Markup } from "../html.ts";
 import { count, fixed, listOf, percent, short } from "../numbers.ts";
-import { key, setsOf } from "./fit.ts";
+import { key } from "./fit.ts";
+import { perSet } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];
 
@@ -33,15 +34,12 @@ interface Sliced {
 }
 
 export function slicesSection(facts: ReportFacts): Section {
-  const layers = facts.layers.map((layer) => {
-    const figures = setsOf(facts).flatMap((set) => {
-      const results = SHOWN.flatMap((phase): Sliced[] => {
-        const result = measured(layer, phase, set);
-        return result === undefined || result.slices.length === 0 ? [] : [{ phase, result }];
-      });
-      return results.length === 0 ? [] : [slicesFigure(layer.layer, set, results)];
+  const figures = perSet(facts, (layer, set) => {
+    const results = SHOWN.flatMap((phase): Sliced[] => {
+      const result = measured(layer, phase, set);
+      return result === undefined || result.slices.length === 0 ? [] : [{ phase, result }];
     });
-    return figures.length === 0 ? null : ofLayer(layer.layer, grid(figures));
+    return results.length === 0 ? [] : [slicesFigure(layer.layer, set, results)];
   });
   const phases = SHOWN.filter((phase) =>
     facts.layers.some((layer) => layer.measurements.some((entry) => entry.phase === phase)),
@@ -49,13 +47,14 @@ export function slicesSection(facts: ReportFacts): Section {
   return {
     id: "slices",
     title: "Where it fits and where it does not",
-    body: layers.every((layer) => layer === null)
-      ? null
-      : [
-          html`<p>VE of parts of each set, each about its own mean. ${key(phases)} Of documents: a line from the 10th to the 90th percentile, thick from the 25th to the 75th, the mark at the median.</p>
+    body:
+      figures === null
+        ? null
+        : [
+            html`<p>VE of parts of each set, each about its own mean. ${key(phases)} Of documents: a line from the 10th to the 90th percentile, thick from the 25th to the 75th, the mark at the median.</p>
 `,
-          layers,
-        ],
+            figures,
+          ],
   };
 }
 
@@ -66,7 +65,7 @@ function slicesFigure(layer: number, set: string, results: readonly Sliced[]): M
   const rows = drawn.flatMap((by) => rowsOf(by, results));
   return figure({
     title: `Layer ${layer}, ${set}.`,
-    caption: left.length === 0 ? "" : `Only one ${listOf(left.map((by) => NOUNS[by]))}.`,
+    caption: left.length === 0 ? "" : `Only ${listOf(left.map((by) => `one ${NOUNS[by]}`))}.`,
     charts: dotPlot({
       title: `VE of slices, layer ${layer}, ${set}`,
       description: `A dot plot of VE before and after, ${drawn.map((by) => NAMES[by]).join(", ")}.`,

@@ -36,7 +36,7 @@ function trainingFigure(layer: LayerFacts, training: TrainingFacts): Markup {
     name: string,
     yLabel: string,
     pick: (line: (typeof final)[number]) => number,
-    more: readonly Line[] = [],
+    { more = [], isCount = false }: { more?: readonly Line[]; isCount?: boolean } = {},
   ) => {
     const { points, band } = thin(final.map((line) => [line.step, pick(line)] as const));
     const faint = undone.map(
@@ -54,6 +54,7 @@ function trainingFigure(layer: LayerFacts, training: TrainingFacts): Markup {
     return chartOf({
       name,
       yLabel,
+      isCount,
       lines,
       moments,
       lastStep,
@@ -63,17 +64,19 @@ function trainingFigure(layer: LayerFacts, training: TrainingFacts): Markup {
   const watched = heldOut(training.events);
   const charts = [
     panel("Loss", "loss, squared units a token", (line) => line.loss),
-    panel("Variance explained", "VE", (line) => line.ve, [
-      {
-        series: "neutral",
-        name: "held out",
-        points: watched.map(({ step, ve }) => [step, ve] as const),
-        dots: watched.length <= 40,
-      },
-    ]),
-    panel("L0", "L0, latents a token", (line) => line.l0),
+    panel("Variance explained", "VE", (line) => line.ve, {
+      more: [
+        {
+          series: "neutral",
+          name: "held out",
+          points: watched.map(({ step, ve }) => [step, ve] as const),
+          dots: watched.length <= 40,
+        },
+      ],
+    }),
+    panel("L0", "L0, latents a token", (line) => line.l0, { isCount: true }),
     panel("Threshold", "threshold, units of pre-activation", (line) => line.threshold),
-    panel("Dead latents", "latents dead by the count of tokens", (line) => line.dead),
+    panel("Dead latents", "latents dead by the count of tokens", (line) => line.dead, { isCount: true }),
   ];
   return figure({
     title: `${training.name === "polish" ? "Polish" : "Training"} of layer ${layer.layer}.`,
@@ -87,18 +90,19 @@ interface Panel {
   readonly name: string;
   readonly subject: string;
   readonly yLabel: string;
+  /** shown from 0, and at least up to 4, so that the labels are whole numbers where nothing was counted */
+  readonly isCount: boolean;
   readonly lines: readonly Line[];
   readonly moments: readonly Moment[];
   readonly lastStep: number;
 }
 
-function chartOf({ name, subject, yLabel, lines, moments, lastStep }: Panel): Markup {
+function chartOf({ name, subject, yLabel, isCount, lines, moments, lastStep }: Panel): Markup {
   const values = lines.flatMap(({ points, band }) => [
     ...points.map(([, value]) => value),
     ...(band ?? []).flatMap(([, low, high]) => [low, high]),
   ]);
-  const isCount = /dead|L0/.test(yLabel);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = isCount ? [0, Math.max(4, ...values)] : [Math.min(...values), Math.max(...values)];
   return lineChart({
     title: `${name} over training, ${subject}`,
     description: `A line from ${short(lines.find(({ series }) => series === "after")?.points[0]?.[1])} at the first step to ${short(lines.find(({ series }) => series === "after")?.points.at(-1)?.[1])} at the last.`,
@@ -108,7 +112,7 @@ function chartOf({ name, subject, yLabel, lines, moments, lastStep }: Panel): Ma
     yLabel,
     nameWidth: 54,
     x: (range) => linear(0, lastStep, range, { exact: true }),
-    y: (range) => linear(isCount ? Math.min(0, low) : low, high, range),
+    y: (range) => linear(low, high, range),
   });
 }
 

@@ -2,35 +2,36 @@
 import type { WorstToken } from "../../evals/result.ts";
 import type { Phase, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
-import { ofLayer, type Section, table } from "../figure.ts";
+import { type Section, table } from "../figure.ts";
 import { html, type Markup, visibleSpaces } from "../html.ts";
 import { ABSENT, count, fixed, percent, short } from "../numbers.ts";
-import { setsOf } from "./fit.ts";
+import { perSet } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];
 /** shown at once; the others are a click away */
 const FIRST = 5;
 
 export function worstTokensSection(facts: ReportFacts): Section {
-  const layers = facts.layers.map((layer) => {
-    const lists = setsOf(facts).flatMap((set) =>
+  const lists = perSet(
+    facts,
+    (layer, set) =>
       SHOWN.flatMap((phase) => {
         const worst = measured(layer, phase, set)?.outliers?.worst ?? [];
         return worst.length === 0 ? [] : [tokenList({ layer: layer.layer, set, phase, worst })];
       }),
-    );
-    return lists.length === 0 ? null : ofLayer(layer.layer, lists);
-  });
+    (drawn) => drawn,
+  );
   return {
     id: "worst-tokens",
     title: "The worst tokens in context",
-    body: layers.every((layer) => layer === null)
-      ? null
-      : [
-          html`<p>Tokens of largest squared error. <i>Norm</i>: the activation’s, and how many times the set’s median that is. ↵ is a line break, ⇥ a tab.</p>
+    body:
+      lists === null
+        ? null
+        : [
+            html`<p>Tokens of largest squared error. <i>Norm</i>: the activation’s, and how many times the set’s median that is. ↵ is a line break, ⇥ a tab.</p>
 `,
-          layers,
-        ],
+            lists,
+          ],
   };
 }
 

@@ -95,7 +95,7 @@ export class ProgressView {
  * "train layer 4 ████████░░░░ 33 % 331/1 000 steps · 31 steps/s · ETA 0:21 · loss 12.3 …"; without room for a bar
  * (`barWidth` 0) "train layer 4 33 % · ETA 0:21 · loss 12.3 …".
  */
-export function progressLine(
+function progressLine(
   title: string,
   { done, total, unit, details }: Progress,
   perSecond: number,

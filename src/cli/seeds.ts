@@ -55,7 +55,7 @@ function seedsText(summary: SeedsSummary): string {
 }
 
 /** One line a (layer, set); then one a layer on its latents. */
-export function spreadTable({ layers }: Pick<SeedsResult, "layers">): string {
+function spreadTable({ layers }: Pick<SeedsResult, "layers">): string {
   const hasSplice = layers.some(({ sets }) => sets.some(({ splice }) => splice !== null));
   const rows = layers.flatMap(({ layer, sets, deadInTraining }) =>
     sets.map(({ set, metrics, splice, neverFired }, i) => [

@@ -144,18 +144,16 @@ async function evalSae(location: string, options: EvalOptions): Promise<void> {
   const signal = interruptSignal();
   const reports: TransferReport[] = [];
   try {
-    for (const { name, layer } of saesOf(location, options)) {
-      const sae = await loadSae(name);
-      const [texts, base, models] = [
-        await textsOf(options),
-        await Promise.all((options.base === undefined ? [] : [options.base]).map((m) => modelOf(m, options))),
-        await Promise.all((options.model ?? []).map((m) => modelOf(m, options))),
-      ];
+    const saes = saesOf(location, options);
+    const texts = await textsOf(options);
+    const base = options.base === undefined ? null : await modelOf(options.base, options);
+    const models = await Promise.all((options.model ?? []).map((model) => modelOf(model, options)));
+    for (const { name, layer } of saes) {
       reports.push(
         await evaluateTransfer({
           name,
-          sae,
-          base: base[0] ?? null,
+          sae: await loadSae(name),
+          base,
           models,
           texts,
           protocols: options.protocols ?? PROTOCOLS,

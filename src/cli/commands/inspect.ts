@@ -106,11 +106,12 @@ async function inspectRun(dir: string): Promise<Inspection> {
   const context = await openRun(loaded, { runsFolder: dirname(dir) });
   const rows = await tableRows(context);
   const units = Object.entries(context.state.units);
+  const width = Math.max(0, ...units.map(([id]) => id.length));
   const lines = [
     `Run "${loaded.recipe.name}": ${units.filter(([, unit]) => unit.state === "done").length} of ${units.length} steps begun are done`,
     ...units.map(
       ([id, unit]) =>
-        `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(24)} ${unit.seconds.toFixed(1).padStart(8)} s`,
+        `  ${unit.state === "done" ? "✓" : "…"} ${id.padEnd(width)} ${unit.seconds.toFixed(1).padStart(8)} s`,
     ),
     ...(rows.length > 0 ? ["", formatBeforeAfterTable(rows, { model: context.modelName })] : []),
   ];

@@ -40,8 +40,8 @@ Needs a token with write access, from HF_TOKEN or the hub's token file. Run it a
 Exits 3 if a layer is below the gate, 4 if what is published is not what was measured.
 
 Examples:
-  $ lapidary publish runs/tiny-gemma hf:me/tiny-gemma-saes --dry-run
-  $ lapidary publish runs/tiny-gemma hf:me/tiny-gemma-saes --private`,
+  $ lapidary publish runs/tiny-gemma hf:me/tiny-gemma-saes --license other --dry-run
+  $ lapidary publish runs/tiny-gemma hf:me/tiny-gemma-saes --license other --private`,
     )
     .action(publish);
 }

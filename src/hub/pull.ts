@@ -5,11 +5,11 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { HubError, StateError } from "../errors.ts";
-import { type DownloadProgress, downloadFile, isWhole } from "./download.ts";
+import { type DownloadProgress, downloadFiles, isWhole } from "./download.ts";
 import { openRepository, type Repository, type RepositoryFile } from "./repository.ts";
 import { safeJoin } from "./safe-path.ts";
 import type { HubSettings } from "./settings.ts";
-import { parseSource } from "./source.ts";
+import { filesAt, parseSource } from "./source.ts";
 
 /** Holds what is on its way; goes when all is there. */
 const ON_THE_WAY = ".lapidary-pull";
@@ -42,11 +42,7 @@ export async function pull(source: string, folder: string, options: PullOptions 
   const { name, subPath, revision } = parsed;
   const { settings, signal } = options;
   const repository = await openRepository("model", name, { revision, settings, signal });
-  const files = repository.files.filter(
-    ({ path }) => subPath === "" || path === subPath || path.startsWith(`${subPath}/`),
-  );
-  if (files.length === 0) throw new HubError(`${name} has nothing at "${subPath}"`);
-  return pullFiles(repository, files, resolve(folder), options);
+  return pullFiles(repository, filesAt(repository, subPath), resolve(folder), options);
 }
 
 /** The same for files of an open repository. */
@@ -58,18 +54,15 @@ export async function pullFiles(
 ): Promise<Pulled> {
   const wanted = await absentFiles(files, folder);
   const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
-  let done = totalBytes - wanted.reduce((sum, { size }) => sum + size, 0);
+  const keptBytes = totalBytes - wanted.reduce((sum, { size }) => sum + size, 0);
   await mkdir(folder, { recursive: true });
   const onTheWay = join(folder, ON_THE_WAY);
-  for (const file of wanted) {
-    await downloadFile({ ...repository, dir: onTheWay }, file, {
-      folder,
-      signal: options.signal,
-      onProgress: ({ doneBytes }) =>
-        options.onProgress?.({ file: file.path, doneBytes: done + doneBytes, totalBytes }),
-    });
-    done += file.size;
-  }
+  await downloadFiles({ ...repository, dir: onTheWay }, wanted, {
+    folder,
+    signal: options.signal,
+    onProgress: ({ file, doneBytes }) =>
+      options.onProgress?.({ file, doneBytes: keptBytes + doneBytes, totalBytes }),
+  });
   await rm(onTheWay, { recursive: true, force: true });
   return { folder, commit: repository.commit, files, nKept: files.length - wanted.length };
 }

@@ -6,7 +6,13 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { HubError } from "../errors.ts";
 import { type DownloadOptions, downloadFiles, snapshotFolder } from "./download.ts";
-import { isRepositoryName, openRepository, type RepositoryType } from "./repository.ts";
+import {
+  isRepositoryName,
+  openRepository,
+  type Repository,
+  type RepositoryFile,
+  type RepositoryType,
+} from "./repository.ts";
 import { isSafePath, safeJoin } from "./safe-path.ts";
 import type { HubSettings } from "./settings.ts";
 
@@ -72,16 +78,22 @@ export async function resolveSource(source: string, options: ResolveOptions = {}
     settings: options.settings,
     signal: options.signal,
   });
-  const under = repository.files.filter(
-    ({ path }) => subPath === "" || path === subPath || path.startsWith(`${subPath}/`),
-  );
-  if (under.length === 0)
-    throw new HubError(`${name} has nothing at "${subPath}"`, {
-      hint: `its top holds ${[...new Set(repository.files.map(({ path }) => path.split("/")[0]))].slice(0, 20).join(", ")}`,
-    });
+  const under = filesAt(repository, subPath);
   const chosen = new Set(options.choose?.(under.map(({ path }) => path)));
   const wanted = options.choose === undefined ? under : under.filter(({ path }) => chosen.has(path));
   await downloadFiles(repository, wanted, options);
   const folder = snapshotFolder(repository);
   return subPath === "" ? folder : safeJoin(folder, subPath);
+}
+
+/** The files of a repository at or below a path of it; "" = all. @throws {HubError} none */
+export function filesAt({ name, files }: Repository, subPath: string): RepositoryFile[] {
+  const under = files.filter(
+    ({ path }) => subPath === "" || path === subPath || path.startsWith(`${subPath}/`),
+  );
+  if (under.length === 0)
+    throw new HubError(`${name} has nothing at "${subPath}"`, {
+      hint: `its top holds ${[...new Set(files.map(({ path }) => path.split("/")[0]))].slice(0, 20).join(", ")}`,
+    });
+  return under;
 }

@@ -2,7 +2,7 @@
 
 const BREATH_EVERY_MS = 30;
 
-/** `await breath()` inside a loop lets timers and sockets run, at most every 30 ms; otherwise it returns at once. */
+/** `if (breath.due()) await breath.take()` inside a loop lets timers and sockets run, at most every 30 ms. */
 export class Breath {
   #last = Date.now();
 

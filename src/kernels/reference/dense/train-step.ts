@@ -44,7 +44,11 @@ export async function denseTrainStep(
   if (isSound) update(state, gradNorm, options);
   return {
     loss: isSound ? loss : Number.NaN, // so that the caller sees that nothing was updated
-    ...{ mse: main.loss, innerMse: [], aux, sparsity, gradNorm },
+    mse: main.loss,
+    innerMse: [],
+    aux,
+    sparsity,
+    gradNorm,
     ...measure(acts, config.dSae),
     audit: auditOf(acts, options),
   };

@@ -17,6 +17,7 @@ import { expectSize, plainConfig, readFields, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import type { Place } from "./place.ts";
 import {
+  expectNoOthers,
   expectTensors,
   type Layout,
   laidOutRows,
@@ -93,8 +94,7 @@ async function open(file: TensorFile, trainer: JsonFields, context: number | nul
   const { layout, required, optional } = known;
   const names = [layout.encoder.name, layout.decoder.name, layout.encoderBias, layout.decoderBias];
   expectTensors(file, dictClass, [...names.filter((name) => name !== null), ...required], optional);
-  const strange = [...file.others.keys()][0];
-  if (strange !== undefined) refuse(file.path, strange, "no tensor", "a state dict holds tensors alone");
+  expectNoOthers(file);
   const rows = await laidOutRows(file, layout, "SAE");
   const { dIn, dSae } = rows;
   if (trainer.has("activation_dim"))

@@ -4,12 +4,11 @@
  *   latents = relu((x − b_dec) · W_enc + b_enc),  recon = latents · W_dec + b_dec
  */
 import { join } from "node:path";
-import { FormatError } from "../../errors.ts";
 import type { TensorFile } from "../../formats/tensor-file.ts";
 import { expectSize, plainConfig, readFields } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import type { Place } from "./place.ts";
-import { expectTensors, laidOutRows, openFrom, plainLayout, storedDtype } from "./tensors.ts";
+import { expectNoOthers, expectTensors, laidOutRows, openFrom, plainLayout, storedDtype } from "./tensors.ts";
 
 export const hookZ: Dialect = {
   name: "1L-Sparse-Autoencoder",
@@ -26,11 +25,7 @@ async function open(configFile: string, file: TensorFile): Promise<OpenSae> {
   const config = await readFields(configFile);
   const layout = plainLayout("W_enc", "W_dec", "b_enc", "b_dec");
   expectTensors(file, hookZ.name, ["W_enc", "W_dec", "b_enc", "b_dec"]);
-  if (file.others.size > 0)
-    throw new FormatError(
-      file.path,
-      `holds "${[...file.others.keys()][0].slice(0, 80)}", which is no tensor`,
-    );
+  expectNoOthers(file);
   const rows = await laidOutRows(file, layout, "SAE");
   expectSize(configFile, "act_size", config.dimension("act_size"), rows.dIn);
   expectSize(configFile, "dict_size", config.dimension("dict_size"), rows.dSae);

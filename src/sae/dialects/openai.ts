@@ -11,7 +11,14 @@ import type { TensorFile } from "../../formats/tensor-file.ts";
 import { plainConfig, refuse } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
 import { inPath, type Place } from "./place.ts";
-import { expectTensors, laidOutRows, linearLayout, openFrom, storedDtype } from "./tensors.ts";
+import {
+  expectNoOthers,
+  expectTensors,
+  laidOutRows,
+  linearLayout,
+  openFrom,
+  storedDtype,
+} from "./tensors.ts";
 
 const REQUIRED = ["encoder.weight", "decoder.weight", "pre_bias", "latent_bias"];
 const STATISTICS = ["stats_last_nonzero", "latents_activation_frequency", "latents_mean_square"];
@@ -32,8 +39,7 @@ export const openai: Dialect = {
 
 async function open(place: Place, file: TensorFile): Promise<OpenSae> {
   expectTensors(file, "OpenAI's autoencoders", REQUIRED, STATISTICS);
-  const odd = [...file.others.keys()].find((key) => key !== "activation" && key !== "activation_state_dict");
-  if (odd !== undefined) refuse(file.path, odd, file.others.get(odd));
+  expectNoOthers(file, ["activation", "activation_state_dict"]);
   const layout = linearLayout("latent_bias", "pre_bias");
   const rows = await laidOutRows(file, layout, "SAE");
   const { dIn, dSae } = rows;

@@ -5,9 +5,16 @@
  * SAELens 6.18 (`deepseek_r1`) reads it alike, for one size.
  */
 import type { TensorFile } from "../../formats/tensor-file.ts";
-import { plainConfig, refuse } from "./config.ts";
+import { plainConfig } from "./config.ts";
 import type { Dialect, OpenSae } from "./dialect.ts";
-import { expectTensors, laidOutRows, linearLayout, openFrom, storedDtype } from "./tensors.ts";
+import {
+  expectNoOthers,
+  expectTensors,
+  laidOutRows,
+  linearLayout,
+  openFrom,
+  storedDtype,
+} from "./tensors.ts";
 
 const NAME = /^(.+)-SAE-l(\d{1,3})\.pt$/;
 
@@ -25,8 +32,7 @@ async function open(name: string, file: TensorFile): Promise<OpenSae> {
     "decoder.weight",
     "decoder.bias",
   ]);
-  const odd = [...file.others.keys()][0];
-  if (odd !== undefined) refuse(file.path, odd, file.others.get(odd));
+  expectNoOthers(file);
   const layout = linearLayout("encoder.bias", "decoder.bias");
   const rows = await laidOutRows(file, layout, "SAE");
   const [, model, layer] = NAME.exec(name) ?? [];

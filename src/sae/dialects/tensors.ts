@@ -2,7 +2,7 @@
  * What dialects do with a file of tensors: see that it holds the names they know and no others, that shapes agree and
  * values are finite, and give the four parameters as rows of latents whichever way round they are stored.
  */
-import { FormatError } from "../../errors.ts";
+import { FormatError, UnsupportedError } from "../../errors.ts";
 import { openTensorFile } from "../../formats/sharded-safetensors.ts";
 import type { TensorFile } from "../../formats/tensor-file.ts";
 import type { WeightRows } from "../../kernels/weight-rows.ts";
@@ -99,6 +99,16 @@ export function expectTensors(
       : []),
   ];
   throw new FormatError(file.path, said.join("; "), { hint: `it needs exactly ${required.join(", ")}` });
+}
+
+/** @throws {UnsupportedError} a torch checkpoint holds something beside tensors that is not `known` */
+export function expectNoOthers({ path, others }: TensorFile, known: readonly string[] = []): void {
+  const odd = [...others.keys()].find((key) => !known.includes(key));
+  if (odd === undefined) return;
+  throw new UnsupportedError(
+    `${path}: holds "${odd.slice(0, 80)}", which is no tensor`,
+    "it is not known whether it changes what the weights mean",
+  );
 }
 
 /**

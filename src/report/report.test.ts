@@ -55,6 +55,28 @@ it("has every figure with a title, a chart that is told in words, and the number
   expect(found(/NaN|undefined|Infinity|\[object/g)).toEqual([]);
 });
 
+it("counts that stay at 0 stand on an axis of whole numbers from 0", async () => {
+  const facts = madeUpFacts({}, [2]);
+  const layers = facts.layers.map((layer) => ({
+    ...layer,
+    trainings: layer.trainings.map((training) => ({
+      ...training,
+      metrics: training.metrics.map((line) => ({ ...line, dead: 0 })),
+    })),
+  }));
+  const [, chart = ""] = (await renderReport({ ...facts, layers })).split(
+    "<title>Dead latents over training",
+  );
+  const axis = chart.slice(chart.indexOf("latents dead by"), chart.indexOf("</g>"));
+  expect([...axis.matchAll(/text-anchor="end">([^<]+)</g)].map(([, label]) => label)).toEqual([
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+  ]);
+});
+
 it("names headings in order, and every link of the contents leads to one", () => {
   const levels = [...page.matchAll(/<h([1-6])/g)].map(([, level]) => Number(level));
   expect(levels[0]).toBe(1);

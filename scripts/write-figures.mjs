@@ -60,7 +60,7 @@ for (const name of DOCUMENTS) {
 /** The table that `lapidary run` ends with, and what the run took. */
 async function quickstart() {
   if (!existsSync(join(run, "run.json")) || !existsSync(join(root, "dist"))) return undefined;
-  const { loadRecipe } = await import("../dist/pipeline/recipe-file.js");
+  const { loadRecipe } = await import("../dist/pipeline/recipe/file.js");
   const { openRun } = await import("../dist/pipeline/run.js");
   const { tableRows } = await import("../dist/pipeline/stages/card.js");
   const { formatBeforeAfterTable } = await import("../dist/evals/table.js");

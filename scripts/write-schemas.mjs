@@ -11,7 +11,7 @@ import { register } from "tsx/esm/api";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 register();
-const { recipeJsonSchema } = await import("../src/pipeline/recipe.ts");
+const { recipeJsonSchema } = await import("../src/pipeline/recipe/recipe.ts");
 const { contractJsonSchema } = await import("../src/publish/contract.ts");
 for (const [file, schema] of [
   ["recipes/recipe.schema.json", recipeJsonSchema()],

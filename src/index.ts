@@ -48,7 +48,7 @@ export {
   type TableOptions,
 } from "./evals/table.ts";
 /** The recipe's schema, for validation and, as JSON Schema, for editors. */
-export { type Recipe, recipeJsonSchema, recipeSchema } from "./pipeline/recipe.ts";
+export { type Recipe, recipeJsonSchema, recipeSchema } from "./pipeline/recipe/recipe.ts";
 /** A learning rate over a run. */
 export type { ScheduleConfig } from "./train/config.ts";
 /** Learning rates and coefficients at a step, as SAELens composes them. */

@@ -212,10 +212,10 @@ export { type PublishOptions, type PublishPlan, planPublication } from "./pipeli
 /** A finished run to the hub, downloaded again and verified; the same call goes on after any interruption. */
 export { type Published, publishRun } from "./pipeline/publishing/publish.ts";
 /** Recipes from files or objects, and as YAML with every default written out. */
-export { type LoadedRecipe, loadRecipe, parseRecipe, stringifyRecipe } from "./pipeline/recipe-file.ts";
+export { type LoadedRecipe, loadRecipe, parseRecipe, stringifyRecipe } from "./pipeline/recipe/file.ts";
 /** Runs a recipe, or some of its stages and layers; starting, going on and asking again are the same call. */
 export { type PipelineOptions, type RunSummary, runRecipe } from "./pipeline/run.ts";
 /** A recipe with several seeds: a run each, what does not depend on the seed made once, and how far they differ. */
-export { runSeeds, type SeedsSummary } from "./pipeline/seeds.ts";
+export { runSeeds, type SeedsSummary } from "./pipeline/seeds/seeds.ts";
 /** The stages of a run, in order. */
 export { STAGES, type StageName } from "./pipeline/stages/unit.ts";

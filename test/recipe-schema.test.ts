@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
-import { recipeJsonSchema } from "../src/pipeline/recipe.ts";
-import { loadRecipe } from "../src/pipeline/recipe-file.ts";
+import { loadRecipe } from "../src/pipeline/recipe/file.ts";
+import { recipeJsonSchema } from "../src/pipeline/recipe/recipe.ts";
 
 const folder = fileURLToPath(new URL("../recipes/", import.meta.url));
 

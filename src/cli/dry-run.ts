@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { RunContext } from "../pipeline/context.ts";
 import { estimateTimes, type StageTime } from "../pipeline/estimate.ts";
 import { planRecipe, type StagePlan } from "../pipeline/plan.ts";
-import { loadRecipe } from "../pipeline/recipe-file.ts";
+import { loadRecipe } from "../pipeline/recipe/file.ts";
 import { availableMemory, freeDisk } from "../pipeline/resources.ts";
 import { RunDirectory } from "../pipeline/run-directory.ts";
 import { RunState } from "../pipeline/run-state.ts";

@@ -1,8 +1,8 @@
 /** `lapidary run --seeds`: the recipe under each seed, then how much its results vary, as a table. */
 import { relative } from "node:path";
-import { loadRecipe } from "../pipeline/recipe-file.ts";
-import type { Spread } from "../pipeline/seed-spread.ts";
-import { chooseSeeds, runSeeds, type SeedsResult, type SeedsSummary } from "../pipeline/seeds.ts";
+import { loadRecipe } from "../pipeline/recipe/file.ts";
+import { chooseSeeds, runSeeds, type SeedsResult, type SeedsSummary } from "../pipeline/seeds/seeds.ts";
+import type { Spread } from "../pipeline/seeds/spread.ts";
 import type { StageName } from "../pipeline/stages/unit.ts";
 import { EXIT } from "./exit-codes.ts";
 import { pipelineOptions, type RecipeOptions } from "./options.ts";

@@ -15,8 +15,8 @@ import type { Sae } from "../sae/sae.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { fileIdentity } from "../storage/hash.ts";
 import { choosePaths } from "./model-identity.ts";
-import type { ModelRecipe, Recipe } from "./recipe.ts";
-import { publicName, resolvePath } from "./recipe-file.ts";
+import { publicName, resolvePath } from "./recipe/file.ts";
+import type { ModelRecipe, Recipe } from "./recipe/recipe.ts";
 import type { ModelKey, RunDirectory } from "./run-directory.ts";
 import type { RunState } from "./run-state.ts";
 

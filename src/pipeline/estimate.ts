@@ -7,7 +7,7 @@ import type { EngineFactory } from "../kernels/kernels.ts";
 import { Philox } from "../random/philox.ts";
 import type { RunContext } from "./context.ts";
 import type { StagePlan } from "./plan.ts";
-import { isHubId } from "./recipe-file.ts";
+import { isHubId } from "./recipe/file.ts";
 
 export interface StageTime {
   readonly stage: string;

@@ -2,7 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { planRecipe } from "./plan.ts";
-import { loadRecipe } from "./recipe-file.ts";
+import { loadRecipe } from "./recipe/file.ts";
 
 const recipes = fileURLToPath(new URL("../../recipes/", import.meta.url));
 

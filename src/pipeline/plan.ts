@@ -8,7 +8,7 @@ import { evaluationMemory } from "../evals/memory.ts";
 import { DEFAULT_CHUNK_ROWS } from "../evals/token-source.ts";
 import { type MemoryPart, memoryPlan } from "../kernels/memory.ts";
 import { trainingMemory } from "../train/memory.ts";
-import type { HeldOutRecipe, Recipe } from "./recipe.ts";
+import type { HeldOutRecipe, Recipe } from "./recipe/recipe.ts";
 
 /** Sizes that the recipe itself does not hold. */
 export interface KnownSizes {

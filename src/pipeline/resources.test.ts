@@ -6,7 +6,7 @@ import { afterAll, expect, it } from "vitest";
 import { ResourceError } from "../errors.ts";
 import { planOf } from "../kernels/memory.ts";
 import { RunContext, type RunEvent } from "./context.ts";
-import { recipeSchema } from "./recipe.ts";
+import { recipeSchema } from "./recipe/recipe.ts";
 import { announceMemory, checkResources, freeDisk } from "./resources.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { RunState } from "./run-state.ts";

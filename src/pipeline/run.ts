@@ -10,7 +10,7 @@ import { sweepTemporary, writeFileAtomically } from "../storage/atomic.ts";
 import { type Difference, describeDifferences } from "../storage/differences.ts";
 import { fileError } from "../storage/file-error.ts";
 import { RunContext, type RunOptions } from "./context.ts";
-import { type LoadedRecipe, stringifyRecipe } from "./recipe-file.ts";
+import { type LoadedRecipe, stringifyRecipe } from "./recipe/file.ts";
 import { checkResources, memoryError } from "./resources.ts";
 import { RunDirectory } from "./run-directory.ts";
 import { lockRun } from "./run-lock.ts";

@@ -5,7 +5,7 @@ import { loadSaeFacts } from "../sae/load.ts";
 import type { RunContext } from "./context.ts";
 import { modelFiles } from "./model-identity.ts";
 import type { KnownSizes } from "./plan.ts";
-import { isHubId, resolvePath } from "./recipe-file.ts";
+import { isHubId, resolvePath } from "./recipe/file.ts";
 
 /** Looks without downloading: hub sources that are not cached give null. */
 export async function knownSizes(context: RunContext, options: { download: boolean }): Promise<KnownSizes> {

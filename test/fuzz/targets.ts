@@ -21,7 +21,7 @@ import { relocateWeights } from "../../src/models/onnx-cut.ts";
 import { parseOnnx } from "../../src/models/onnx-model.ts";
 import { findResidualStream } from "../../src/models/residual-stream.ts";
 import { tapGraph } from "../../src/models/taps.ts";
-import { loadRecipe } from "../../src/pipeline/recipe-file.ts";
+import { loadRecipe } from "../../src/pipeline/recipe/file.ts";
 import { RunState } from "../../src/pipeline/run-state.ts";
 import { checkContract } from "../../src/publish/check.ts";
 import { isTrainingCheckpoint, loadSae, loadSparsity, loadTrainingSae } from "../../src/sae/load.ts";

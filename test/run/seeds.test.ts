@@ -5,7 +5,7 @@
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { readSeeds, type SeedsResult } from "../../src/pipeline/seeds.ts";
+import { readSeeds, type SeedsResult } from "../../src/pipeline/seeds/seeds.ts";
 import type { LayerEvals } from "../../src/pipeline/stages/evaluate.ts";
 import { commandLine } from "./command-line.ts";
 import { contentsOf, differences } from "./contents.ts";

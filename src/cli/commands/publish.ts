@@ -49,7 +49,7 @@ Examples:
 async function publish(dir: string, place: string, options: PublishCommandOptions): Promise<void> {
   const output = createOutput(options);
   const { parseSource } = await import("../../hub/source.ts");
-  const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
+  const { loadRecipe } = await import("../../pipeline/recipe/file.ts");
   const { planPublication } = await import("../../pipeline/publishing/plan.ts");
   const { publishRun } = await import("../../pipeline/publishing/publish.ts");
   const source = parseSource(place);

@@ -59,7 +59,7 @@ export async function runStages(
   only?: readonly StageName[],
 ): Promise<void> {
   const output = createOutput(options);
-  const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
+  const { loadRecipe } = await import("../../pipeline/recipe/file.ts");
   const { runRecipe } = await import("../../pipeline/run.ts");
   const { summaryText } = await import("../summary.ts");
   const loaded = await loadRecipe(path, options.set);

@@ -20,7 +20,7 @@ export function addVerifyCommand(program: Command): void {
 
 async function verify(dir: string, options: CommonOptions): Promise<void> {
   const output = createOutput(options);
-  const { loadRecipe } = await import("../../pipeline/recipe-file.ts");
+  const { loadRecipe } = await import("../../pipeline/recipe/file.ts");
   const { openRun } = await import("../../pipeline/run.ts");
   const { verifyLayer } = await import("../../pipeline/stages/verify.ts");
   const { exportedId } = await import("../../pipeline/stages/export.ts");

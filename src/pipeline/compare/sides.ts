@@ -9,7 +9,7 @@ import { canonicalHookName } from "../../sae/hook-name.ts";
 import { loadSae } from "../../sae/load.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import { RunContext } from "../context.ts";
-import { loadRecipe } from "../recipe-file.ts";
+import { loadRecipe } from "../recipe/file.ts";
 import { RunDirectory } from "../run-directory.ts";
 import { RunState } from "../run-state.ts";
 import { finishedLayers } from "../stages/card.ts";

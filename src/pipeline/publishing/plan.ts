@@ -8,7 +8,7 @@ import { isLargeFile, missingFiles } from "../../hub/push.ts";
 import { type HubSettings, hubSettings } from "../../hub/settings.ts";
 import { findTarget, type Target } from "../../hub/target.ts";
 import type { RunContext } from "../context.ts";
-import type { LoadedRecipe } from "../recipe-file.ts";
+import type { LoadedRecipe } from "../recipe/file.ts";
 import { openRun, type PipelineOptions } from "../run.ts";
 import { cardText, finishedLayers, layersBelowGate } from "../stages/card.ts";
 import { heldOutPairs } from "../stages/harvest.ts";

@@ -14,7 +14,7 @@ import { hubSettings } from "../../hub/settings.ts";
 import { makeTarget, requireToken } from "../../hub/target.ts";
 import { writeJson } from "../../storage/atomic.ts";
 import type { RunContext } from "../context.ts";
-import type { LoadedRecipe } from "../recipe-file.ts";
+import type { LoadedRecipe } from "../recipe/file.ts";
 import { doUnit } from "../run.ts";
 import { RunDirectory } from "../run-directory.ts";
 import { lockRun } from "../run-lock.ts";

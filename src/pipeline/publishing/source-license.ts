@@ -6,7 +6,7 @@ import { downloadFile } from "../../hub/download.ts";
 import { openRepository } from "../../hub/repository.ts";
 import type { HubSettings } from "../../hub/settings.ts";
 import { parseSource } from "../../hub/source.ts";
-import { type LoadedRecipe, resolvePath } from "../recipe-file.ts";
+import { type LoadedRecipe, resolvePath } from "../recipe/file.ts";
 
 /**
  * `license` in the header of the source's card: of its repository on the hub, or of its folder here or the one above.

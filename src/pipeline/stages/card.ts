@@ -14,7 +14,7 @@ import type { AuditState } from "../../train/progress.ts";
 import type { RunContext } from "../context.ts";
 import { modelFiles } from "../model-identity.ts";
 import { type Publication, readPublication } from "../publishing/publication.ts";
-import { isHubId, mapPaths, publicName } from "../recipe-file.ts";
+import { isHubId, mapPaths, publicName } from "../recipe/file.ts";
 import { softwareVersions } from "../versions.ts";
 import { heldOutRecipe } from "./corpus.ts";
 import { type LayerEvals, readLayerEvals } from "./evaluate.ts";

@@ -20,7 +20,7 @@ import { sweepTemporary, writeFileAtomically } from "../../storage/atomic.ts";
 import { hashFile } from "../../storage/hash.ts";
 import { readJson } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
-import { publicName } from "../recipe-file.ts";
+import { publicName } from "../recipe/file.ts";
 import { setNames } from "./corpus.ts";
 import { readLayerEvals } from "./evaluate.ts";
 import type { GoldenRow } from "./golden.ts";

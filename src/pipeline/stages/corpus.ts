@@ -8,8 +8,8 @@ import { statIfPresent } from "../../storage/file-error.ts";
 import { fileIdentity, hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
-import type { HeldOutRecipe, SourceRecipe } from "../recipe.ts";
-import { isHubId, publicName, resolvePath } from "../recipe-file.ts";
+import { isHubId, publicName, resolvePath } from "../recipe/file.ts";
+import type { HeldOutRecipe, SourceRecipe } from "../recipe/recipe.ts";
 import type { Unit } from "./unit.ts";
 
 /** Names of the run's window sets: "train" first, then the held-out sets, then the domains. */

@@ -17,7 +17,7 @@ import { hashFile } from "../../storage/hash.ts";
 import { readJson } from "../../storage/json.ts";
 import { trainedSae } from "../../train/final-checkpoint.ts";
 import type { Progress, RunContext } from "../context.ts";
-import { publicName } from "../recipe-file.ts";
+import { publicName } from "../recipe/file.ts";
 import { formRecord } from "./form-record.ts";
 import { addGolden, goldenInputs } from "./golden.ts";
 import { heldOutPairs } from "./harvest.ts";

@@ -7,7 +7,7 @@ import { canonicalHookName } from "../../sae/hook-name.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
-import { publicName, resolvePath } from "../recipe-file.ts";
+import { publicName, resolvePath } from "../recipe/file.ts";
 import type { ModelKey } from "../run-directory.ts";
 import { harvestPairs } from "./harvest.ts";
 import type { Unit } from "./unit.ts";

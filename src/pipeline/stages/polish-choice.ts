@@ -2,7 +2,7 @@
 import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
-import type { Recipe } from "../recipe.ts";
+import type { Recipe } from "../recipe/recipe.ts";
 
 /** `worstVe`: the least VE of the layer's `after` result over the held-out sets. */
 function isPolishWanted(recipe: Recipe, layer: number, worstVe: number): boolean {

@@ -22,7 +22,7 @@ import { hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { MetricsLine } from "../../train/metrics.ts";
 import type { RunContext } from "../context.ts";
-import { mapPaths, publicName } from "../recipe-file.ts";
+import { mapPaths, publicName } from "../recipe/file.ts";
 import { heldOutRecipe, setNames } from "./corpus.ts";
 import type { LayerEvals } from "./evaluate.ts";
 import { exportedId } from "./export.ts";

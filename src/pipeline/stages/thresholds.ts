@@ -10,7 +10,7 @@ import type { Sae } from "../../sae/sae.ts";
 import { type Calibration, calibrateLatents, calibrateThreshold } from "../../train/calibration.ts";
 import type { HeldOutRows } from "../../train/largest-acts.ts";
 import type { RunContext } from "../context.ts";
-import type { Recipe } from "../recipe.ts";
+import type { Recipe } from "../recipe/recipe.ts";
 import { heldOutPairs } from "./harvest.ts";
 import { openSetStore } from "./recorded.ts";
 

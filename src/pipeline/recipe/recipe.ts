@@ -1,11 +1,11 @@
 /**
  * The recipe: one YAML file that describes a whole run. This schema is the only definition; the JSON Schema for editors,
  * the defaults written into every run and the errors about misspelt keys all come from it. Relative paths in a recipe
- * are relative to the recipe's own folder. Nothing here reads files: `recipe-file.ts` does.
+ * are relative to the recipe's own folder. Nothing here reads files: `file.ts` does.
  */
 import { z } from "zod";
-import { polishSchema, trainSchema } from "./recipe-train.ts";
 import { scratchProblems, scratchSchema } from "./scratch.ts";
+import { polishSchema, trainSchema } from "./train.ts";
 
 const positive = z.number().int().positive();
 /** A name that becomes a folder's: it cannot lead out of the one above. */

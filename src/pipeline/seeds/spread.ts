@@ -1,11 +1,11 @@
 /** How much results vary from seed to seed: the same recipe's runs side by side, layer by layer and set by set. */
-import { StateError } from "../errors.ts";
-import type { Metric } from "../evals/metrics.ts";
-import type { EvalResult } from "../evals/result.ts";
-import type { SpliceMetrics, SpliceResult } from "../evals/splice/result.ts";
-import { readJsonIfPresent } from "../storage/json.ts";
-import type { RunDirectory } from "./run-directory.ts";
-import { type LayerEvals, readLayerEvals } from "./stages/evaluate.ts";
+import { StateError } from "../../errors.ts";
+import type { Metric } from "../../evals/metrics.ts";
+import type { EvalResult } from "../../evals/result.ts";
+import type { SpliceMetrics, SpliceResult } from "../../evals/splice/result.ts";
+import { readJsonIfPresent } from "../../storage/json.ts";
+import type { RunDirectory } from "../run-directory.ts";
+import { type LayerEvals, readLayerEvals } from "../stages/evaluate.ts";
 
 /** A number in each of several runs. */
 export interface Spread {

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { RecipeError } from "../errors.ts";
-import { loadRecipe, parseRecipe, stringifyRecipe } from "./recipe-file.ts";
-import { trainConfig } from "./stages/train.ts";
+import { RecipeError } from "../../errors.ts";
+import { trainConfig } from "../stages/train.ts";
+import { loadRecipe, parseRecipe, stringifyRecipe } from "./file.ts";
 
 const small = {
   name: "test",

@@ -5,14 +5,14 @@
  * recipe itself if there is one.
  */
 import { join, resolve } from "node:path";
-import { RecipeError } from "../errors.ts";
-import { writeJson } from "../storage/atomic.ts";
-import { readJson } from "../storage/json.ts";
-import type { LoadedRecipe } from "./recipe-file.ts";
-import { type PipelineOptions, type RunSummary, runRecipe } from "./run.ts";
-import { RunDirectory } from "./run-directory.ts";
-import { type SeedAgreement, seedAgreement } from "./seed-agreement.ts";
-import { type LayerSpread, layerSpread } from "./seed-spread.ts";
+import { RecipeError } from "../../errors.ts";
+import { writeJson } from "../../storage/atomic.ts";
+import { readJson } from "../../storage/json.ts";
+import type { LoadedRecipe } from "../recipe/file.ts";
+import { type PipelineOptions, type RunSummary, runRecipe } from "../run.ts";
+import { RunDirectory } from "../run-directory.ts";
+import { type SeedAgreement, seedAgreement } from "./agreement.ts";
+import { type LayerSpread, layerSpread } from "./spread.ts";
 
 /** What the runs of all seeds came to: `runs/<name>-seeds.json`. */
 export interface SeedsResult {

@@ -3,10 +3,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
-import { writeJson } from "../storage/atomic.ts";
-import { RunDirectory } from "./run-directory.ts";
-import { layerSpread, spreadOf } from "./seed-spread.ts";
+import { writeJson } from "../../storage/atomic.ts";
+import { RunDirectory } from "../run-directory.ts";
 import { chooseSeeds } from "./seeds.ts";
+import { layerSpread, spreadOf } from "./spread.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "lapidary-spread-"));
 afterAll(() => rm(folder, { recursive: true }));

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { parse, stringify } from "yaml";
 import type { z } from "zod";
-import { RecipeError } from "../errors.ts";
+import { RecipeError } from "../../errors.ts";
 import { type Recipe, recipeSchema } from "./recipe.ts";
 
 /** A recipe and the folder its relative paths count from. */

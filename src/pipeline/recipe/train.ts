@@ -1,6 +1,6 @@
 /** The part of a recipe that is about training: its schedule, what is watched, and what happens to dead latents. */
 import { z } from "zod";
-import { DEFAULT_NEWCOMER_STEPS, DEFAULT_WATCH } from "../train/config.ts";
+import { DEFAULT_NEWCOMER_STEPS, DEFAULT_WATCH } from "../../train/config.ts";
 
 const positive = z.number().int().positive();
 const fraction = z.number().min(0).max(1);

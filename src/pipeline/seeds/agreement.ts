@@ -1,9 +1,9 @@
 /** Whether two seeds found the same latents: how many of one have a partner in the other that writes the same direction. */
-import { definedOf } from "../evals/latents/cosines.ts";
-import { nearestRows } from "../evals/latents/nearest-rows.ts";
-import { mutualMatches } from "../evals/latents/pairs.ts";
-import { type EnginePreference, selectEngine } from "../kernels/select.ts";
-import { loadSae } from "../sae/load.ts";
+import { definedOf } from "../../evals/latents/cosines.ts";
+import { nearestRows } from "../../evals/latents/nearest-rows.ts";
+import { mutualMatches } from "../../evals/latents/pairs.ts";
+import { type EnginePreference, selectEngine } from "../../kernels/select.ts";
+import { loadSae } from "../../sae/load.ts";
 
 /** Decoder cosines above which two latents are counted as the same, loosely and strictly. */
 export const AGREEMENT_COSINES = [0.7, 0.9] as const;

@@ -1,7 +1,7 @@
 /** SAEs from scratch, of every architecture: what a recipe may say of one, and the form that is trained. */
 import { z } from "zod";
-import type { DenseArchitecture } from "../kernels/kernels.ts";
-import type { TrainingForm } from "../sae/sae.ts";
+import type { DenseArchitecture } from "../../kernels/kernels.ts";
+import type { TrainingForm } from "../../sae/sae.ts";
 
 type DenseKind = DenseArchitecture["kind"];
 

@@ -36,6 +36,7 @@ const EVERYWHERE = [""];
 
 /** Who may import a package: folders or files under src/. A package not named here is refused. */
 export const PACKAGES = {
+  "@duckdb/node-api": ["dashboard/database.ts"],
   "@huggingface/hub": ["hub"],
   "@huggingface/jinja": ["corpus"],
   "@huggingface/tokenizers": ["corpus"],
@@ -62,7 +63,7 @@ export const WORDS = [
 
 /** Entries that a browser loads: no `node:` module and none of these packages may be reachable from them. */
 const BROWSER_ENTRIES = ["index.ts"];
-const NODE_PACKAGES = ["onnxruntime-node", "@huggingface/hub", "commander"];
+const NODE_PACKAGES = ["@duckdb/node-api", "onnxruntime-node", "@huggingface/hub", "commander"];
 
 const BUILTINS = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
 

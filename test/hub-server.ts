@@ -170,7 +170,11 @@ export class HubServer {
   ): void {
     const file = revision?.files.find((each) => each.path === path);
     if (revision === undefined || file === undefined) notFound(response);
-    else if (!file.large) this.#sendBytes(file, request, response, { etag: `"${file.gitHash}"` });
+    else if (!file.large)
+      this.#sendBytes(file, request, response, {
+        etag: `"${file.gitHash}"`,
+        "x-repo-commit": revision.commit,
+      });
     else {
       response.writeHead(302, {
         location: `${this.#cdnUrl}/${file.sha256}?signature=secret`,

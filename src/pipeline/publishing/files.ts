@@ -7,12 +7,14 @@ import type { Repository } from "../../hub/repository.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import type { RunContext } from "../context.ts";
-import { finishedLayers } from "../stages/card.ts";
 import { exportedId } from "../stages/export.ts";
+import { finishedLayers } from "../stages/finished.ts";
 import { exportRecord } from "../stages/verify.ts";
+import { readPublication } from "./publication.ts";
 
 const CARD = "README.md";
 const VERIFICATION = "verification.json";
+const REPORT = "report/index.html";
 
 /** Does more differ than what a verification changes? Then it says nothing of what is to be published. */
 export function isOutdated(there: Repository | null, files: readonly OutgoingFile[]): boolean {
@@ -25,9 +27,28 @@ export async function outgoingFiles(
   card: string,
   withVerification: boolean,
 ): Promise<OutgoingFile[]> {
+  const paths = [...(await places(context)), [CARD, card] as const];
+  if (withVerification) paths.push([VERIFICATION, context.dir.publication]);
+  const files: OutgoingFile[] = [];
+  for (const [path, file] of paths)
+    if ((await statIfPresent(file)) !== null) files.push(await outgoingFile(path, file));
+  return files;
+}
+
+/** Paths that a card may point to: they are published with it. `publish` sees to it that there is a report. */
+export async function publishedPaths(context: RunContext): Promise<string[]> {
+  const found = [REPORT];
+  for (const [path, file] of await places(context))
+    if (path !== REPORT && (await statIfPresent(file)) !== null) found.push(path);
+  if ((await readPublication(context, finishedLayers(context))) !== null) found.push(VERIFICATION);
+  return found.sort();
+}
+
+/** Where what is published lies in the run, card and verification aside; not all of it need be there. */
+async function places(context: RunContext): Promise<(readonly [path: string, file: string])[]> {
   const { dir } = context;
   const layers = finishedLayers(context);
-  const paths: [path: string, file: string][] = [[CARD, card]];
+  const paths: [path: string, file: string][] = [];
   for (const layer of layers) {
     const id = exportedId(context, layer);
     for (const name of await namesIn(dir.sae(id))) paths.push([`${id}/${name}`, join(dir.sae(id), name)]);
@@ -42,12 +63,8 @@ export async function outgoingFiles(
           `train/${canonicalHookName(layer)}${polish ? ".polish" : ""}/${name}`,
           join(dir.train(layer, polish), name),
         ]);
-  paths.push(["report/index.html", dir.report]);
-  if (withVerification) paths.push([VERIFICATION, dir.publication]);
-  const files: OutgoingFile[] = [];
-  for (const [path, file] of paths)
-    if ((await statIfPresent(file)) !== null) files.push(await outgoingFile(path, file));
-  return files;
+  paths.push([REPORT, dir.report]);
+  return paths;
 }
 
 /** Names of the files in a folder, without those that are being written. */

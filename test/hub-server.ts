@@ -48,6 +48,8 @@ const PAGE = 3;
 
 export class HubServer {
   readonly requests: HubRequestNote[] = [];
+  /** told of each request as it arrives */
+  onRequest: ((request: HubRequestNote) => void) | undefined;
   readonly #hub: Server;
   readonly #cdn: Server;
   /** `models/owner/name` → revision → content */
@@ -119,13 +121,15 @@ export class HubServer {
 
   #note(server: "hub" | "cdn", request: IncomingMessage): void {
     const { range, authorization } = request.headers;
-    this.requests.push({
+    const note = {
       server,
       method: request.method ?? "",
       url: request.url ?? "",
       range,
       authorization,
-    });
+    };
+    this.requests.push(note);
+    this.onRequest?.(note);
   }
 
   /** The repository as it stands: path → file; undefined: there is none. */

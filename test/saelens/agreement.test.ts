@@ -4,11 +4,13 @@
  * LAPIDARY_PEER_PYTHON names a Python that has torch, safetensors and sae_lens (6.18 or later); a run of all of it takes
  * a few minutes.
  */
+import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { openActivationStore } from "../../src/activations/store.ts";
 import type { EngineFactory, SparseActs } from "../../src/kernels/kernels.ts";
@@ -46,7 +48,7 @@ interface Figures {
 }
 
 describe.skipIf(python === "")("the real SAELens (LAPIDARY_PEER_PYTHON)", () => {
-  vi.setConfig({ testTimeout: 120_000, hookTimeout: 300_000 });
+  vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
   let engine: EngineFactory;
   let saelens: SaeLens;
   let hub: HubServer;
@@ -161,6 +163,8 @@ describe.skipIf(python === "")("the real SAELens (LAPIDARY_PEER_PYTHON)", () => 
         const x = await heldOutRows(run);
         await expectAgreement(`${name}, held-out activations`, dir, x);
         await expectAgreement(`${name}, random rows`, dir, randomRows(256, 64, 1.5));
+        const { architecture } = (await loadSae(dir)).config;
+        if (architecture !== "topk") expect(await followsContract(dir)).toMatch(/as its contract says/);
         const snippet = /```python\n([\s\S]*?)```/.exec(await readFile(join(run, "README.md"), "utf8"))![1];
         const active = await saelens.run(snippet, join(run, "sae"), x, [256]);
         const sae = await loadSae(dir);
@@ -204,6 +208,13 @@ describe.skipIf(python === "")("the real SAELens (LAPIDARY_PEER_PYTHON)", () => 
     }
   });
 });
+
+/** What the Python of docs/formats/contract.md prints of a folder. @throws {Error} it is not as its contract says */
+async function followsContract(dir: string): Promise<string> {
+  const document = await readFile(new URL("../../docs/formats/contract.md", import.meta.url), "utf8");
+  const program = /```python\n([\s\S]*?)```/.exec(document)![1];
+  return (await promisify(execFile)(python, ["-c", program, dir])).stdout;
+}
 
 /** Saves and checkpoints of the real SAELens, and SAEs of other libraries: where each lies. */
 function sources(): { name: string; location: string }[] {

@@ -12,7 +12,7 @@ import { finishedLayers } from "../stages/finished.ts";
 import { exportRecord } from "../stages/verify.ts";
 import { readPublication } from "./publication.ts";
 
-const CARD = "README.md";
+export const CARD = "README.md";
 const VERIFICATION = "verification.json";
 const REPORT = "report/index.html";
 
@@ -21,13 +21,13 @@ export function isOutdated(there: Repository | null, files: readonly OutgoingFil
   return missingFiles(there, files).some(({ path }) => path !== CARD && path !== VERIFICATION);
 }
 
-/** Everything of a run that is published, at its path in the repository. */
+/** Everything of a run that is published, at its path in the repository; card and report from where they lie. */
 export async function outgoingFiles(
   context: RunContext,
-  card: string,
+  { card, report }: { readonly card: string; readonly report: string },
   withVerification: boolean,
 ): Promise<OutgoingFile[]> {
-  const paths = [...(await places(context)), [CARD, card] as const];
+  const paths = [...(await places(context)), [CARD, card] as const, [REPORT, report] as const];
   if (withVerification) paths.push([VERIFICATION, context.dir.publication]);
   const files: OutgoingFile[] = [];
   for (const [path, file] of paths)
@@ -39,12 +39,12 @@ export async function outgoingFiles(
 export async function publishedPaths(context: RunContext): Promise<string[]> {
   const found = [REPORT];
   for (const [path, file] of await places(context))
-    if (path !== REPORT && (await statIfPresent(file)) !== null) found.push(path);
+    if ((await statIfPresent(file)) !== null) found.push(path);
   if ((await readPublication(context, finishedLayers(context))) !== null) found.push(VERIFICATION);
   return found.sort();
 }
 
-/** Where what is published lies in the run, card and verification aside; not all of it need be there. */
+/** Where what is published lies in the run, card, report and verification aside; not all of it need be there. */
 async function places(context: RunContext): Promise<(readonly [path: string, file: string])[]> {
   const { dir } = context;
   const layers = finishedLayers(context);
@@ -63,7 +63,6 @@ async function places(context: RunContext): Promise<(readonly [path: string, fil
           `train/${canonicalHookName(layer)}${polish ? ".polish" : ""}/${name}`,
           join(dir.train(layer, polish), name),
         ]);
-  paths.push([REPORT, dir.report]);
   return paths;
 }
 

@@ -17,6 +17,7 @@ import { cardText } from "../stages/card.ts";
 import { finishedLayers, layersBelowGate } from "../stages/finished.ts";
 import { heldOutPairs } from "../stages/harvest.ts";
 import { openSetStore } from "../stages/recorded.ts";
+import { reportText, reportUnit } from "../stages/report.ts";
 import { bytesOf, isOutdated, outgoingFiles } from "./files.ts";
 import { isAt, type Publication, readPublication } from "./publication.ts";
 import { declaredLicense, licenseOf, localLicense } from "./source-license.ts";
@@ -72,9 +73,10 @@ export async function planPublication(
   const scratch = await mkdtemp(join(tmpdir(), "lapidary-card-"));
   try {
     const card = join(scratch, "README.md");
+    const report = await currentReport(context, join(scratch, "index.html"));
     const filesWith = async (stands: Publication | null) => {
       await writeFile(card, await cardText(context, stands, notes));
-      return outgoingFiles(context, card, stands !== null);
+      return outgoingFiles(context, { card, report }, stands !== null);
     };
     const there = target?.hasBranch ? target.repository : null;
     let files = await filesWith(publication);
@@ -88,6 +90,14 @@ export async function planPublication(
   } finally {
     await rm(scratch, { recursive: true });
   }
+}
+
+/** The run's report where it is up to date, else a fresh one, written as `scratch`. */
+async function currentReport(context: RunContext, scratch: string): Promise<string> {
+  const unit = reportUnit(context);
+  if (await context.state.isDone(unit.id, await unit.inputs(), unit.files())) return context.dir.report;
+  await writeFile(scratch, await reportText(context));
+  return scratch;
 }
 
 /** What of `files` would be sent to what is `there`. */

@@ -18,7 +18,7 @@ import { RunDirectory } from "../run-directory.ts";
 import { lockRun } from "../run-lock.ts";
 import { cardText, cardUnit } from "../stages/card.ts";
 import { finishedLayers } from "../stages/finished.ts";
-import { bytesOf, checkSaved, isOutdated, outgoingFiles } from "./files.ts";
+import { bytesOf, CARD, checkSaved, isOutdated, outgoingFiles } from "./files.ts";
 import { type PublishPlan, planOf } from "./plan.ts";
 import { type Publication, readPublication } from "./publication.ts";
 import { send } from "./send.ts";
@@ -91,13 +91,13 @@ export async function planCard(
   if (publication === null) return { text, links: notes.links, plan: null };
   const scratch = await mkdtemp(join(tmpdir(), "lapidary-card-"));
   try {
-    const card = join(scratch, "README.md");
+    const card = join(scratch, CARD);
     await writeFile(card, text);
     const { there, files } = await published(context, publication, card, options.settings ?? hubSettings());
     const { repository, branch } = publication;
     const license = licenseOf(loaded.recipe, notes, (await localLicense(loaded)) ?? notes.sourceLicense);
-    const card0 = files.filter(({ path }) => path === "README.md");
-    const plan = planOf(card0, { repository, branch, exists: true, license: license ?? "none", there });
+    const alone = files.filter(({ path }) => path === CARD);
+    const plan = planOf(alone, { repository, branch, exists: true, license: license ?? "none", there });
     return { text, links: notes.links, plan };
   } finally {
     await rm(scratch, { recursive: true });
@@ -141,7 +141,7 @@ async function published(
     throw new HubError(`${repository} has no branch ${branch} any more`, {
       hint: `lapidary publish ${context.dir.root} hf:${repository} publishes the run again`,
     });
-  const files = await outgoingFiles(context, card, true);
+  const files = await outgoingFiles(context, { card, report: context.dir.report }, true);
   checkSaved(context, finishedLayers(context), files);
   if (isOutdated(there, files))
     throw new StateError(

@@ -83,11 +83,11 @@ async function publishLocked(
   if (publication === null || !isAt(publication, options)) await forget();
   else await renewCard();
   publication = await readPublication(context, layers);
-  let files = await outgoingFiles(context, dir.card, publication !== null);
+  let files = await outgoingFiles(context, dir, publication !== null);
   if (publication !== null && isOutdated(existing, files)) {
     await forget();
     publication = null;
-    files = await outgoingFiles(context, dir.card, false);
+    files = await outgoingFiles(context, dir, false);
   }
   checkSaved(context, layers, files);
   const there = await makeTarget(target, settings, options);
@@ -101,7 +101,7 @@ async function publishLocked(
     publication = publicationOf(context, layers, { repository, branch, revision: pushed.commit });
     await writeJson(dir.publication, publication);
     await renewCard();
-    const all = await outgoingFiles(context, dir.card, true);
+    const all = await outgoingFiles(context, dir, true);
     const second = missingFiles(pushed, all);
     pushed = await send(
       context,

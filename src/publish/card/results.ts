@@ -5,7 +5,7 @@ import { code, joined, number, packingText, percent, plural, signed, table, thou
 
 export function results(facts: CardFacts): string {
   return joined([
-    formatBeforeAfterMarkdown(facts.rows, { model: facts.model }),
+    formatBeforeAfterMarkdown(facts.rows, { model: code(facts.model) }),
     gateNote(facts),
     sets(facts),
     domains(facts),

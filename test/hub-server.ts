@@ -192,7 +192,13 @@ export class HubServer {
 
   #onApi(url: URL, key: string, route: string, name: string, response: ServerResponse): void {
     const revision = this.#revision(key, name === "HEAD" ? "main" : name);
-    if (revision === undefined) notFound(response);
+    const fault = this.uploads.faultOf(`GET ${url.pathname}`);
+    if (typeof fault === "object") response.writeHead(fault.status).end();
+    else if (fault === "truncate") {
+      response.writeHead(200, { "content-type": "application/json", "content-length": 100 });
+      response.write('{"sha":', () => response.destroy());
+    } else if (fault === "damage") json(response, undefined);
+    else if (revision === undefined) notFound(response);
     else if (route === "revision")
       json(response, {
         _id: "0",
@@ -280,7 +286,7 @@ export function storedFile(path: string, bytes: Buffer, large: boolean): StoredF
 
 function json(response: ServerResponse, value: unknown): void {
   response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify(value));
+  response.end(value === undefined ? "<html>Sign in to this network</html>" : JSON.stringify(value));
 }
 
 function notFound(response: ServerResponse): void {

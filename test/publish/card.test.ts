@@ -98,8 +98,9 @@ it("the header names model, data and licence as the hub spells them", () => {
   });
   expect(cardHeader(renderCard(KINDS["another licence"]))).toMatchObject({
     license: "other",
-    license_name: "Gemma Terms: of use",
+    license_name: "gemma-terms-of-use",
   });
+  expect(renderCard(KINDS["another licence"])).toContain("**Licence of these SAEs**: `Gemma Terms: of use`.");
   const bare = cardHeader(renderCard(KINDS.barest));
   expect(Object.keys(bare)).toEqual(["library_name", "tags"]);
 });

@@ -2,8 +2,10 @@
  * The command line as a user meets it: one small run that most checks share (through copies of its folder), every exit
  * code of `--help`, every refusal with what to try, and each command at least once.
  */
+import { execFile } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parse, stringify } from "yaml";
 import { openActivationStore } from "../../src/activations/store.ts";
@@ -289,6 +291,26 @@ describe("run", () => {
       expect({ code: done.code, stderr: done.stderr }).toEqual({ code: 0, stderr: "" });
       expect(done.stdout).toMatch(/^Card: .*README\.md$/m);
       expect(await readFile(path, "utf8")).toBe(before);
+    }
+  });
+
+  it("what the card says to type, in Node and on the command line, works as it stands", async () => {
+    const text = await readFile(inRun("small", "README.md"), "utf8");
+    const block = (language: string) => new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(text)![1];
+    const place = inRun("small", "sae");
+    const program = `const residual = new Float32Array(2 * 256).fill(0.5);\n${block("js")}console.log(acts.nTokens, recon.length);`;
+    await writeFile(join(place, "snippet.mjs"), program.replace("lapidary/node", join(ROOT, "src/node.ts")));
+    try {
+      const args = ["--import", import.meta.resolve("tsx"), "snippet.mjs"];
+      expect((await promisify(execFile)(process.execPath, args, { cwd: place })).stdout).toBe("2 512\n");
+    } finally {
+      await rm(join(place, "snippet.mjs"));
+    }
+    const lines = block("sh").trim().split("\n");
+    expect(lines.map((line) => line.split(" ")[1])).toEqual(["inspect", "check", "eval"]);
+    for (const line of lines.slice(0, 2)) {
+      const { code, stderr } = await commandLine(place, ...line.split(" ").slice(1));
+      expect({ line, code, stderr }).toEqual({ line, code: 0, stderr: "" });
     }
   });
 

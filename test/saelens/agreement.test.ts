@@ -198,6 +198,9 @@ describe.skipIf(python === "")("the real SAELens (LAPIDARY_PEER_PYTHON)", () => 
       const run = join(folder, "runs/small");
       const id = await exportedFolder(run);
       const x = await heldOutRows(run);
+      const snippet = /```python\n([\s\S]*?)```/.exec(await readFile(join(run, "README.md"), "utf8"))![1];
+      expect(snippet).toContain(`SAE.from_pretrained("me/saes", "${id}")`);
+      expect(Math.min(...(await saelens.run(snippet, folder, x, [256])))).toBeGreaterThan(0);
       const theirs = await saelens.compute({ release: "me/saes", saeId: id }, x, [256]);
       await expectAgreement("from_pretrained", join(run, "sae", id), x, theirs);
       expect(theirs.sparsity).toEqual(await loadSparsity(join(run, "sae", id)));

@@ -15,7 +15,9 @@ import type { Recipe } from "../recipe/recipe.ts";
  * Null from scratch, where none is declared, and where the sources of several layers do not agree.
  */
 export async function declaredLicense(loaded: LoadedRecipe, settings: HubSettings): Promise<string | null> {
-  const declared = await Promise.all(sourcesOf(loaded).map((source) => licenseAt(source, settings)));
+  const declared: (string | null)[] = [];
+  // one after the other: layers of one repository share its card, and a file is fetched by one at a time
+  for (const source of sourcesOf(loaded)) declared.push(await licenseAt(source, settings));
   return new Set(declared).size === 1 ? declared[0] : null;
 }
 

@@ -42,7 +42,8 @@ function licenseLines(license: string | null): string[] {
   if (license === null) return [];
   const id = license.toLowerCase();
   if (HUB_LICENSES.has(id)) return [`license: ${JSON.stringify(id)}`];
-  return [`license: "other"`, `license_name: ${JSON.stringify(license)}`];
+  const name = id.replace(/[^a-z0-9.]+/g, "-").replace(/^-+|-+$/g, "");
+  return [`license: "other"`, `license_name: ${JSON.stringify(name || "unnamed")}`];
 }
 
 function withoutRevision(name: string): string {

@@ -66,8 +66,9 @@ async function places(context: RunContext): Promise<(readonly [path: string, fil
   return paths;
 }
 
-/** Names of the files in a folder, without those that are being written. */
+/** Names of the files in a folder, without those that are being written; none where there is no folder. */
 async function namesIn(folder: string): Promise<string[]> {
+  if ((await statIfPresent(folder)) === null) return [];
   const entries = await readdir(folder, { withFileTypes: true });
   return entries
     .filter((entry) => entry.isFile() && !entry.name.endsWith(".tmp"))

@@ -48,6 +48,8 @@ const PAGE = 3;
 
 export class HubServer {
   readonly requests: HubRequestNote[] = [];
+  /** told of each request as it arrives */
+  onRequest: ((request: HubRequestNote) => void) | undefined;
   readonly #hub: Server;
   readonly #cdn: Server;
   /** `models/owner/name` → revision → content */
@@ -119,13 +121,15 @@ export class HubServer {
 
   #note(server: "hub" | "cdn", request: IncomingMessage): void {
     const { range, authorization } = request.headers;
-    this.requests.push({
+    const note = {
       server,
       method: request.method ?? "",
       url: request.url ?? "",
       range,
       authorization,
-    });
+    };
+    this.requests.push(note);
+    this.onRequest?.(note);
   }
 
   /** The repository as it stands: path → file; undefined: there is none. */
@@ -170,7 +174,11 @@ export class HubServer {
   ): void {
     const file = revision?.files.find((each) => each.path === path);
     if (revision === undefined || file === undefined) notFound(response);
-    else if (!file.large) this.#sendBytes(file, request, response, { etag: `"${file.gitHash}"` });
+    else if (!file.large)
+      this.#sendBytes(file, request, response, {
+        etag: `"${file.gitHash}"`,
+        "x-repo-commit": revision.commit,
+      });
     else {
       response.writeHead(302, {
         location: `${this.#cdnUrl}/${file.sha256}?signature=secret`,
@@ -184,7 +192,13 @@ export class HubServer {
 
   #onApi(url: URL, key: string, route: string, name: string, response: ServerResponse): void {
     const revision = this.#revision(key, name === "HEAD" ? "main" : name);
-    if (revision === undefined) notFound(response);
+    const fault = this.uploads.faultOf(`GET ${url.pathname}`);
+    if (typeof fault === "object") response.writeHead(fault.status).end();
+    else if (fault === "truncate") {
+      response.writeHead(200, { "content-type": "application/json", "content-length": 100 });
+      response.write('{"sha":', () => response.destroy());
+    } else if (fault === "damage") json(response, undefined);
+    else if (revision === undefined) notFound(response);
     else if (route === "revision")
       json(response, {
         _id: "0",
@@ -227,9 +241,12 @@ export class HubServer {
     }
     const hash = (request.url ?? "").slice(1).split("?")[0];
     const all = [...this.#repositories.values()].flatMap((revisions) => [...revisions.values()]);
-    const file = all.flatMap(({ files }) => files).find((each) => each.large && each.sha256 === hash);
-    if (file === undefined) notFound(response);
-    else this.#sendBytes(file, request, response, {});
+    const isAsked = ({ large, sha256 }: StoredFile) => large && sha256 === hash;
+    const revision = all.find(({ files }) => files.some(isAsked));
+    const file = revision?.files.find(isAsked);
+    if (revision === undefined || file === undefined) notFound(response);
+    // both origins are this machine, so Python's client takes this one for the hub, too, and wants its headers
+    else this.#sendBytes(file, request, response, { etag: `"${hash}"`, "x-repo-commit": revision.commit });
   }
 
   #sendBytes(
@@ -272,7 +289,7 @@ export function storedFile(path: string, bytes: Buffer, large: boolean): StoredF
 
 function json(response: ServerResponse, value: unknown): void {
   response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify(value));
+  response.end(value === undefined ? "<html>Sign in to this network</html>" : JSON.stringify(value));
 }
 
 function notFound(response: ServerResponse): void {

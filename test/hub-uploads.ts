@@ -46,6 +46,11 @@ export class HubUploads {
     this.#origins = origins;
   }
 
+  /** What is to happen to this request, once. */
+  faultOf(request: string): Fault | undefined {
+    return this.#faults.find(({ where, faults }) => faults.length > 0 && where.test(request))?.faults.shift();
+  }
+
   /** The next requests whose method and path match meet these faults, one each. */
   disturb(where: RegExp, ...faults: Fault[]): void {
     this.#faults.push({ where, faults });
@@ -97,9 +102,7 @@ export class HubUploads {
     work: (path: string, body: Buffer) => Answer,
   ): Promise<void> {
     const path = new URL(request.url ?? "/", this.#origins().hub).pathname;
-    const fault = this.#faults
-      .find(({ where, faults }) => faults.length > 0 && where.test(`${request.method} ${path}`))
-      ?.faults.shift();
+    const fault = this.faultOf(`${request.method} ${path}`);
     if (fault === "cut") {
       request.once("data", () => request.socket.destroy());
       return;

@@ -148,6 +148,22 @@ describe("a download", () => {
     expect(await readFile(await downloadFile(repository, file))).toEqual(big);
   });
 
+  it("whose token expires on the way goes on with a new one", async () => {
+    const { repository, file } = await target();
+    server.breakAfter("w.bin", 20_000, 0, 0, 0);
+    await expect(downloadFile(repository, file)).rejects.toThrow(NetworkError);
+    server.breakAfter("w.bin");
+    server.failWith("w.bin", 401);
+    const error = await downloadFile(repository, file).catch((thrown: unknown) => thrown as Error);
+    expect(error).toMatchObject({
+      message: expect.stringContaining("answered 401"),
+      hint: expect.stringContaining("HF_TOKEN"),
+    });
+    expect(`${(error as Error).stack}`).not.toContain("secret");
+    expect(await readFile(await downloadFile(repository, file))).toEqual(big);
+    expect(server.contentRequests().at(-1)?.range).toBe("bytes=20000-49999");
+  });
+
   it("of other bytes than the hub listed is refused", async () => {
     const { repository, file } = await target();
     const lie = { ...file, identity: `sha256:${"0".repeat(64)}` };
@@ -164,6 +180,41 @@ describe("a download", () => {
     expect(progress.at(-1)).toBe(big.length);
     await rm(repository.dir, { recursive: true });
     await expect(downloadFile(repository, file, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i);
+  });
+});
+
+describe("an answer about a repository", () => {
+  const ask = (fresh = false) => openRepository("model", "o/m", { settings, fresh });
+  beforeEach(() => {
+    server.add({ type: "model", name: "o/m", files: { a: "1", b: "2", c: "3", d: "4" } });
+  });
+
+  it.each(["revision", "tree"])("that fails or breaks off is asked for again: %s", async (route) => {
+    const where = new RegExp(`/${route}/`);
+    server.uploads.disturb(where, { status: 500 }, "truncate");
+    expect((await ask()).files.map(({ path }) => path)).toEqual(["a", "b", "c", "d"]);
+    await rm(cacheDir, { recursive: true });
+    server.uploads.disturb(where, { status: 429 }, "truncate");
+    expect((await ask()).files).toHaveLength(4);
+    await rm(cacheDir, { recursive: true });
+    server.uploads.disturb(where, "truncate", "truncate", "truncate");
+    await expect(ask()).rejects.toThrow(NetworkError);
+  });
+
+  it("that is no JSON, or a refusal, is one clear error", async () => {
+    server.uploads.disturb(/revision/, "damage");
+    await expect(ask()).rejects.toThrow(/o\/m at main: the hub's answer is not JSON/);
+    server.uploads.disturb(/tree/, { status: 401 });
+    await expect(ask()).rejects.toThrow(/the hub answered 401/);
+  });
+
+  it("about where a branch stands is remembered for when the network is gone, unless it must be fresh", async () => {
+    const { commit } = await ask();
+    const gone = ["truncate", "truncate", "truncate"] as const;
+    server.uploads.disturb(/revision/, ...gone);
+    expect((await ask()).commit).toBe(commit);
+    server.uploads.disturb(/revision/, ...gone);
+    await expect(ask(true)).rejects.toThrow(NetworkError);
   });
 });
 

@@ -10,11 +10,10 @@ import { pathToFileURL } from "node:url";
 import { commitIter, HubApiError } from "@huggingface/hub";
 import { HubError } from "../errors.ts";
 import { fileError } from "../storage/file-error.ts";
-import { hubFetch, isWorthAnotherTry, NetworkError, pause, withoutQuery } from "./hub-fetch.ts";
-import { withStallLimit } from "./range-stream.ts";
+import { type HubRequest, isWorthAnotherTry, NetworkError, pause, withoutQuery } from "./hub-fetch.ts";
 import { openRepository, type Repository } from "./repository.ts";
-import type { HubSettings } from "./settings.ts";
 import { writeRefusal } from "./target.ts";
+import { wholeAnswer } from "./whole-answer.ts";
 
 /** A file to publish, with what its bytes hash to. */
 export interface OutgoingFile {
@@ -196,8 +195,6 @@ async function uploadFetch(
   return answer;
 }
 
-type Request = Parameters<typeof hubFetch>[2] & { readonly signal: AbortSignal };
-
 /**
  * The request that makes the commit. When it is not known whether it was made (no answer, a broken one, the server
  * failed), the branch is looked at: it has moved to a commit that holds the files, so it was; it has not moved, so the
@@ -207,7 +204,7 @@ async function commitOnce(
   repository: Repository,
   files: readonly OutgoingFile[],
   url: string,
-  request: Request,
+  request: HubRequest & { readonly signal: AbortSignal },
 ): Promise<Response> {
   const { settings } = repository;
   for (let attempt = 1; ; attempt++) {
@@ -242,7 +239,7 @@ async function commitMade(
   signal: AbortSignal,
 ): Promise<string | null> {
   const { type, name, revision, settings } = repository;
-  const now = await openRepository(type, name, { revision, settings, signal });
+  const now = await openRepository(type, name, { revision, settings, signal, fresh: true });
   if (now.commit === repository.commit) return null;
   if (missingFiles(now, files).length === 0) return now.commit;
   throw movedError(repository, now.commit);
@@ -253,28 +250,6 @@ function movedError({ name, revision, commit }: Repository, now: string): HubErr
     `${name}: ${revision} moved from ${commit.slice(0, 12)} to ${now.slice(0, 12)} while files were sent; nothing was published`,
     { hint: "look at what was committed there, then publish again" },
   );
-}
-
-/** `hubFetch` whose answer has been read to its end; one that breaks off is asked for again. */
-async function wholeAnswer(settings: HubSettings, url: string, request: Request): Promise<Response> {
-  for (let attempt = 1; ; attempt++) {
-    const { status, headers, ...response } = await answerOf(settings, url, request);
-    if (response.body !== null) return new Response(response.body, { status, headers });
-    if (attempt >= settings.attempts)
-      throw new NetworkError(`${withoutQuery(url)}: the answer broke off`, {
-        hint: "check the network, and run the same command again",
-      });
-    await pause(settings, attempt, null, request.signal);
-  }
-}
-
-/** `body` null: it did not arrive whole. */
-async function answerOf(settings: HubSettings, url: string, request: Request) {
-  const response = await hubFetch(settings, url, request);
-  const { status, headers } = response;
-  const body = await withStallLimit(response.arrayBuffer(), settings.stallMs).catch(() => null);
-  request.signal.throwIfAborted();
-  return { status, headers, body };
 }
 
 /** What the library threw, as an error of ours. */

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { HubError } from "../errors.ts";
 import { causeOf, hubFetch, NetworkError, refusal } from "./hub-fetch.ts";
 import { fileUrl, type Repository, type RepositoryFile } from "./repository.ts";
+import { withStallLimit } from "./whole-answer.ts";
 
 /**
  * Bytes [from, to) of a file. The caller checks hashes; here the range and the file's size are checked.
@@ -78,18 +79,5 @@ async function* oneConnection(
     }
   } finally {
     await reader.cancel().catch(() => undefined);
-  }
-}
-
-/** Rejects when nothing arrives for so long. */
-export async function withStallLimit<T>(reading: Promise<T>, stallMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const stalled = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no byte for ${stallMs / 1000} s`)), stallMs);
-  });
-  try {
-    return await Promise.race([reading, stalled]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -9,9 +9,10 @@ import { datasetInfo, HubApiError, listFiles, modelInfo } from "@huggingface/hub
 import { HubError } from "../errors.ts";
 import { writeJson } from "../storage/atomic.ts";
 import { readJsonIfPresent } from "../storage/json.ts";
-import { hubFetch, NetworkError, refusal } from "./hub-fetch.ts";
+import { NetworkError, refusal } from "./hub-fetch.ts";
 import { isSafePath } from "./safe-path.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
+import { wholeAnswer } from "./whole-answer.ts";
 
 export type RepositoryType = "model" | "dataset";
 
@@ -49,19 +50,20 @@ export function isRepositoryName(name: string): boolean {
 /**
  * Finds a repository's commit and files.
  * @throws {HubError} there is no such repository or revision, it may not be read, or a path in it is not safe
- * @throws {NetworkError} the hub cannot be reached and nothing is cached
+ * @throws {NetworkError} the hub cannot be reached and nothing is cached; with `fresh`, where a branch stands is never
+ * taken from the cache
  */
 export async function openRepository(
   type: RepositoryType,
   name: string,
-  options: { revision?: string; settings?: HubSettings; signal?: AbortSignal } = {},
+  options: { revision?: string; settings?: HubSettings; signal?: AbortSignal; fresh?: boolean } = {},
 ): Promise<Repository> {
   const settings = options.settings ?? hubSettings();
   const revision = options.revision ?? "main";
   if (!isRepositoryName(name))
     throw new HubError(`${JSON.stringify(name)} is not a repository's name, expected owner/name`);
   const dir = join(settings.cacheDir, `${type}s`, ...name.split("/"));
-  const commit = await commitOf(type, name, revision, dir, settings, options.signal);
+  const commit = await commitOf(type, name, revision, dir, settings, options);
   const listing = join(dir, "listings", `${commit}.json`);
   const cached = await readJsonIfPresent<RepositoryFile[]>(listing);
   const files = cached ?? (await list(type, name, commit, settings, options.signal));
@@ -85,7 +87,7 @@ async function commitOf(
   revision: string,
   dir: string,
   settings: HubSettings,
-  signal: AbortSignal | undefined,
+  { signal, fresh = false }: { signal?: AbortSignal; fresh?: boolean },
 ): Promise<string> {
   if (COMMIT.test(revision)) return revision;
   const remembered = join(dir, "refs", `${encodeURIComponent(revision)}.json`);
@@ -96,7 +98,7 @@ async function commitOf(
     await writeJson(remembered, { commit: sha });
     return sha;
   } catch (error) {
-    if (error instanceof NetworkError) {
+    if (error instanceof NetworkError && !fresh) {
       const known = await readJsonIfPresent<{ commit: string }>(remembered);
       if (known !== undefined && COMMIT.test(known.commit)) return known.commit;
     }
@@ -131,10 +133,10 @@ async function list(
   return files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
 
-/** How Hugging Face's functions reach the hub: through our fetch, which alone knows the token. */
+/** How Hugging Face's functions reach the hub: through our fetch, which alone knows the token; answers arrive whole. */
 export function connection(settings: HubSettings, signal: AbortSignal | undefined) {
   const viaHubFetch: typeof fetch = (input, init) =>
-    hubFetch(settings, String(input), {
+    wholeAnswer(settings, String(input), {
       method: init?.method,
       headers: Object.fromEntries(new Headers(init?.headers)),
       body: init?.body,
@@ -146,5 +148,10 @@ export function connection(settings: HubSettings, signal: AbortSignal | undefine
 /** What Hugging Face's functions throw, as an error of ours. */
 export function asHubError(what: string, error: unknown): unknown {
   if (error instanceof HubApiError) return refusal(what, { status: error.statusCode });
+  if (error instanceof SyntaxError)
+    return new HubError(`${what}: the hub's answer is not JSON`, {
+      hint: "try again later; something between you and the hub may answer in its place",
+      cause: error,
+    });
   return error;
 }

@@ -23,7 +23,7 @@ export async function findTarget(
 ): Promise<Target> {
   const open = async (revision: string) => {
     try {
-      return await openRepository("model", name, { revision, settings, signal });
+      return await openRepository("model", name, { revision, settings, signal, fresh: true });
     } catch (error) {
       const isAbsent = error instanceof RefusedError && error.status === 404;
       const isUnseen =

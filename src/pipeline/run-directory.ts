@@ -31,6 +31,10 @@ export class RunDirectory {
   get card(): string {
     return join(this.root, "README.md");
   }
+  /** What the card says that no result file holds. */
+  get cardNotes(): string {
+    return join(this.root, "card.json");
+  }
   get report(): string {
     return join(this.root, "report", "index.html");
   }

@@ -2,8 +2,10 @@
  * The command line as a user meets it: one small run that most checks share (through copies of its folder), every exit
  * code of `--help`, every refusal with what to try, and each command at least once.
  */
+import { execFile } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { parse, stringify } from "yaml";
 import { openActivationStore } from "../../src/activations/store.ts";
@@ -158,10 +160,11 @@ describe("run", () => {
     const card = await readFile(inRun("small", "README.md"), "utf8");
     const after = JSON.parse(await readFile(inRun("small", "evals", `${HOOK}.after.json`), "utf8"));
     for (const { set, isDomain, result } of after.results) {
-      expect(card).toContain(`| 4 | ${set} | ${result.metrics.ve.value.toPrecision(4)} |`); // every metric defined is shown
+      expect(card).toMatch(new RegExp(`^\\| metric \\|.* ${set} \\|`, "m"));
+      expect(card).toMatch(new RegExp(`^\\| ve \\|.* → ${result.metrics.ve.value.toPrecision(4)}`, "m"));
       if (!isDomain) expect(card).toContain(`${result.latents.nNeverFired}`.replace(/\B(?=(\d{3})+$)/g, " "));
     }
-    expect(card).toContain("Continued from `sae-base/layer_4`");
+    expect(card).toContain("**Source SAE**: `sae-base/layer_4`, made for `tiny-gemma/base`.");
   });
 
   it("--threads: the same weights from one worker; --json tells the memory before it trains", async () => {
@@ -272,11 +275,42 @@ describe("run", () => {
   });
 
   it("stages as commands of their own", async () => {
-    const names = ["corpus", "harvest", "adapt", "export", "card", "report"];
+    const names = ["corpus", "harvest", "adapt", "export", "report"];
     for (const name of names) {
       const done = await lapidary(name, recipe, "--quiet");
       expect(`${name} ${done.code} ${done.stderr}`).toBe(`${name} 0 `);
       expect(done.stdout).toContain("Nothing to do");
+    }
+  });
+
+  it("card: by recipe or by run folder, the same text", async () => {
+    const path = join(folder, "runs/small/README.md");
+    const before = await readFile(path, "utf8");
+    for (const place of [recipe, "runs/small"]) {
+      const done = await lapidary("card", place, "--quiet");
+      expect({ code: done.code, stderr: done.stderr }).toEqual({ code: 0, stderr: "" });
+      expect(done.stdout).toMatch(/^Card: .*README\.md$/m);
+      expect(await readFile(path, "utf8")).toBe(before);
+    }
+  });
+
+  it("what the card says to type, in Node and on the command line, works as it stands", async () => {
+    const text = await readFile(inRun("small", "README.md"), "utf8");
+    const block = (language: string) => new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(text)![1];
+    const place = inRun("small", "sae");
+    const program = `const residual = new Float32Array(2 * 256).fill(0.5);\n${block("js")}console.log(acts.nTokens, recon.length);`;
+    await writeFile(join(place, "snippet.mjs"), program.replace("lapidary/node", join(ROOT, "src/node.ts")));
+    try {
+      const args = ["--import", import.meta.resolve("tsx"), "snippet.mjs"];
+      expect((await promisify(execFile)(process.execPath, args, { cwd: place })).stdout).toBe("2 512\n");
+    } finally {
+      await rm(join(place, "snippet.mjs"));
+    }
+    const lines = block("sh").trim().split("\n");
+    expect(lines.map((line) => line.split(" ")[1])).toEqual(["inspect", "check", "eval"]);
+    for (const line of lines.slice(0, 2)) {
+      const { code, stderr } = await commandLine(place, ...line.split(" ").slice(1));
+      expect({ line, code, stderr }).toEqual({ line, code: 0, stderr: "" });
     }
   });
 
@@ -585,7 +619,9 @@ describe("other starts and other models", () => {
     expect(shown.stdout).toMatch(
       /^SAE \(jumprelu\): 256 → 512 latents\n[\s\S]*^ {2}hook point +blocks\.4\.hook_resid_post/m,
     );
-    expect(await readFile(inRun("scratch/README.md"), "utf8")).toContain("Trained from scratch.");
+    expect(await readFile(inRun("scratch/README.md"), "utf8")).toContain(
+      "**Source SAE**: none; trained from scratch.",
+    );
   });
 
   it("a model whose activations are quantised by batch is run one window at a time, and it is said", async () => {

@@ -5,11 +5,12 @@
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { hashFile } from "../../src/storage/hash.ts";
 import { HubServer } from "../hub-server.ts";
+import { brokenLinks, linksOf, markdownProblems } from "../markdown.ts";
 import { commandLine } from "./command-line.ts";
-import { type Finished, smallRecipe, smallRun } from "./small-recipe.ts";
+import { type Finished, smallRecipe, smallRun, startCli } from "./small-recipe.ts";
 
 const TOKEN = "hf_secretsecretsecret";
 const NAME = "me/saes";
@@ -226,4 +227,163 @@ it("no file of the run or on the hub holds the token", async () => {
   for (const entry of entries.filter((each) => each.isFile()))
     expect((await readFile(join(entry.parentPath, entry.name))).includes(TOKEN)).toBe(false);
   for (const { bytes } of server.revision(NAME)!.files) expect(bytes.includes(TOKEN)).toBe(false);
+});
+
+/** Where publishing is killed, in this order. `npm test` takes some; LAPIDARY_KILLS takes all. */
+const MOMENTS: readonly [where: RegExp, nth: number, isAlways: boolean][] = [
+  [/\/repos\/create$/, 1, false],
+  [/\/preupload\//, 1, false],
+  [/objects\/batch$/, 1, false],
+  [/^PUT/, 2, true],
+  [/\/commit\//, 1, true],
+  [/\/resolve\//, 3, false],
+  [/\/commit\//, 1, true],
+];
+
+it("killed at any moment of publishing, it goes on: the same hashes, and never a half of it", async () => {
+  const plan = resultOf(await publish("--dry-run", "--json")).files as { path: string; sha256: string }[];
+  const { "README.md": firstCard, ...wanted } = Object.fromEntries(
+    plan.map(({ path, sha256 }) => [path, sha256]),
+  );
+  const all = process.env["LAPIDARY_KILLS"] !== undefined;
+  for (const [where, nth] of MOMENTS.filter(([, , isAlways]) => all || isAlways)) {
+    const args = ["publish", "runs/copy", `hf:${NAME}`, "--below-gate", "--license", "apache-2.0", "--quiet"];
+    const { child, finished } = startCli(folder, args);
+    let n = 0;
+    server.onRequest = ({ method, url }) => {
+      if (where.test(`${method} ${url}`) && ++n === nth) child.kill("SIGKILL");
+    };
+    const { code, stdout, stderr } = await finished;
+    server.onRequest = undefined;
+    printed += stdout + stderr;
+    expect({ where, code }).toEqual({ where, code: null }); // a signal ended it
+    const { ".gitattributes": _made, "verification.json": verified, "README.md": card, ...rest } = onHub();
+    if (card === undefined) expect(rest).toEqual({});
+    else expect(rest).toEqual(wanted);
+    if (verified === undefined) expect(card ?? firstCard).toBe(firstCard);
+  }
+  expect((await publish()).code).toBe(0);
+  const { ".gitattributes": _made, "verification.json": verified, "README.md": card, ...rest } = onHub();
+  expect(rest).toEqual(wanted);
+  expect(card).toBe(await hashFile(inRun("README.md")));
+  expect(verified).toBe(await hashFile(inRun("verification.json")));
+  expect((await readdir(inRun())).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+}, 180_000);
+
+it("pull, killed midway, goes on", async () => {
+  await publish();
+  server.breakAfter(`${SAE}/sae_weights.safetensors`, 9000, 9000, 9000, 9000, 9000, 9000);
+  const { child, finished } = startCli(folder, ["pull", `hf:${NAME}`, "back", "--quiet"]);
+  server.onRequest = ({ server: side }) => {
+    if (side === "cdn") setTimeout(() => child.kill("SIGKILL"), 200);
+  };
+  const { stdout, stderr } = await finished;
+  printed += stdout + stderr;
+  server.onRequest = undefined;
+  server.breakAfter(`${SAE}/sae_weights.safetensors`);
+  expect((await lapidary("pull", `hf:${NAME}`, "back")).code).toBe(0);
+  for (const [path, sha256] of Object.entries(onHub()))
+    expect(await hashFile(join(folder, "back", path))).toBe(sha256);
+});
+
+describe("the card alone", () => {
+  const NEURONPEDIA = "https://www.neuronpedia.org/tiny-gemma/4-res";
+  const card = (...more: string[]) => lapidary("card", "runs/copy", ...more);
+  const cardOnHub = () =>
+    server
+      .revision(NAME)!
+      .files.find(({ path }) => path === "README.md")!
+      .bytes.toString();
+  const commits = () => writes().filter(({ url }) => url.includes("/commit/")).length;
+
+  it("is sent with a link, as one commit; later cards keep the link, and the licence it was published under", async () => {
+    await publish();
+    const before = onHub();
+    server.requests.length = 0;
+    const plan = resultOf(await card("--link", `neuronpedia=${NEURONPEDIA}`, "--dry-run", "--json"));
+    expect(plan.plan.files).toMatchObject([{ path: "README.md", isThere: false }]);
+    expect(plan.card).toContain(`[neuronpedia](${NEURONPEDIA})`);
+    expect(writes()).toEqual([]);
+    expect(await readdir(inRun())).toContain("card.json"); // the licence; no link yet
+    expect(await readFile(inRun("card.json"), "utf8")).not.toContain("neuronpedia");
+
+    const sent = await card("--link", `neuronpedia=${NEURONPEDIA}`);
+    expect(sent.stderr).not.toContain("lapidary:");
+    expect(sent.stdout).toMatch(/^Sent: hf:me\/saes@[0-9a-f]{40}$/m);
+    expect(commits()).toBe(1);
+    const { "README.md": old, ...rest } = before;
+    const { "README.md": now, ...others } = onHub();
+    expect(others).toEqual(rest);
+    expect(now).not.toBe(old);
+    expect(now).toBe(await hashFile(inRun("README.md")));
+    expect(cardOnHub()).toContain(`- Elsewhere: [neuronpedia](${NEURONPEDIA})`);
+    expect(cardOnHub()).toMatch(/^license: "apache-2.0"$/m);
+
+    server.requests.length = 0;
+    expect((await card("--link", `neuronpedia=${NEURONPEDIA}`)).stdout).toContain("Nothing to send");
+    await card("--link", "other page=https://example.org/saes", "--no-publish");
+    expect(writes()).toEqual([]);
+    expect(cardOnHub()).not.toContain("example.org");
+    expect((await card("--publish")).stdout).toMatch(/^Sent: /m);
+    expect(cardOnHub()).toMatch(/\[neuronpedia\]\(https.*\n- Elsewhere: \[other page\]/);
+    expect((await publish("--json")).code).toBe(0);
+    expect(cardOnHub()).toContain("[other page]");
+
+    const there = new Set(Object.keys(onHub()));
+    expect(brokenLinks(cardOnHub(), (path) => there.has(path))).toEqual([]);
+    expect(linksOf(cardOnHub())).toEqual(
+      expect.arrayContaining(["report/index.html", "verification.json", `${SAE}/contract.json`]),
+    );
+    expect(await markdownProblems(cardOnHub())).toEqual([]);
+  });
+
+  it("in spite of faults; not at all on a branch that moved", async () => {
+    await publish();
+    server.uploads.disturb(/\/preupload\//, { status: 500 }, { status: 429 });
+    server.uploads.disturb(/\/commit\//, "lose", "cut");
+    expect((await card("--link", `neuronpedia=${NEURONPEDIA}`)).code).toBe(0);
+    expect(onHub()["README.md"]).toBe(await hashFile(inRun("README.md")));
+
+    server.uploads.beforeCommit = () => {
+      server.uploads.beforeCommit = undefined;
+      server.add({ type: "model", name: NAME, files: { "other.txt": "mine" } });
+    };
+    const moved = await card("--link", "other=https://example.org");
+    expect(moved.code).toBe(1);
+    expect(moved.stderr).toMatch(
+      /main moved from .* nothing was published\n {2}try: look at what was committed/,
+    );
+    expect(Object.keys(onHub())).toEqual(["other.txt"]);
+  });
+
+  it("is refused where it would tell of what is not there; a link that is none is refused before anything", async () => {
+    const absent = await card("--publish");
+    expect(absent.code).toBe(1);
+    expect(absent.stderr).toMatch(/is not published as it is now\n {2}try: lapidary publish/);
+    expect((await card("--link", `neuronpedia=${NEURONPEDIA}`)).stdout).toContain(
+      "Not sent: this run is not published",
+    );
+    await publish();
+    await writeFile(inRun("evals", "notes.json"), "{}\n");
+    server.requests.length = 0;
+    const more = await card("--publish");
+    expect(more.stderr).toMatch(
+      /more than the card differs from what me\/saes holds: evals\/notes\.json; nothing was sent/,
+    );
+    for (const link of [
+      "neuronpedia",
+      "=https://example.org",
+      "a=http://example.org",
+      "a=javascript:alert(1)",
+      "a=https://user:pass@example.org",
+      "a=https://example.org/x)[y](https://evil.org",
+      "a](b=https://example.org",
+      "a=https://localhost",
+    ]) {
+      const { code, stderr } = await card("--link", link);
+      expect({ link, code }).toEqual({ link, code: 2 });
+      expect(stderr).toMatch(/cannot read .* as a link\n {2}try: name=https/);
+    }
+    expect(writes()).toEqual([]);
+  });
 });

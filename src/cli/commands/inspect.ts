@@ -99,7 +99,7 @@ async function inspectModelFolder(dir: string, options: { dtype?: string }): Pro
 async function inspectRun(dir: string): Promise<Inspection> {
   const { loadRecipe } = await import("../../pipeline/recipe/file.ts");
   const { openRun } = await import("../../pipeline/run.ts");
-  const { tableRows } = await import("../../pipeline/stages/card.ts");
+  const { tableRows } = await import("../../pipeline/stages/finished.ts");
   const { formatBeforeAfterTable } = await import("../../evals/table.ts");
   const { basename, dirname } = await import("node:path");
   const loaded = await loadRecipe(join(dir, "recipe.yaml"), [`name=${JSON.stringify(basename(dir))}`]);

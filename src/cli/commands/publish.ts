@@ -93,7 +93,11 @@ async function publish(dir: string, place: string, options: PublishCommandOption
   }
 }
 
-function planText({ repository, branch, exists, license, files, sentBytes }: PublishPlan): string {
+/** What would be sent, line by line; `then`: what would follow. */
+export function planText(
+  { repository, branch, exists, license, files, sentBytes }: PublishPlan,
+  then = "After the verification: README.md again, and verification.json.",
+): string {
   const width = Math.max(...files.map(({ bytes }) => String(bytes).length));
   const lines = files.map(
     ({ path, bytes, isLfs, isThere }) =>
@@ -109,6 +113,6 @@ function planText({ repository, branch, exists, license, files, sentBytes }: Pub
   return [
     `To hf:${repository}, branch ${branch} (${state}), licence ${license}; nothing is sent. Bytes:`,
     ...lines,
-    `${sent.length} files to send, ${sentBytes} bytes in all. After the verification: README.md again, and verification.json.`,
+    `${sent.length} file${sent.length === 1 ? "" : "s"} to send, ${sentBytes} bytes in all. ${then}`.trimEnd(),
   ].join("\n");
 }

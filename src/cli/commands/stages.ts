@@ -30,12 +30,6 @@ const STAGE_COMMANDS: readonly StageCommand[] = [
   { name: "export", stages: ["export"], description: "trained SAEs → SAELens directories" },
 ];
 
-const CARD: StageCommand = {
-  name: "card",
-  stages: ["card"],
-  description: "write the model card from the run's result files",
-};
-
 const REPORT: StageCommand = {
   name: "report",
   stages: ["report"],
@@ -46,8 +40,7 @@ export function addStageCommands(program: Command): void {
   for (const command of STAGE_COMMANDS) addStageCommand(program, command);
 }
 
-export function addCardCommand(program: Command): void {
-  addStageCommand(program, CARD);
+export function addReportCommand(program: Command): void {
   addStageCommand(program, REPORT);
 }
 

@@ -24,7 +24,7 @@ async function verify(dir: string, options: CommonOptions): Promise<void> {
   const { openRun } = await import("../../pipeline/run.ts");
   const { verifyLayer } = await import("../../pipeline/stages/verify.ts");
   const { exportedId } = await import("../../pipeline/stages/export.ts");
-  const { finishedLayers } = await import("../../pipeline/stages/card.ts");
+  const { finishedLayers } = await import("../../pipeline/stages/finished.ts");
   const run = await findRun(resolve(dir));
   const loaded = await loadRecipe(join(run, "recipe.yaml"), [`name=${JSON.stringify(basename(run))}`]);
   const context = await openRun(loaded, { runsFolder: dirname(run), threads: options.threads });

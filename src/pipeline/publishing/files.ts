@@ -7,27 +7,48 @@ import type { Repository } from "../../hub/repository.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import type { RunContext } from "../context.ts";
-import { finishedLayers } from "../stages/card.ts";
 import { exportedId } from "../stages/export.ts";
+import { finishedLayers } from "../stages/finished.ts";
 import { exportRecord } from "../stages/verify.ts";
+import { readPublication } from "./publication.ts";
 
-const CARD = "README.md";
+export const CARD = "README.md";
 const VERIFICATION = "verification.json";
+const REPORT = "report/index.html";
 
 /** Does more differ than what a verification changes? Then it says nothing of what is to be published. */
 export function isOutdated(there: Repository | null, files: readonly OutgoingFile[]): boolean {
   return missingFiles(there, files).some(({ path }) => path !== CARD && path !== VERIFICATION);
 }
 
-/** Everything of a run that is published, at its path in the repository. */
+/** Everything of a run that is published, at its path in the repository; card and report from where they lie. */
 export async function outgoingFiles(
   context: RunContext,
-  card: string,
+  { card, report }: { readonly card: string; readonly report: string },
   withVerification: boolean,
 ): Promise<OutgoingFile[]> {
+  const paths = [...(await places(context)), [CARD, card] as const, [REPORT, report] as const];
+  if (withVerification) paths.push([VERIFICATION, context.dir.publication]);
+  const files: OutgoingFile[] = [];
+  for (const [path, file] of paths)
+    if ((await statIfPresent(file)) !== null) files.push(await outgoingFile(path, file));
+  return files;
+}
+
+/** Paths that a card may point to: they are published with it. `publish` sees to it that there is a report. */
+export async function publishedPaths(context: RunContext): Promise<string[]> {
+  const found = [REPORT];
+  for (const [path, file] of await places(context))
+    if ((await statIfPresent(file)) !== null) found.push(path);
+  if ((await readPublication(context, finishedLayers(context))) !== null) found.push(VERIFICATION);
+  return found.sort();
+}
+
+/** Where what is published lies in the run, card, report and verification aside; not all of it need be there. */
+async function places(context: RunContext): Promise<(readonly [path: string, file: string])[]> {
   const { dir } = context;
   const layers = finishedLayers(context);
-  const paths: [path: string, file: string][] = [[CARD, card]];
+  const paths: [path: string, file: string][] = [];
   for (const layer of layers) {
     const id = exportedId(context, layer);
     for (const name of await namesIn(dir.sae(id))) paths.push([`${id}/${name}`, join(dir.sae(id), name)]);
@@ -42,16 +63,12 @@ export async function outgoingFiles(
           `train/${canonicalHookName(layer)}${polish ? ".polish" : ""}/${name}`,
           join(dir.train(layer, polish), name),
         ]);
-  paths.push(["report/index.html", dir.report]);
-  if (withVerification) paths.push([VERIFICATION, dir.publication]);
-  const files: OutgoingFile[] = [];
-  for (const [path, file] of paths)
-    if ((await statIfPresent(file)) !== null) files.push(await outgoingFile(path, file));
-  return files;
+  return paths;
 }
 
-/** Names of the files in a folder, without those that are being written. */
+/** Names of the files in a folder, without those that are being written; none where there is no folder. */
 async function namesIn(folder: string): Promise<string[]> {
+  if ((await statIfPresent(folder)) === null) return [];
   const entries = await readdir(folder, { withFileTypes: true });
   return entries
     .filter((entry) => entry.isFile() && !entry.name.endsWith(".tmp"))

@@ -13,6 +13,8 @@ export interface Publication {
   readonly version: 1;
   /** owner/name on the hub */
   readonly repository: string;
+  /** absent: main */
+  readonly branch?: string;
   /** the commit that was downloaded and verified */
   readonly revision: string;
   /** largest relative difference of a metric (absolute below 1) */
@@ -29,12 +31,13 @@ export interface Publication {
 export function publicationOf(
   context: RunContext,
   layers: readonly number[],
-  { repository, revision }: Pick<Publication, "repository" | "revision">,
+  { repository, branch = "main", revision }: Pick<Publication, "repository" | "branch" | "revision">,
 ): Publication {
   return {
     format: "lapidary-publication",
     version: 1,
     repository,
+    ...(branch !== "main" && { branch }),
     revision,
     tolerance: VERIFY_TOLERANCE,
     layers: layers.map((layer) => ({
@@ -52,8 +55,14 @@ export async function readPublication(
 ): Promise<Publication | null> {
   const read = await readJsonIfPresent<Publication>(context.dir.publication);
   if (read === undefined || read?.format !== "lapidary-publication" || read.version !== 1) return null;
-  const { repository, revision } = read;
-  return hashValue(read) === hashValue(publicationOf(context, layers, { repository, revision }))
-    ? read
-    : null;
+  return hashValue(read) === hashValue(publicationOf(context, layers, read)) ? read : null;
+}
+
+/** Was it published there? */
+export function isAt(
+  publication: Publication,
+  place: { readonly repository: string; readonly branch?: string },
+): boolean {
+  const branchOf = ({ branch = "main" }: { readonly branch?: string }) => branch;
+  return publication.repository === place.repository && branchOf(publication) === branchOf(place);
 }

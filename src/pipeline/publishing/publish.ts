@@ -8,22 +8,26 @@ import { join } from "node:path";
 import { VerifyError } from "../../errors.ts";
 import { NetworkError } from "../../hub/hub-fetch.ts";
 import { pullFiles } from "../../hub/pull.ts";
-import { missingFiles, type OutgoingFile, pushFiles } from "../../hub/push.ts";
+import { missingFiles, type OutgoingFile } from "../../hub/push.ts";
 import type { Repository } from "../../hub/repository.ts";
 import { hubSettings } from "../../hub/settings.ts";
 import { makeTarget, requireToken } from "../../hub/target.ts";
 import { writeJson } from "../../storage/atomic.ts";
+import { writeCardNotes } from "../card-notes.ts";
 import type { RunContext } from "../context.ts";
 import type { LoadedRecipe } from "../recipe/file.ts";
 import { doUnit } from "../run.ts";
 import { RunDirectory } from "../run-directory.ts";
 import { lockRun } from "../run-lock.ts";
-import { cardUnit, finishedLayers } from "../stages/card.ts";
+import { cardUnit } from "../stages/card.ts";
 import { exportedId } from "../stages/export.ts";
+import { finishedLayers } from "../stages/finished.ts";
+import { reportUnit } from "../stages/report.ts";
 import { differencesText, verifyLayer } from "../stages/verify.ts";
 import { bytesOf, checkSaved, isOutdated, outgoingFiles } from "./files.ts";
 import { type PublishOptions, prepared } from "./plan.ts";
-import { publicationOf, readPublication } from "./publication.ts";
+import { isAt, publicationOf, readPublication } from "./publication.ts";
+import { send, told } from "./send.ts";
 
 /** What became of it. */
 export interface Published {
@@ -61,27 +65,29 @@ async function publishLocked(
 ): Promise<Published> {
   const settings = options.settings ?? hubSettings();
   requireToken(settings);
-  const { context, target } = await prepared(loaded, options, runsFolder);
+  const { context, target, notes } = await prepared(loaded, options, runsFolder);
   const { dir } = context;
   const layers = finishedLayers(context);
   if (target === null)
     throw new NetworkError(`${settings.endpoint} cannot be reached`, { hint: "check the network" });
   const existing = target.hasBranch ? target.repository : null;
   const renewCard = () => doUnit(context, cardUnit(context), false, async () => {});
+  await writeCardNotes(dir, notes);
+  await doUnit(context, reportUnit(context), false, async () => {}); // the card points to it
   const forget = async () => {
     await rm(dir.publication, { force: true });
     await renewCard();
   };
 
   let publication = await readPublication(context, layers);
-  if (publication === null || publication.repository !== options.repository) await forget();
+  if (publication === null || !isAt(publication, options)) await forget();
   else await renewCard();
   publication = await readPublication(context, layers);
-  let files = await outgoingFiles(context, dir.card, publication !== null);
+  let files = await outgoingFiles(context, dir, publication !== null);
   if (publication !== null && isOutdated(existing, files)) {
     await forget();
     publication = null;
-    files = await outgoingFiles(context, dir.card, false);
+    files = await outgoingFiles(context, dir, false);
   }
   checkSaved(context, layers, files);
   const there = await makeTarget(target, settings, options);
@@ -91,10 +97,11 @@ async function publishLocked(
   let sentBytes = bytesOf(first);
   if (publication === null) {
     await verifyPublished(context, pushed, layers, files);
-    publication = publicationOf(context, layers, { repository: options.repository, revision: pushed.commit });
+    const { repository, branch } = options;
+    publication = publicationOf(context, layers, { repository, branch, revision: pushed.commit });
     await writeJson(dir.publication, publication);
     await renewCard();
-    const all = await outgoingFiles(context, dir.card, true);
+    const all = await outgoingFiles(context, dir, true);
     const second = missingFiles(pushed, all);
     pushed = await send(
       context,
@@ -113,26 +120,6 @@ async function publishLocked(
     nSent,
     sentBytes,
   };
-}
-
-async function send(
-  context: RunContext,
-  there: Repository,
-  files: readonly OutgoingFile[],
-  options: PublishOptions,
-  title: string,
-): Promise<Repository> {
-  const missing = missingFiles(there, files);
-  if (missing.length === 0) return there;
-  const what = `send ${missing.length} files to ${there.name}`;
-  return told(context, "publish", what, (progress) =>
-    pushFiles(there, files, {
-      title,
-      xet: options.xet,
-      signal: options.signal,
-      onProgress: (done, total) => progress({ done, total, unit: "bytes" }),
-    }),
-  );
 }
 
 /** Downloads what was published into an empty folder and compares it with the run's records. */
@@ -175,19 +162,4 @@ async function verifyPublished(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** Does one step, and tells the listener of it. */
-async function told<T>(
-  context: RunContext,
-  unit: string,
-  title: string,
-  work: (report: (progress: { done: number; total: number | null; unit: string }) => void) => Promise<T>,
-): Promise<T> {
-  context.emit({ kind: "begin", unit, title, resumed: false });
-  const started = performance.now();
-  const result = await work((progress) => context.emit({ kind: "progress", unit, progress }));
-  const seconds = Math.round(performance.now() - started) / 1000;
-  context.emit({ kind: "done", unit, title, seconds });
-  return result;
 }

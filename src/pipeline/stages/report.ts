@@ -52,16 +52,21 @@ export function reportUnit(context: RunContext): Unit {
     files: () => [path],
     clear: () => rm(path, { force: true }),
     async run() {
-      const facts = await reportFacts(context);
-      if (facts.layers.length === 0)
-        throw new StateError(
-          "no layer has been measured or trained yet",
-          "run the stages before the report first",
-        );
-      await writeFileAtomically(path, await renderReport(facts));
+      await writeFileAtomically(path, await reportText(context));
       return {};
     },
   };
+}
+
+/** The report as it stands. @throws {StateError} nothing has been measured or trained */
+export async function reportText(context: RunContext): Promise<string> {
+  const facts = await reportFacts(context);
+  if (facts.layers.length === 0)
+    throw new StateError(
+      "no layer has been measured or trained yet",
+      "run the stages before the report first",
+    );
+  return renderReport(facts);
 }
 
 /** Everything that a report shows, from the files of the run. */

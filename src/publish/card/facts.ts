@@ -1,12 +1,51 @@
 /** What a model card is made from. Types only: `card.ts` writes it, and nothing in a card comes from elsewhere. */
-import type { BeforeAfterRow, SetScore } from "../evals/table.ts";
-import type { Incident, ResamplingNote, VeAt } from "../train/progress.ts";
+import type { Interval } from "../../evals/metrics.ts";
+import type { OutlierSummary, Slice } from "../../evals/result.ts";
+import type { SpliceResult } from "../../evals/splice/result.ts";
+import type { BeforeAfterRow, SetScore } from "../../evals/table.ts";
+import type { Incident, ResamplingNote, VeAt } from "../../train/progress.ts";
+
+/** A final SAE on one held-out set. */
+export interface CardEvaluation {
+  readonly set: string;
+  /** texts of another kind than the training's: shown, not gated */
+  readonly isDomain: boolean;
+  readonly nTokens: number;
+  readonly nDocuments: number;
+  /** metric → value, null where it is undefined, and what it was before on the same tokens; `before` null: not measured */
+  readonly metrics: Readonly<
+    Record<
+      string,
+      {
+        readonly value: number | null;
+        readonly interval: Interval | null;
+        readonly before: number | null;
+        /** of the change, in which the same documents are drawn for both */
+        readonly change: { readonly difference: number; readonly interval: Interval | null } | null;
+      }
+    >
+  >;
+  readonly nNeverFired: number;
+  /** null: an older version measured it */
+  readonly outliers: OutlierSummary | null;
+  /** by position in the window; empty: not measured */
+  readonly positions: readonly Slice[];
+}
 
 /** One layer's SAE. */
 export interface CardLayer {
   readonly layer: number;
   readonly id: string;
+  /** as cfg.json spells it */
   readonly hookName: string;
+  /** blocks.N.hook_resid_post */
+  readonly hookPoint: string;
+  /** architecture of the saved SAE, by SAELens' name */
+  readonly architecture: string;
+  /** of the weights on disk */
+  readonly dtype: string;
+  /** what happens to an activation before the encoder and after the decoder, in words */
+  readonly inputTransform: string;
   /** null: latents fire by a learnt rule, not by size */
   readonly k: number | null;
   readonly dIn: number;
@@ -16,6 +55,8 @@ export interface CardLayer {
   readonly threshold: number | null;
   /** of such an SAE: its architecture, and the coefficient of its sparsity loss */
   readonly learntRule?: { readonly architecture: string; readonly sparsityCoefficient: number };
+  /** by SAELens' name, of the SAE while it trained; null: not recorded */
+  readonly trainedAs: string | null;
   /** null: the SAE has none, or an older version exported it */
   readonly calibration: {
     readonly used: "ema" | "calibrated" | "calibrated-per-latent";
@@ -42,25 +83,33 @@ export interface CardLayer {
   }[];
   readonly steps: number;
   readonly tokens: number;
-  readonly polished: boolean;
   readonly belowGate: boolean;
   readonly verified: boolean;
+  readonly hasContract: boolean;
   /** dead by training's definition; null: training was shorter than that looks back */
   readonly deadInTraining: number | null;
-  /** held-out set → latents that never fired on it */
-  readonly neverFired: Readonly<Record<string, number>>;
   readonly incidents: readonly Incident[];
   /** audits of training and polish; null: screened rigorously */
   readonly audit: { readonly entries: number; readonly missed: number } | null;
-  /** final SAE: held-out set → metric → value; null where it is undefined */
-  readonly metrics: Readonly<Record<string, Readonly<Record<string, number | null>>>>;
+  /** held-out sets first, then domains */
+  readonly evaluations: readonly CardEvaluation[];
   /** results before a polish, set → VE */
   readonly beforePolish: Readonly<Record<string, number | null>> | null;
+}
+
+/** A page about these SAEs elsewhere. */
+export interface CardLink {
+  /** what it is, e.g. "neuronpedia" */
+  readonly name: string;
+  /** https */
+  readonly url: string;
 }
 
 /** Everything a card is made from; the pipeline fills it from result files. */
 export interface CardFacts {
   readonly title: string;
+  /** the run's name */
+  readonly run: string;
   readonly model: string;
   readonly isHubModel: boolean;
   /** empty when activations were imported */
@@ -71,19 +120,28 @@ export interface CardFacts {
   }[];
   readonly baseModel: string | null;
   readonly source: string | null;
+  /** owner/name of data sets on the hub that were trained on */
+  readonly datasets: readonly string[];
   readonly license: string | null;
+  /** what the source SAE's repository declares; null: not looked up, or from scratch */
+  readonly sourceLicense: { readonly declared: string | null } | null;
   /** the revision that was downloaded again and found to be what was measured; null: none was */
   readonly publication: {
     readonly repository: string;
     readonly revision: string;
+    readonly branch?: string;
     readonly tolerance: number;
     readonly layers: readonly { readonly layer: number }[];
   } | null;
+  readonly links: readonly CardLink[];
+  /** paths of the repository that a card may point to: they are published with it */
+  readonly files: readonly string[];
   readonly rows: readonly BeforeAfterRow[];
   readonly layers: readonly CardLayer[];
   readonly sets: readonly {
     readonly name: string;
     readonly nKept: number;
+    readonly nDocuments: number;
     readonly sources: readonly string[];
   }[];
   /** texts of other kinds, one entry a (layer, domain); `before` null from scratch */
@@ -96,6 +154,8 @@ export interface CardFacts {
     readonly before: SetScore | null;
     readonly after: SetScore;
   }[];
+  /** reconstructions spliced in; empty: not measured */
+  readonly splices: readonly { readonly phase: "before" | "after"; readonly result: SpliceResult }[];
   readonly training: {
     readonly sources: readonly {
       readonly name: string;
@@ -113,10 +173,17 @@ export interface CardFacts {
     readonly resampling: string;
     readonly deadAfterTokens: number;
     readonly polish: string;
+    readonly isGuarded: boolean;
   };
+  /** precision in which activations were stored, trained on and measured */
+  readonly activationDtype: string;
   readonly contextSize: number;
   readonly prependBos: boolean;
+  /** null: not known */
+  readonly bosTokenId: number | null;
   readonly excluded: readonly number[];
+  /** sha-256 of the chat template that rendered chats; null: there were none, or it is not known */
+  readonly chatTemplateHash: string | null;
   /** activations were made elsewhere: what the training and held-out texts were is not known to this run */
   readonly isImported: boolean;
   readonly packing: string;
@@ -125,5 +192,7 @@ export interface CardFacts {
   readonly gate: number | null;
   readonly seed: number;
   readonly definitions: Readonly<Record<string, string>>;
+  /** how intervals were made, and their level; null: there are none */
+  readonly intervals: { readonly definition: string; readonly level: number } | null;
   readonly software: Readonly<Record<string, string>>;
 }

@@ -3,6 +3,7 @@
  * gets them, and what it decompresses are the pages that were checked. So a damaged or hostile file is an error in bounded
  * memory, whatever it says of itself.
  */
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import type { AsyncBuffer, Compressors, RowGroup, SchemaTree } from "hyparquet";
 import { compressors as libraryCompressors } from "hyparquet-compressors";
 import { FormatError } from "../../errors.ts";
@@ -24,6 +25,8 @@ type Decompress = (compressed: Uint8Array, bytes: number) => Uint8Array;
 const DECOMPRESS: Readonly<Record<string, Decompress>> = {
   ...(libraryCompressors as Record<string, Decompress>),
   ZSTD: decompressZstdBlock,
+  GZIP: (compressed, bytes) => gunzipSync(compressed, { maxOutputLength: Math.max(1, bytes) }),
+  BROTLI: (compressed, bytes) => brotliDecompressSync(compressed, { maxOutputLength: Math.max(1, bytes) }),
 };
 
 /** What a row group holds of one leaf of the column: bytes [begin, end) of the file. */

@@ -69,10 +69,13 @@ async function footer(file: ByteFile): Promise<FileMetaData> {
   if (length > Math.min(file.size - 12, MAX_FOOTER_BYTES))
     throw wrong(`a footer of ${length} bytes in a file of ${file.size} (cap ${MAX_FOOTER_BYTES})`);
   const isWhole = length + 8 <= tail.length;
-  const bytes = isWhole ? tail.slice(-length - 8) : await file.read(file.size - length - 8, file.size);
+  // a copy: the library takes the whole of a buffer, which a view need not be
+  const bytes = new Uint8Array(
+    isWhole ? tail.subarray(-length - 8) : await file.read(file.size - length - 8, file.size),
+  );
   return reading(file, () => {
     new ThriftReader(bytes).struct(); // lengths are within it
-    const metadata = parquetMetadata(bytes.buffer as ArrayBuffer, { geoparquet: false });
+    const metadata = parquetMetadata(bytes.buffer, { geoparquet: false });
     const nRows = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0);
     if (nRows !== Number(metadata.num_rows) || metadata.row_groups.some(({ num_rows }) => num_rows < 0))
       throw new Error(`${metadata.num_rows} rows, its row groups have ${nRows}`);

@@ -44,6 +44,9 @@ export class ShapeError extends LapidaryError {
   }
 }
 
+/** Advice where bytes are wrong and nothing better is known. */
+const DAMAGED = "the file is damaged or cut short; fetch or write it again";
+
 /** A file's bytes do not say what its format requires. `offset` is in bytes from the start of the file. */
 export class FormatError extends LapidaryError {
   readonly file: string;
@@ -57,7 +60,7 @@ export class FormatError extends LapidaryError {
     super(
       "FORMAT",
       `${file}${options.offset === undefined ? "" : ` at byte ${options.offset}`}: ${message}`,
-      options,
+      { ...options, hint: options.hint ?? (options.offset === undefined ? undefined : DAMAGED) },
     );
     this.file = file;
     this.offset = options.offset;

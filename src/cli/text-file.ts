@@ -7,7 +7,7 @@ const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
 /** @throws {DataError} no such file, one too long, or one that holds texts in a format of its own */
 export async function readText(path: string): Promise<string> {
-  const data = path.match(/\.(jsonl|json|parquet|zst)$/i)?.[0];
+  const data = path.match(/\.(jsonl|json|parquet|arrow|zst)$/i)?.[0];
   if (data !== undefined)
     throw new DataError(
       `${path}: --text takes plain text, and would measure the ${data} file's own syntax too`,

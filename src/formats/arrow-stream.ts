@@ -15,6 +15,10 @@ export type ArrowType =
   /** variable-length list; its offsets have 32 or 64 bits */
   | { readonly kind: "list"; readonly offsetBits: 32 | 64 }
   | { readonly kind: "fixed-list"; readonly size: number }
+  /** UTF-8; its offsets have 32 or 64 bits */
+  | { readonly kind: "text"; readonly offsetBits: 32 | 64 }
+  /** its children side by side */
+  | { readonly kind: "struct" }
   /** anything else: only the number of its own buffers matters, to find the columns behind it */
   | { readonly kind: "other"; readonly name: string; readonly nBuffers: number };
 
@@ -47,20 +51,20 @@ const HEADER = { schema: 1, dictionary: 2, batch: 3 };
 const OTHER_TYPES: Record<number, readonly [name: string, nBuffers: number]> = {
   1: ["null", 0],
   4: ["binary", 3],
-  5: ["utf8", 3],
   6: ["bool", 2],
   7: ["decimal", 2],
   8: ["date", 2],
   9: ["time", 2],
   10: ["timestamp", 2],
   11: ["interval", 2],
-  13: ["struct", 1],
   15: ["fixed-size binary", 2],
   17: ["map", 2],
   18: ["duration", 2],
   19: ["large binary", 3],
-  20: ["large utf8", 3],
 };
+
+/** Bytes [from, to) of a file. */
+export type ReadRange = (from: number, to: number) => Promise<Uint8Array>;
 
 /**
  * Maps the stream file at `path`.
@@ -72,24 +76,27 @@ export async function mapArrowStream(path: string): Promise<ArrowStream> {
     throw isAbsent(cause) ? new FormatError(path, "no such file", { cause }) : fileError(cause, path);
   });
   try {
-    return await mapMessages(path, file, (await file.stat()).size);
+    return await mapMessages(path, (await file.stat()).size, (from, to) =>
+      readBytes(path, file, from, to - from),
+    );
   } finally {
     await file.close();
   }
 }
 
-async function mapMessages(path: string, file: FileHandle, size: number): Promise<ArrowStream> {
+/** Maps a stream of `size` bytes, wherever it lies; `path` is its name in messages. @throws as `mapArrowStream` */
+export async function mapMessages(path: string, size: number, read: ReadRange): Promise<ArrowStream> {
   let fields: ArrowField[] | null = null;
   const batches: ArrowBatch[] = [];
   let at = 0;
   let ended = false;
   while (at < size) {
-    const [prefix, metadataBytes] = await metadataLength(path, file, at, size);
+    const [prefix, metadataBytes] = await metadataLength(path, read, at, size);
     if (metadataBytes === 0) {
       ended = true;
       break;
     }
-    const bytes = await readBytes(path, file, at + prefix, metadataBytes);
+    const bytes = await read(at + prefix, at + prefix + metadataBytes);
     const bodyStart = at + prefix + metadataBytes;
     const bodyBytes = decode(path, at, () => {
       const message = FlatTable.root(bytes);
@@ -121,11 +128,12 @@ async function mapMessages(path: string, file: FileHandle, size: number): Promis
 /** Bytes before a message's metadata, and its length: 0xFFFFFFFF then i32, or (before Arrow 0.15) i32 alone. */
 async function metadataLength(
   path: string,
-  file: FileHandle,
+  read: ReadRange,
   at: number,
   size: number,
 ): Promise<[prefix: number, bytes: number]> {
-  const start = new DataView((await readBytes(path, file, at, Math.min(8, size - at))).buffer);
+  const bytesOfStart = await read(at, Math.min(size, at + 8));
+  const start = new DataView(bytesOfStart.buffer, bytesOfStart.byteOffset, bytesOfStart.byteLength);
   if (at === 0 && start.byteLength >= 6 && start.getUint32(0, true) === 0x4f525241 /* "ARRO" */) {
     throw new UnsupportedError(
       `${path} is an Arrow file with random access; only the stream format that Hugging Face datasets writes is read`,
@@ -167,6 +175,9 @@ function parseType(field: FlatTable): ArrowType {
   if (number === 3) return { kind: "float", bits: [16, 32, 64][type?.i16(0) ?? 0] ?? 0 };
   if (number === 12) return { kind: "list", offsetBits: 32 };
   if (number === 21) return { kind: "list", offsetBits: 64 };
+  if (number === 5) return { kind: "text", offsetBits: 32 };
+  if (number === 20) return { kind: "text", offsetBits: 64 };
+  if (number === 13) return { kind: "struct" };
   if (number === 16) return { kind: "fixed-list", size: type?.i32(0) ?? 0 };
   const other = OTHER_TYPES[number];
   if (other === undefined)
@@ -214,4 +225,36 @@ export async function readBytes(
   const bytes = new Uint8Array(length);
   await readExactly(path, file, bytes, position);
   return bytes;
+}
+
+/** Where a column's values are in a batch: its field, and the index of its first node and first buffer. Null: no such column. */
+export function locateColumn(
+  fields: readonly ArrowField[],
+  name: string,
+): { readonly field: ArrowField; readonly node: number; readonly buffer: number } | null {
+  let node = 0;
+  let buffer = 0;
+  for (const field of fields) {
+    if (field.name === name) return { field, node, buffer };
+    const size = footprint(field);
+    node += size.nodes;
+    buffer += size.buffers;
+  }
+  return null;
+}
+
+/** Nodes and buffers that a field takes, its children included. */
+export function footprint(field: ArrowField): { nodes: number; buffers: number } {
+  const total = { nodes: 1, buffers: ownBuffers(field.type) };
+  for (const child of field.children) {
+    const { nodes, buffers } = footprint(child);
+    total.nodes += nodes;
+    total.buffers += buffers;
+  }
+  return total;
+}
+
+function ownBuffers(type: ArrowType): number {
+  if (type.kind === "other") return type.nBuffers;
+  return { int: 2, float: 2, list: 2, text: 3, struct: 1, "fixed-list": 1 }[type.kind];
 }

@@ -13,6 +13,7 @@ import {
   type ArrowBatch,
   type ArrowField,
   type ArrowStream,
+  locateColumn,
   mapArrowStream,
   readBytes,
 } from "./arrow-stream.ts";
@@ -54,7 +55,7 @@ export async function openArrowDataset(dir: string): Promise<ArrowDataset> {
   const info = await readJson<{ features?: unknown }>(infoPath);
   if (!isMap(info) || !isMap(info.features))
     throw new FormatError(infoPath, 'no "features" in it, so the meaning of the columns is not known');
-  const files = (await dataFiles(dir)).map((name) => join(dir, name));
+  const files = (await arrowFiles(dir)).map((name) => join(dir, name));
   const streams: ArrowStream[] = [];
   for (const path of files) streams.push(await mapArrowStream(path));
   const columns = new Map<string, ArrowColumn>();
@@ -133,7 +134,7 @@ async function readPart(
 ): Promise<Uint8Array> {
   const { path } = stream;
   const wrong = (what: string) => new FormatError(path, `column "${column.name}": ${what}`);
-  const place = locate(stream.fields, column.name);
+  const place = locateColumn(stream.fields, column.name);
   if (place === null) throw wrong("absent from this file");
   let { field, node, buffer } = place;
   let [a, b] = [from, to];
@@ -176,34 +177,6 @@ async function readPart(
   } finally {
     await file.close();
   }
-}
-
-/** A top-level field with the index of its first node and first buffer. */
-function locate(fields: readonly ArrowField[], name: string) {
-  let node = 0;
-  let buffer = 0;
-  for (const field of fields) {
-    if (field.name === name) return { field, node, buffer };
-    const size = footprint(field);
-    node += size.nodes;
-    buffer += size.buffers;
-  }
-  return null;
-}
-
-/** Nodes and buffers that a field takes, its children included. */
-function footprint(field: ArrowField): { nodes: number; buffers: number } {
-  const { type } = field;
-  const total = {
-    nodes: 1,
-    buffers: type.kind === "other" ? type.nBuffers : type.kind === "fixed-list" ? 1 : 2,
-  };
-  for (const child of field.children) {
-    const { nodes, buffers } = footprint(child);
-    total.nodes += nodes;
-    total.buffers += buffers;
-  }
-  return total;
 }
 
 /** What a feature's rows look like, `datasets`' own words; null for anything but fixed shapes of numbers. */
@@ -263,9 +236,10 @@ function leafType(field: ArrowField, shape: readonly number[], path: string): DT
   return null;
 }
 
-async function dataFiles(dir: string): Promise<string[]> {
+/** Names of a `save_to_disk` folder's data files, in order. @throws {FormatError} {UnsupportedError} rows that an index picks */
+export async function arrowFiles(dir: string): Promise<string[]> {
   const path = join(dir, "state.json");
-  const state = await readJsonIfPresent<{ _data_files?: unknown }>(path);
+  const state = await readJsonIfPresent<{ _data_files?: unknown; _indices_data_files?: unknown }>(path);
   if (state === undefined) {
     const names = (await readdir(dir)).filter((name) => name.endsWith(".arrow")).sort();
     if (names.length === 0) throw new FormatError(dir, "no Arrow files in it");
@@ -274,6 +248,12 @@ async function dataFiles(dir: string): Promise<string[]> {
   const listed = isMap(state) && Array.isArray(state._data_files) ? (state._data_files as unknown[]) : null;
   if (listed === null || listed.length === 0 || listed.length > MAX_FILES)
     throw new FormatError(path, `"_data_files" must list 1 to ${MAX_FILES} files`);
+  const indices = state._indices_data_files;
+  if (Array.isArray(indices) && indices.length > 0)
+    throw new UnsupportedError(
+      `${path}: an index (_indices_data_files) says which rows count, which is not read`,
+      "call flatten_indices() in `datasets` and save it again",
+    );
   return listed.map((entry) => {
     const name = isMap(entry) ? entry.filename : null;
     const isPlain =

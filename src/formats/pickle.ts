@@ -27,14 +27,14 @@ export class PickleObject {
   }
 }
 
-/** What is done with names and references; both throw for what they do not know. */
+/** What is done with names and references; all throw for what they do not know. `at`: byte, for messages */
 export interface PickleRules {
   /** `name(*args)`, such as "torch._utils._rebuild_tensor_v2" */
-  call(name: string, args: readonly PickleValue[]): PickleValue;
+  call(name: string, args: readonly PickleValue[], at: number): PickleValue;
   /** a name by itself, such as "torch.FloatStorage" */
-  name(name: string): PickleValue;
+  name(name: string, at: number): PickleValue;
   /** a persistent id */
-  reference(id: PickleValue): PickleValue;
+  reference(id: PickleValue, at: number): PickleValue;
 }
 
 /** A pickle of a state dict is small: tensors' data lie elsewhere. */
@@ -157,18 +157,18 @@ class Machine {
   /** `module\nname\n` */
   pushName(): void {
     const module = this.#line();
-    this.push(this.#rules.name(`${module}.${this.#line()}`));
+    this.push(this.#rules.name(`${module}.${this.#line()}`, this.#at));
   }
 
   pushNameFromStack(): void {
     const name = this.#pop();
     const module = this.#pop();
     if (typeof name !== "string" || typeof module !== "string") throw this.#error("a name that is no text");
-    this.push(this.#rules.name(`${module}.${name}`));
+    this.push(this.#rules.name(`${module}.${name}`, this.#at));
   }
 
   pushReference(): void {
-    this.push(this.#rules.reference(this.#pop()));
+    this.push(this.#rules.reference(this.#pop(), this.#at));
   }
 
   call(): void {
@@ -176,7 +176,7 @@ class Machine {
     const callee = this.#pop();
     if (!(callee instanceof PickleObject) || !Array.isArray(args))
       throw this.#error("a call of something that cannot be called");
-    this.push(this.#rules.call(callee.name, args));
+    this.push(this.#rules.call(callee.name, args, this.#at));
   }
 
   /** State given to an object after it was made: `OrderedDict._metadata` and the like; not needed. */

@@ -88,6 +88,7 @@ export function parseConfig(file: string, json: unknown): SaelensConfig {
   if (!isObject(json)) throw new FormatError(file, "not a JSON object");
   const isLegacy = versionIsBefore6(file, json);
   const cfg = isLegacy ? modernised(file, json) : json;
+  if (!isLegacy) refuseOldKeys(file, json);
   const fields = new JsonFields(file, cfg);
 
   const architecture = architectureOf(file, fields.text("architecture"));
@@ -204,6 +205,18 @@ const METADATA_OF_OLD = [
   "hook_head_index_out",
 ];
 
+/** What old keys say is not in a 6.x file, and SAELens would not look at it: an SAE that means them is another one. */
+function refuseOldKeys(file: string, cfg: JsonObject): void {
+  const activation = cfg.activation_fn ?? cfg.activation_fn_str ?? null;
+  const isPlain = activation === null || activation === (cfg.architecture === "topk" ? "topk" : "relu");
+  if (isPlain && cfg.finetuning_scaling_factor !== true) return;
+  const said = isPlain ? "finetuning_scaling_factor true" : `activation function ${shown(activation)}`;
+  throw new UnsupportedError(
+    `${file}: ${said} beside architecture ${shown(cfg.architecture)}`,
+    "a file of SAELens 6 does not say so; if an older release wrote it, take sae_lens_version out of it",
+  );
+}
+
 /** A flat cfg from before 6.0, as 6.18 understands it; except that activation functions it would ignore are refused. */
 function modernised(file: string, cfg: JsonObject): JsonObject {
   const old: Record<string, unknown> = { prepend_bos: true, neuronpedia_id: null };
@@ -212,7 +225,10 @@ function modernised(file: string, cfg: JsonObject): JsonObject {
     if (name === key || !(name in cfg)) old[name] = value;
   }
   if (old.finetuning_scaling_factor === true)
-    throw new UnsupportedError(`${file}: SAEs with a finetuning scaling factor are not read`);
+    throw new UnsupportedError(
+      `${file}: SAEs with a finetuning scaling factor are not read`,
+      "fold scaling_factor into W_dec, and set finetuning_scaling_factor to false",
+    );
   const activation = old.activation_fn ?? "relu";
   if (activation !== "relu" && activation !== "topk")
     throw new UnsupportedError(

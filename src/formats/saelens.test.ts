@@ -8,6 +8,7 @@ import { Philox } from "../random/philox.ts";
 import { f32ToBf16, f32ToF16 } from "../tensor/half.ts";
 import { readSaelens, readSparsity, type SaelensDirectory, writeSaelens } from "./saelens.ts";
 import type { SaelensConfig } from "./saelens-config.ts";
+import { parseConfig } from "./saelens-config.ts";
 import { openSafetensors, type TensorToWrite, writeSafetensors } from "./safetensors.ts";
 
 const root = await mkdtemp(join(tmpdir(), "saelens-"));
@@ -262,5 +263,30 @@ describe("reading", () => {
 
   it("refuses a folder without an SAE", async () => {
     await expect(readSaelens(join(root, "nowhere"))).rejects.toThrow(/cfg.json: no such file/);
+  });
+});
+
+describe("keys of old files in a file of SAELens 6", () => {
+  const cfg = (more: object) => ({
+    architecture: "standard",
+    d_in: 4,
+    d_sae: 8,
+    dtype: "float32",
+    metadata: { sae_lens_version: "6.18.0" },
+    ...more,
+  });
+
+  it.each([
+    [{ finetuning_scaling_factor: true }, /finetuning_scaling_factor true beside architecture "standard"/],
+    [{ activation_fn_str: "tanh-relu" }, /activation function "tanh-relu"/],
+    [{ activation_fn: "topk", activation_fn_kwargs: { k: 2 } }, /activation function "topk" beside/],
+  ])("%j: refused, where SAELens would not look at it", (more, message) => {
+    expect(() => parseConfig("cfg.json", cfg(more))).toThrow(message);
+  });
+
+  it("that change nothing are passed over", () => {
+    const plain = parseConfig("cfg.json", cfg({}));
+    const more = { finetuning_scaling_factor: false, activation_fn_str: "relu", neuronpedia_id: null };
+    expect(parseConfig("cfg.json", cfg(more))).toEqual(plain);
   });
 });

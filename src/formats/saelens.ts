@@ -292,6 +292,7 @@ function expectShape(file: SafetensorsFile, name: string, shape: readonly number
     throw new FormatError(
       file.path,
       `tensor "${name}" has shape [${got.join(", ")}], cfg.json asks for [${shape.join(", ")}]`,
+      { hint: "weights and cfg.json are not of one SAE; fetch or write both again" },
     );
 }
 

@@ -92,6 +92,18 @@ describe("safetensors", () => {
       1,
       "twice",
     ],
+    [
+      "duplicate name, far from its colon",
+      `{"a"${" ".repeat(40)}:{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`,
+      1,
+      '"a" twice',
+    ],
+    [
+      "duplicate key of a tensor",
+      '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"dtype":"I32"}}',
+      4,
+      '"dtype" twice',
+    ],
     ["not JSON", "{", 0, "not JSON"],
     ["an array", "[]", 0, "not a JSON object"],
   ])("refuses a header with %s", async (_what, header, data, message) => {

@@ -201,7 +201,7 @@ function parseHeader(path: string, bytes: Uint8Array, dataStart: number, fileSiz
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     header = JSON.parse(text);
-    duplicate = duplicateTopLevelKey(text, header);
+    duplicate = duplicateKey(text);
   } catch (cause) {
     throw new FormatError(path, `header is not JSON (${(cause as Error).message})`, { offset: 8, cause });
   }
@@ -232,6 +232,7 @@ function parseTensor(path: string, name: string, entry: unknown, dataStart: numb
   if (typeof dtype !== "string" || !isDType(dtype)) {
     throw new FormatError(path, `tensor "${name}" has dtype ${JSON.stringify(dtype)}, which is not known`, {
       offset: 8,
+      hint: "save it as F32, F16 or BF16",
     });
   }
   if (!Array.isArray(shape) || shape.length > 8 || !shape.every(isCount)) {
@@ -283,23 +284,25 @@ function checkLayout(
   }
 }
 
-/** JSON.parse keeps the last of equal keys; this finds a name that stands twice at the top level. */
-function duplicateTopLevelKey(text: string, header: unknown): string | null {
-  const parsed = new Set(Object.keys((header ?? {}) as object));
-  let depth = 0;
-  const seen = new Set<string>();
+/** JSON.parse keeps the last of equal keys; this finds a key that stands twice in one object. `text` is whole JSON. */
+function duplicateKey(text: string): string | null {
+  const open: (Set<string> | null)[] = []; // the keys so far of each object; null: an array
+  let isKey = false;
   for (let i = 0; i < text.length; i++) {
     const c = text[i];
-    if (c === "{" || c === "[") depth += 1;
-    else if (c === "}" || c === "]") depth -= 1;
+    if (c === "{" || c === "[") open.push(c === "{" ? new Set() : null);
+    else if (c === "}" || c === "]") open.pop();
+    if (c === "{" || c === ",") isKey = open.at(-1) !== null;
+    else if (c === "[") isKey = false;
     else if (c === '"') {
       const start = i;
       for (i += 1; text[i] !== '"'; i++) if (text[i] === "\\") i += 1;
-      if (depth === 1 && /^\s*:/.test(text.slice(i + 1, i + 16))) {
-        const key = JSON.parse(text.slice(start, i + 1)) as string;
-        if (seen.has(key)) return key;
-        if (parsed.has(key)) seen.add(key);
-      }
+      if (!isKey) continue;
+      const key = JSON.parse(text.slice(start, i + 1)) as string;
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+      isKey = false;
     }
   }
   return null;

@@ -163,44 +163,46 @@ class TensorRules implements PickleRules {
     this.#where = where;
   }
 
-  name(name: string): PickleValue {
+  name(name: string, at: number): PickleValue {
     if (name in STORAGES || CALLS.has(name)) return new PickleObject(name);
     if (DTYPE_NAME.test(name)) return name;
     throw new FormatError(this.#where, `names ${JSON.stringify(name.slice(0, 80))}`, {
+      offset: at,
       hint: "only tensors, dicts, lists, numbers and strings are read, and nothing is executed: save the state dict alone, or as safetensors",
     });
   }
 
-  call(name: string, args: readonly PickleValue[]): PickleValue {
-    if (name === "collections.OrderedDict") return this.#orderedDict(args);
-    if (name === "torch._utils._rebuild_tensor_v2") return this.#tensor(args);
+  call(name: string, args: readonly PickleValue[], at: number): PickleValue {
+    if (name === "collections.OrderedDict") return this.#orderedDict(args, at);
+    if (name === "torch._utils._rebuild_tensor_v2") return this.#tensor(args, at);
     if (name === "torch._utils._rebuild_parameter" && args[0] instanceof TorchTensor) return args[0];
     if (name === "torch.Size" && isSizes(args[0])) return [...args[0]];
     if (name === "torch.device" && typeof args[0] === "string") return args[0];
-    throw new FormatError(this.#where, `calls ${name} with what it does not take`);
+    throw new FormatError(this.#where, `calls ${name} with what it does not take`, { offset: at });
   }
 
-  reference(id: PickleValue): PickleValue {
+  reference(id: PickleValue, at: number): PickleValue {
     const [kind, type, key, , nElements] = Array.isArray(id) ? id : [];
     const dtype = type instanceof PickleObject ? STORAGES[type.name] : undefined;
     if (kind !== "storage" || dtype === undefined || typeof key !== "string" || !isSize(nElements))
-      throw new FormatError(this.#where, "a reference that is no tensor's storage");
+      throw new FormatError(this.#where, "a reference that is no tensor's storage", { offset: at });
     return new Storage(dtype, key, nElements);
   }
 
-  #orderedDict([pairs]: readonly PickleValue[]): PickleValue {
+  #orderedDict([pairs]: readonly PickleValue[], at: number): PickleValue {
     const dict = new Map<string, PickleValue>();
     if (pairs === undefined) return dict;
-    if (!Array.isArray(pairs)) throw new FormatError(this.#where, "a dict of what are no pairs");
+    if (!Array.isArray(pairs))
+      throw new FormatError(this.#where, "a dict of what are no pairs", { offset: at });
     for (const pair of pairs) {
       if (!Array.isArray(pair) || typeof pair[0] !== "string" || pair.length !== 2)
-        throw new FormatError(this.#where, "a dict of what are no pairs");
+        throw new FormatError(this.#where, "a dict of what are no pairs", { offset: at });
       dict.set(pair[0], pair[1]);
     }
     return dict;
   }
 
-  #tensor([storage, offset, shape, strides]: readonly PickleValue[]): TorchTensor {
+  #tensor([storage, offset, shape, strides]: readonly PickleValue[], at: number): TorchTensor {
     const fits =
       storage instanceof Storage &&
       isSize(offset) &&
@@ -208,7 +210,10 @@ class TensorRules implements PickleRules {
       isSizes(strides) &&
       shape.length === strides.length &&
       shape.length <= 8;
-    if (!fits) throw new FormatError(this.#where, "a tensor without storage, offset, shape and strides");
+    if (!fits)
+      throw new FormatError(this.#where, "a tensor without storage, offset, shape and strides", {
+        offset: at,
+      });
     return new TorchTensor(storage, offset, shape, strides);
   }
 }

@@ -21,6 +21,8 @@ export function widened(
     case "F64":
       return new Float32Array(values as Float64Array);
     default:
-      throw new FormatError(path, `${what} is ${dtype}, expected F32, BF16, F16 or F64`);
+      throw new FormatError(path, `${what} is ${dtype}, expected F32, BF16, F16 or F64`, {
+        hint: "save it as one of those",
+      });
   }
 }

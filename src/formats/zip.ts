@@ -264,9 +264,7 @@ function parseEntry(path: string, bytes: Uint8Array, offset: number): ZipEntry {
     throw new FormatError(
       path,
       `"${name}" is compressed by method ${method}, expected 0 (stored) or 8 (deflate)`,
-      {
-        offset,
-      },
+      { offset, hint: "write it again with np.savez, np.savez_compressed or torch.save" },
     );
   const sizes = {
     bytes: view.getUint32(24, true),

@@ -88,12 +88,17 @@ export async function loadSparsity(location: string): Promise<Float32Array | nul
 
 /**
  * The files that decide what the SAE at a path is, by their names: of a SAELens directory the three that may (absent ones
- * too); of another format the tensors and the JSON there, since any of it may matter.
+ * too), and what only a training checkpoint has; of another format the tensors and the JSON there, since any of it may matter.
  */
 export async function filesOfSae(path: string): Promise<ReadonlyMap<string, string>> {
   const { dialect, place } = await recognise(path);
   const { folder, file } = place;
-  if (dialect === saelens) return named(folder, ["cfg.json", "sae_weights.safetensors", "runner_cfg.json"]);
+  if (dialect === saelens) {
+    const checkpointFiles = ["activation_scaler.json", "trainer_state.pt"].filter((name) =>
+      place.names.has(name),
+    );
+    return named(folder, ["cfg.json", "sae_weights.safetensors", "runner_cfg.json", ...checkpointFiles]);
+  }
   const above = basename(folder) === "checkpoints" ? ["../config.json", "../hyperparams.json"] : [];
   const inner = [...place.names, "checkpoints/final.safetensors", ...above];
   const found: string[] = [];

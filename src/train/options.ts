@@ -1,7 +1,7 @@
 /** What `train` is asked to do, and the refusal of what cannot be done. */
 import type { ActivationStore } from "../activations/activations.ts";
 import { RecipeError, ShapeError } from "../errors.ts";
-import type { EngineFactory, Weights } from "../kernels/kernels.ts";
+import type { EngineFactory, PlainParameter, Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { DenseForm, TrainingForm } from "../sae/sae.ts";
 import type { ThresholdSpread } from "../sae/warm-start.ts";
@@ -17,6 +17,22 @@ export interface TrainStart {
   readonly threshold: number | "first-batch-cut";
   /** how far the source's thresholds lie apart; told in the start event */
   readonly thresholdSpread?: ThresholdSpread | null;
+  /** Adam's state, of a training that is gone on with; absent: moments of zero */
+  readonly adam?: AdamStart;
+}
+
+/** What Adam had learnt before the first step. */
+export interface AdamStart {
+  /** steps taken, for the bias correction */
+  readonly step: number;
+  /** called only when no checkpoint is there; closed after use */
+  readonly moments: () => Promise<AdamMoments>;
+}
+
+export interface AdamMoments {
+  /** first (m) or second (v) moments of a parameter, laid out as the engine's own */
+  read(moment: "m" | "v", parameter: PlainParameter): Promise<Float32Array>;
+  close(): Promise<void>;
 }
 
 export interface TrainOptions {

@@ -14,6 +14,8 @@ export interface RunIdentity {
   readonly form: TrainingForm;
   /** what the EMA starts from */
   readonly threshold: number | "first-batch-cut";
+  /** steps that Adam had taken before; absent: none */
+  readonly adamSteps?: number;
   readonly dIn: number;
   readonly batchesPerEpoch: number;
   readonly totalSteps: number;

@@ -6,13 +6,14 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ShapeError, StateError } from "../errors.ts";
 import type { Engine, Screening } from "../kernels/kernels.ts";
+import { PLAIN_PARAMETERS } from "../kernels/parameters.ts";
 import { loadWeights, type WeightRows, weightRows } from "../kernels/weight-rows.ts";
 import { screeningOf } from "./audit.ts";
 import { type Checkpoint, findDamage, removeCheckpoint } from "./checkpoint.ts";
 import { openWeights, readCounters, restoreTensors } from "./checkpoint-tensors.ts";
 import { DeadLatents } from "./dead-latents.ts";
 import { JsonLines } from "./log.ts";
-import type { TrainOptions, TrainStart } from "./options.ts";
+import type { AdamMoments, TrainOptions, TrainStart } from "./options.ts";
 
 export interface Session {
   /** where it goes on from; null: from the start */
@@ -47,6 +48,8 @@ export async function openSession(
   };
   try {
     const latents = new DeadLatents(engine.config.dSae, config.deadAfterTokens);
+    if (checkpoint === null && start.adam !== undefined)
+      await loadMoments(engine, await start.adam.moments());
     if (checkpoint !== null) {
       checkNumericClass(checkpoint, engine, options.allowOtherBits === true);
       await restoreTensors(checkpoint.dir, engine, "moments");
@@ -61,6 +64,17 @@ export async function openSession(
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Adam's moments as an earlier training left them; `moments` is closed. */
+async function loadMoments(engine: Engine, moments: AdamMoments): Promise<void> {
+  try {
+    for (const moment of ["m", "v"] as const)
+      for (const parameter of PLAIN_PARAMETERS)
+        await engine.write(`${moment}.${parameter}`, 0, await moments.read(moment, parameter));
+  } finally {
+    await moments.close();
   }
 }
 

@@ -67,6 +67,7 @@ function identityOf({ config, store, start, identity }: TrainOptions): RunIdenti
     config: decidingConfig(config),
     form: start.form,
     threshold: start.threshold,
+    ...(start.adam && { adamSteps: start.adam.step }),
     dIn: store.dIn,
     batchesPerEpoch: nBatches,
     totalSteps: config.epochs * nBatches,

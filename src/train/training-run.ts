@@ -157,6 +157,7 @@ export class TrainingRun {
       threshold,
       thresholdFrom: typeof start.threshold === "number" ? "given" : start.threshold,
       ...(start.thresholdSpread === undefined ? {} : { thresholdSpread: start.thresholdSpread }),
+      ...(start.adam && { adamSteps: start.adam.step }),
     });
     if (config.watch !== undefined) await this.watch();
     if (config.guard !== null) {
@@ -205,7 +206,7 @@ export class TrainingRun {
     const stepping = this.#session.engine.trainStep(x, {
       selection: this.#selection,
       learningRate,
-      adamStep: this.step + 1,
+      adamStep: (start.adam?.step ?? 0) + this.step + 1,
       beta1: config.beta1,
       beta2: config.beta2,
       epsilon: config.epsilon,

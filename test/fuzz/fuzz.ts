@@ -7,6 +7,8 @@ import type { FuzzCounts, FuzzJob } from "./worker.ts";
 
 /** An input may take a second; after this long without the next one the thread is stopped. */
 const HANG_MS = 15_000;
+/** Loading the readers and making the seeds comes first, and takes long on a busy machine. */
+const START_MS = 120_000;
 
 /** Inputs [from, to) of one target. */
 export async function fuzz(target: string, seed: number, from: number, to: number): Promise<FuzzCounts> {
@@ -17,7 +19,7 @@ export async function fuzz(target: string, seed: number, from: number, to: numbe
     workerData,
     resourceLimits: { maxOldGenerationSizeMb: 512 },
   });
-  const at = new Int32Array(progress);
+  const at = new Int32Array(progress).fill(-1);
   let last = -1;
   let since = performance.now();
   const failed = (what: string): FuzzCounts => ({
@@ -29,7 +31,7 @@ export async function fuzz(target: string, seed: number, from: number, to: numbe
     return await new Promise((resolve) => {
       const timer = setInterval(() => {
         if (at[0] !== last) [last, since] = [at[0], performance.now()];
-        else if (performance.now() - since > HANG_MS) resolve(failed("hangs"));
+        else if (performance.now() - since > (last < 0 ? START_MS : HANG_MS)) resolve(failed("hangs"));
       }, 500);
       worker.once("message", (counts: FuzzCounts) => resolve(counts));
       worker.once("error", (error) => resolve(failed(String(error.stack))));

@@ -393,6 +393,21 @@ export const TARGETS: readonly Target[] = [
       const isChat = (await readdir(folder)).includes("chats.parquet");
       await documents(join(folder, isChat ? "chats.parquet" : "text.parquet"), isChat ? "chat" : "text");
     },
+    allowance: 20 * 2 ** 20,
+  },
+  {
+    name: "Parquet, more encodings",
+    seeds: async () => {
+      const files = await folderOf(join(CORPUS, "parquet"));
+      return [...files.values()].map((bytes) => new Map([["a.parquet", bytes]]));
+    },
+    read: (folder) => textsAndChats(join(folder, "a.parquet")),
+    allowance: 20 * 2 ** 20,
+  },
+  {
+    name: "Arrow texts",
+    seeds: async () => [await folderOf(join(CORPUS, "saved-dataset"))],
+    read: textsAndChats,
   },
   {
     name: "tokenizer folder, chat template",
@@ -486,6 +501,12 @@ function tensorsIn(value: PickleValue): TorchTensor[] {
 async function documents(location: string, kind: "text" | "chat"): Promise<void> {
   const source = await openCorpusSource({ name: "a", location, kind, weight: 1 });
   for await (const document of source.documents(0, 10_000)) void document.index;
+}
+
+/** Both, also where the first is refused; the first error is thrown. */
+async function textsAndChats(location: string): Promise<void> {
+  const outcomes = await Promise.allSettled([documents(location, "text"), documents(location, "chat")]);
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 
 /** The files of a folder whose names fit. */

@@ -55,7 +55,7 @@ export function addEvalCommand(program: Command): void {
     .option("--base <[name=]folder>", "the model the SAE was made for: the others are compared with it")
     .option(
       "--text <[name=]file>",
-      "plain text, or documents or chats in .jsonl, .jsonl.zst, .parquet (repeatable)",
+      "plain text, or documents or chats in .jsonl, .jsonl.zst, .parquet, .arrow (repeatable)",
       collect,
     )
     .option("--embedded <list>", `embedded held-out texts: ${EMBEDDED.join(",")} or all`, embeddedList)
@@ -251,7 +251,7 @@ async function textsOf({ text = [], embedded = [] }: EvalOptions): Promise<Trans
 
 /** Files with a format of their own, folders of them, data sets of the hub. */
 async function holdsData(path: string): Promise<boolean> {
-  if (/\.(jsonl|ndjson|json|parquet|zst)$/i.test(path) || path.startsWith("hf:")) return true;
+  if (/\.(jsonl|ndjson|json|parquet|arrow|zst)$/i.test(path) || path.startsWith("hf:")) return true;
   return (await stat(path).catch(() => null))?.isDirectory() ?? false;
 }
 

@@ -10,7 +10,7 @@ export type FileDocument = DocumentContent & {
 };
 
 export interface DocumentReader {
-  /** "text", "jsonl", "jsonl.zst" or "parquet" */
+  /** "text", "jsonl", "jsonl.zst", "parquet" or "arrow" */
   readonly format: string;
   /** Documents of the file from number `from` on, in file order; returns how many the file holds. Skipped ones are not parsed. */
   documents(file: ByteFile, from: number, columns: Columns): AsyncGenerator<FileDocument, number>;

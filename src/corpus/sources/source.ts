@@ -5,13 +5,16 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { DataError } from "../../errors.ts";
+import { arrowFiles, isArrowDataset } from "../../formats/arrow.ts";
 import { type ByteFile, openLocalFile } from "../../hub/byte-file.ts";
 import { findDatasetFiles } from "../../hub/dataset-files.ts";
 import { openRemoteFile } from "../../hub/remote-file.ts";
 import { openRepository } from "../../hub/repository.ts";
 import type { HubSettings } from "../../hub/settings.ts";
 import { parseSource } from "../../hub/source.ts";
+import { readJsonIfPresent } from "../../storage/json.ts";
 import type { Columns, SourceDocument } from "../document.ts";
+import { arrowReader } from "./arrow.ts";
 import { jsonlReader, jsonlZstdReader } from "./jsonl.ts";
 import { parquetReader } from "./parquet.ts";
 import type { DocumentReader } from "./reader.ts";
@@ -20,7 +23,7 @@ import { textReader } from "./text.ts";
 /** A source as a recipe names it. */
 export interface CorpusSourceOptions {
   readonly name: string;
-  /** folder or file (.txt, .jsonl, .jsonl.zst, .parquet), or hf:owner/name[@revision] */
+  /** folder or file (.txt, .jsonl, .jsonl.zst, .parquet, .arrow), a folder of `datasets`' save_to_disk, or hf:owner/name[@revision] */
   readonly location: string;
   /** what the manifest says in place of `location`: a path as the recipe spells it, not as this machine does */
   readonly label?: string;
@@ -48,7 +51,7 @@ export interface OpenedFile {
 }
 
 export interface CorpusSource {
-  /** "text", "jsonl", "jsonl.zst" or "parquet" */
+  /** "text", "jsonl", "jsonl.zst", "parquet" or "arrow" */
   readonly format: string;
   /** the commit, for sources on the hub */
   readonly commit: string | null;
@@ -62,6 +65,7 @@ const READERS: readonly (readonly [RegExp, DocumentReader])[] = [
   [/\.(jsonl|ndjson|json)$/i, jsonlReader],
   [/\.(jsonl|ndjson|json)\.zst$/i, jsonlZstdReader],
   [/\.parquet$/i, parquetReader],
+  [/\.arrow$/i, arrowReader],
 ];
 const MAX_FILES = 1_000_000;
 
@@ -76,7 +80,7 @@ export async function openCorpusSource(
 ): Promise<CorpusSource> {
   const { files, commit } = await locate(options, environment);
   if (files.length === 0)
-    throw new DataError(`${options.location}: no .txt, .jsonl, .jsonl.zst or .parquet files`);
+    throw new DataError(`${options.location}: no .txt, .jsonl, .jsonl.zst, .parquet or .arrow files`);
   const readers = new Set(files.map((file) => readerOf(file.name)));
   const [reader] = readers;
   if (readers.size !== 1 || reader === undefined)
@@ -165,9 +169,13 @@ async function localFiles(path: string): Promise<ByteFile[]> {
   if (info.isFile()) {
     const name = basename(path);
     if (readerOf(name) === undefined)
-      throw new DataError(`${path}: unknown kind of file, expected .txt, .jsonl, .jsonl.zst or .parquet`);
+      throw new DataError(
+        `${path}: unknown kind of file, expected .txt, .jsonl, .jsonl.zst, .parquet or .arrow`,
+      );
     return [await openLocalFile(path, name)];
   }
+  const saved = await savedDataset(path);
+  if (saved !== null) return Promise.all(saved.map((name) => openLocalFile(join(path, name), name)));
   const names: string[] = [];
   const visit = async (folder: string, prefix: string) => {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
@@ -180,6 +188,19 @@ async function localFiles(path: string): Promise<ByteFile[]> {
   await visit(path, "");
   names.sort();
   return Promise.all(names.map((name) => openLocalFile(join(path, ...name.split("/")), name)));
+}
+
+/** Data files of a folder that `datasets` saved, in its own order; null for any other folder. */
+async function savedDataset(folder: string): Promise<string[] | null> {
+  if (await isArrowDataset(folder)) return arrowFiles(folder);
+  const splits = await readJsonIfPresent<{ splits?: unknown }>(join(folder, "dataset_dict.json"));
+  if (splits === undefined) return null;
+  const names = Array.isArray(splits?.splits)
+    ? splits.splits.slice(0, 20).map(String).join(", ")
+    : "no list of them";
+  throw new DataError(`${folder} holds several splits of a data set (${names})`, {
+    hint: "name the folder of one of them",
+  });
 }
 
 function readerOf(name: string): DocumentReader | undefined {

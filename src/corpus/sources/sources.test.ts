@@ -1,5 +1,5 @@
 /** Every kind of file as one list of documents: order, ranges, and errors that name file, line, got and expected. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -168,8 +168,88 @@ describe("Parquet", () => {
       'text.parquet row 0: got a bigint in "id", expected a string',
     );
     await expect(read(await file("bad.parquet", "PAR1 nothing PAR1"))).rejects.toThrow(
-      /bad\.parquet: cannot be read as Parquet/,
+      /bad\.parquet at byte 9: cannot be read as Parquet: a footer of 543649385 bytes/,
     );
+  });
+});
+
+/** What `make_arrow_and_parquet.py` wrote, in whatever way. */
+const SIXTY = Array.from({ length: 60 }, (_, i) => ({
+  text: `document ${i}: ${"one two three ".repeat(i % 5)}`,
+  messages: Array.from({ length: 1 + (i % 4) }, (_, j) => ({
+    role: j % 2 === 0 ? "user" : "assistant",
+    content: `turn ${j} of ${i} é`,
+  })),
+}));
+
+describe("Parquet, as pyarrow writes it", () => {
+  it.each([
+    "plain-index",
+    "snappy-dictionary",
+    "gzip-v2",
+    "brotli-index",
+    "lz4",
+    "zstd-v2-index",
+    "deltas",
+    "deltas-v2",
+  ])("%s: texts and chats, from any row", async (name) => {
+    const path = `${fixtures}parquet/${name}.parquet`;
+    expect(texts(await read(path))).toEqual(SIXTY.map(({ text }) => text));
+    expect(texts(await read(path, { from: 41, to: 44 }))).toEqual(
+      SIXTY.slice(41, 44).map(({ text }) => text),
+    );
+    const chats = await read(path, { kind: "chat", from: 13 });
+    expect(chats.map(({ messages }) => messages)).toEqual(SIXTY.slice(13).map(({ messages }) => messages));
+  });
+
+  it("a run of levels that says more than the page holds is refused before it is written out", async () => {
+    const whole = await readFile(`${fixtures}parquet/plain-index.parquet`);
+    // definition levels of a page: a length of 2 bytes, then a run of eight ones
+    const levels = Buffer.from([2, 0, 0, 0, 16, 1]);
+    const places: number[] = [];
+    for (let at = whole.indexOf(levels); at >= 0; at = whole.indexOf(levels, at + 1)) places.push(at);
+    expect(places.length).toBeGreaterThan(4);
+    const refused: string[] = [];
+    for (const at of places) {
+      const bytes = Uint8Array.from(whole);
+      bytes[at + 4] = 126; // 63 ones
+      await read(await file("run.parquet", bytes)).catch((error: Error) => refused.push(error.message));
+    }
+    expect(refused.length).toBeGreaterThan(4); // the others are of other columns
+    for (const message of refused)
+      expect(message).toMatch(
+        /run\.parquet at byte \d+: Parquet, page of "text": a run of 63 values, at most 8 were expected/,
+      );
+  });
+});
+
+describe("a folder that `datasets` saved", () => {
+  const saved = `${fixtures}saved-dataset`;
+
+  it("is read in the order of state.json, from any row", async () => {
+    const all = await read(saved);
+    expect(texts(all)).toEqual(SIXTY.map(({ text }) => text));
+    expect(all[34].place).toBe("data-00001-of-00002.arrow row 34");
+    expect(texts(await read(saved, { from: 33, to: 37 }))).toEqual(
+      SIXTY.slice(33, 37).map(({ text }) => text),
+    );
+    const chats = await read(saved, { kind: "chat", from: 20 });
+    expect(chats.map(({ messages }) => messages)).toEqual(SIXTY.slice(20).map(({ messages }) => messages));
+  });
+
+  it("is refused where a column is missing or no text, an index picks its rows, or it has several splits", async () => {
+    await expect(read(saved, { textColumn: "body" })).rejects.toThrow(
+      'data-00001-of-00002.arrow: no column "body"; it has: id, text, messages',
+    );
+    await expect(read(saved, { textColumn: "id" })).rejects.toThrow(/row 0: got nothing|no column "id"/);
+    const copy = join(dir, "indexed");
+    await cp(saved, copy, { recursive: true });
+    const state = JSON.parse(await readFile(join(copy, "state.json"), "utf8"));
+    state._indices_data_files = [{ filename: "indices.arrow" }];
+    await writeFile(join(copy, "state.json"), JSON.stringify(state));
+    await expect(read(copy)).rejects.toThrow(/an index \(_indices_data_files\) says which rows count/);
+    await file("dict/dataset_dict.json", '{"splits": ["train", "test"]}');
+    await expect(read(join(dir, "dict"))).rejects.toThrow(/several splits of a data set \(train, test\)/);
   });
 });
 

@@ -1,5 +1,5 @@
 /** Zstandard, decoded as a stream: memory is one window and one slice of input, however long the file. */
-import { Decompress } from "fzstd";
+import { Decompress, decompress } from "fzstd";
 import { DataError } from "../../errors.ts";
 
 /** Compressed bytes decoded at a time; bounds what one step can blow up to. */
@@ -50,6 +50,33 @@ export async function* decompressZstd(
   if (head !== null && head.length > 0) push(head, false);
   push(new Uint8Array(0), true);
   yield* ready;
+}
+
+/** One frame of a known length. @throws {Error} damaged, or of another length */
+export function decompressZstdBlock(compressed: Uint8Array, bytes: number): Uint8Array {
+  const stated = contentBytes(compressed);
+  if (stated !== null && stated !== bytes)
+    throw new RangeError(`a zstd frame of ${stated} bytes, ${bytes} were expected`);
+  return decompress(compressed, new Uint8Array(bytes));
+}
+
+/** Bytes that a frame says it holds; null if it does not (RFC 8878, 3.1.1.1). */
+function contentBytes(frame: Uint8Array): number | null {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  if (view.getUint32(0, true) !== FRAME_MAGIC) throw new RangeError("no zstd frame");
+  const flags = frame[4];
+  const isSingle = ((flags >> 5) & 1) === 1;
+  const at = 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][flags & 3];
+  switch (flags >> 6) {
+    case 0:
+      return isSingle ? view.getUint8(at) : null;
+    case 1:
+      return view.getUint16(at, true) + 256;
+    case 2:
+      return view.getUint32(at, true);
+    default:
+      return Number(view.getBigUint64(at, true));
+  }
 }
 
 /** Refuses what is not zstd, and windows that would take too much memory (RFC 8878, 3.1.1.1). */

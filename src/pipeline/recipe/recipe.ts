@@ -53,7 +53,9 @@ const source = z
     location: z
       .string()
       .min(1)
-      .describe("Folder or file (.txt, .jsonl, .jsonl.zst, .parquet), or hf:owner/name[@revision]"),
+      .describe(
+        "Folder or file (.txt, .jsonl, .jsonl.zst, .parquet, .arrow), a folder of `datasets`' save_to_disk, or hf:owner/name[@revision]",
+      ),
     config: z.string().nullable().default(null).describe("Hub data set configuration"),
     split: z.string().nullable().default(null).describe("Hub data set split"),
     textColumn: z.string().default("text"),

@@ -1,6 +1,7 @@
 /** Stages `train` and `polish`: an SAE a layer, from the source (or from scratch), on the training activations. */
 import { rm } from "node:fs/promises";
 import { StateError } from "../../errors.ts";
+import { type CheckpointStart, openCheckpointStart } from "../../sae/checkpoint-start.ts";
 import { initRows } from "../../sae/init.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ResamplingConfig, ScheduleConfig, TrainConfig } from "../../train/config.ts";
@@ -187,6 +188,8 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
       options,
     );
     await rows.close();
+    const resumed = await checkpointOf(context, layer);
+    if (resumed !== null) return { form, ...resumed };
     // opened again when training really begins
     return {
       form,
@@ -204,6 +207,40 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
   const weights = async () =>
     initRows({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form, initThreshold });
   return { form, weights, threshold: 0 };
+}
+
+/** A SAELens checkpoint whose optimizer's state can be used: training goes on as if it had not been interrupted. */
+async function checkpointOf(
+  context: RunContext,
+  layer: number,
+): Promise<Pick<TrainStart, "weights" | "threshold" | "adam"> | null> {
+  const path = await context.saeFolder(layer);
+  const opened = await openCheckpointStart(path);
+  if (opened === null) return null;
+  if ("unused" in opened) {
+    const message = `layer ${layer}: the checkpoint's Adam state is not used: ${opened.unused}`;
+    context.emit({ kind: "note", message });
+    return null;
+  }
+  const { threshold, adam } = opened;
+  await opened.rows.close();
+  await adam.close();
+  const again = async () => (await openCheckpointStart(path)) as CheckpointStart;
+  const weights = async () => {
+    const { rows, adam } = await again();
+    await adam.close();
+    return rows;
+  };
+  const moments = async () => {
+    const { rows, adam } = await again();
+    await rows.close();
+    return adam;
+  };
+  context.emit({
+    kind: "note",
+    message: `layer ${layer}: goes on from a SAELens checkpoint, with Adam as ${adam.step} steps had left it`,
+  });
+  return { threshold, weights, adam: { step: adam.step, moments } };
 }
 
 interface TrainingRun {

@@ -39,7 +39,7 @@ export function plainText(name: string, text: string): TransferText {
 }
 
 /**
- * Documents of .jsonl, .jsonl.zst or .parquet files, or of a data set of the hub: in a column "text", or chats in a column
+ * Documents of .jsonl, .jsonl.zst, .parquet or .arrow files, of a folder that `datasets` saved, or of the hub: in a column "text", or chats in a column
  * "messages", whichever the first row has.
  * @throws {DataError} nothing is there, or the first row has neither column
  */

@@ -105,7 +105,7 @@ async function openCheckpoint(dir: string, directory: OpenSaelens): Promise<Open
 
 /**
  * Loads a SAELens training checkpoint (`topk`, `batchtopk`, `matryoshka_batchtopk`) to train on: weights, objective and
- * threshold, not Adam's state. Weights trained on scaled inputs are made ready for unscaled ones.
+ * threshold; Adam's state: `../checkpoint-start.ts`. Weights trained on scaled inputs are made ready for unscaled ones.
  * @throws {UnsupportedError} no training checkpoint, or one that was trained on normalised inputs
  */
 export async function loadTrainingSae(dir: string): Promise<TrainingSae<TopKForm>> {
@@ -122,7 +122,8 @@ interface OpenTrainingSae extends Omit<TrainingSae<TopKForm>, "weights"> {
   readonly rows: WeightRows;
 }
 
-async function openTraining(dir: string, directory: OpenSaelens): Promise<OpenTrainingSae> {
+/** The same with its matrices left in their file. */
+export async function openTraining(dir: string, directory: OpenSaelens): Promise<OpenTrainingSae> {
   const { config, topkThreshold } = directory;
   const { dSae, training, normalization, k } = config;
   if (training === null || k === null)

@@ -80,7 +80,8 @@ describe("roles", () => {
     const plain = encoder.encode({ messages });
     const begun = encoder.encode({ messages, generationPrompt: true });
     const { tokenIds } = encoder.encode({ text: "<|turn>model\n" });
-    expect([...begun.tokenIds]).toEqual([...plain.tokenIds, ...tokenIds]);
+    const ids = [...Array.from(plain.tokenIds), ...Array.from(tokenIds)];
+    expect(Array.from(begun.tokenIds)).toEqual(ids);
     expect(begun.roles.slice(plain.roles.length)).toEqual(
       new Uint8Array(tokenIds.length).fill(ROLES.indexOf("template")),
     );

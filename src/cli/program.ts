@@ -12,6 +12,7 @@ import { addConvertCommand } from "./commands/convert.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
+import { addIndexCommand } from "./commands/index.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addPublishCommand } from "./commands/publish.ts";
 import { addPullCommand } from "./commands/pull.ts";
@@ -48,6 +49,7 @@ async function createProgram(): Promise<Command> {
   addImportCommand(program);
   addEvalCommand(program);
   addCompareCommand(program);
+  addIndexCommand(program);
   addVerifyCommand(program);
   addCheckCommand(program);
   addCardCommand(program);

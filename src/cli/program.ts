@@ -17,6 +17,7 @@ import { addInspectCommand } from "./commands/inspect.ts";
 import { addPublishCommand } from "./commands/publish.ts";
 import { addPullCommand } from "./commands/pull.ts";
 import { addRunCommand } from "./commands/run.ts";
+import { addServeCommand } from "./commands/serve.ts";
 import { addCardCommand, addStageCommands } from "./commands/stages.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -50,6 +51,7 @@ async function createProgram(): Promise<Command> {
   addEvalCommand(program);
   addCompareCommand(program);
   addIndexCommand(program);
+  addServeCommand(program);
   addVerifyCommand(program);
   addCheckCommand(program);
   addCardCommand(program);

@@ -6,7 +6,7 @@ import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import { TokenizerPool } from "../../corpus/tokenizer-pool.ts";
 import { Vocabulary } from "../../corpus/vocabulary.ts";
 import { ROLES } from "../../corpus/windows.ts";
-import { DataError, ShapeError, StateError } from "../../errors.ts";
+import { DataError, ShapeError, StateError, UnsupportedError } from "../../errors.ts";
 import { textOf } from "../../evals/token-texts.ts";
 import type { EngineFactory, SparseActs } from "../../kernels/kernels.ts";
 import type { MemoryPlan } from "../../kernels/memory.ts";
@@ -148,13 +148,17 @@ export class LiveModel implements Live {
     return this.#opened;
   }
 
-  /** @throws {ShapeError} the SAE is of another width than the model */
+  /** @throws {ShapeError | UnsupportedError} the SAE is of another width than the model, or a transcoder */
   async #sae(index: LiveIndex, dIn: number): Promise<InferenceSae> {
     const { createEngine, threads } = this.#options;
     let inference = this.#saes.get(index.id);
     this.#saes.delete(index.id);
     if (inference === undefined) {
       const sae = await index.load();
+      if (sae.config.output !== undefined)
+        throw new UnsupportedError(
+          "a transcoder does not reconstruct the stream it reads, so it is not run here",
+        );
       if (sae.config.dIn !== dIn)
         throw new ShapeError("dIn of the SAE", sae.config.dIn, `the model's ${dIn}`);
       for (const [id, other] of [...this.#saes].slice(0, Math.max(0, this.#saes.size + 1 - OPEN_SAES))) {

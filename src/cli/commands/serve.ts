@@ -140,13 +140,18 @@ async function listen(
   }
 }
 
+/** What a request said is in it: nothing of that may steer the terminal. */
 function eventLine(event: ServerEvent): string {
+  return lineOf(event).replace(/\p{Cc}|\p{Bidi_Control}/gu, "\uFFFD");
+}
+
+function lineOf(event: ServerEvent): string {
   switch (event.kind) {
     case "refused":
       return `refused (${event.status}): ${event.message}`;
     case "failed":
       return `failed: ${event.message}`;
     default:
-      return `${event.kind} ${JSON.stringify(event.index)}, ${formatSeconds(event.seconds)}${event.problem === null ? "" : `: ${event.problem}`}`;
+      return `${event.kind} ${event.index}, ${formatSeconds(event.seconds)}${event.problem === null ? "" : `: ${event.problem}`}`;
   }
 }

@@ -52,7 +52,9 @@ export class LiveApi {
         const asked = parseEncodeRequest(body);
         index = asked.index;
         await this.#inTurn(signal, async () => {
-          sendJson(response, 200, await this.#live.encode(asked, signal));
+          const encoded = await this.#live.encode(asked, signal);
+          signal.throwIfAborted();
+          sendJson(response, 200, encoded);
         });
       } else {
         const asked = parseSteerRequest(body);

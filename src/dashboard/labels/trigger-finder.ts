@@ -1,8 +1,8 @@
 /** Finds what a latent fires on: the token or the few tokens in a row that its activations coincide with best. */
 import { ShapeError } from "../../errors.ts";
 import type { RankedTokens } from "../logits/logits.ts";
-import { type Grams, numberGrams } from "./grams.ts";
-import { type IndexedTokens, type Label, NO_TOKEN } from "./labels.ts";
+import { numberGrams } from "./grams.ts";
+import type { IndexedTokens, Label } from "./labels.ts";
 import { afterText, outputText, runText } from "./trigger.ts";
 
 export interface TriggerLimits {
@@ -17,16 +17,21 @@ export const TRIGGER_LIMITS: TriggerLimits = { leastHits: 3, leastF1: 0.5 };
 /** Of the top logits, so many are named. */
 const NAMED_LOGITS = 3;
 
-/** A kind of trigger, simplest first. `length`: tokens ending at the one it fires on; 0: the one before it, alone */
+/** Kinds of triggers, simplest first: how many tokens ending at the one it fires on; 0: the one before it, alone. */
+const LENGTHS = [1, 2, 0, 3] as const;
+const N_KINDS = LENGTHS.length;
+
 interface Kind {
-  readonly length: 0 | 1 | 2 | 3;
-  readonly grams: Grams;
+  readonly length: (typeof LENGTHS)[number];
+  /** [grams], descending */
+  readonly counts: Uint32Array;
+  readonly first: Uint32Array;
   /** [grams] scratch: hits of the latent at hand; 0 between calls */
   readonly hits: Uint32Array;
 }
 
 interface Best {
-  kind: Kind;
+  kind: number;
   hits: number;
   count: number;
   /** equals in this kind */
@@ -49,7 +54,7 @@ const NONE: Label = { text: "", kind: "none", precision: null, recall: null };
  * The trigger of the largest F1 is taken, compared exactly as whole numbers. Ties: the simpler one, in the order above; then
  * the one with the larger sum of activations; then the one that occurs first. Below the limits the largest logits are named.
  *
- * Memory   `TriggerFinder.bytes`, while it is built; about 60 bytes a token
+ * Memory   `TriggerFinder.bytes`, while it is built; then up to 64 bytes a token
  * @throws {ShapeError} columns of different lengths; rows that are not ascending tokens of the index
  */
 export class TriggerFinder {
@@ -57,6 +62,10 @@ export class TriggerFinder {
   readonly #textOf: (ids: readonly number[]) => string;
   readonly #limits: TriggerLimits;
   readonly #kinds: readonly Kind[];
+  /** [nTokens, kinds] which gram of each kind stands at a token */
+  readonly #grams: Uint32Array;
+  /** scratch: grams of one kind that were hit */
+  #touched = new Uint32Array(1024);
 
   /** `textOf` gives the text of one token. */
   constructor(
@@ -70,27 +79,26 @@ export class TriggerFinder {
     this.#tokens = tokens;
     this.#textOf = textOf;
     this.#limits = limits;
-    const token = numberGrams(tokenIds, null);
-    const before = numberGrams(previous, null);
-    const two = numberGrams(token.at, previous);
-    const three = numberGrams(two.at, previous2);
-    const kinds: [Kind["length"], Grams][] = [
-      [1, token],
-      [2, two],
-      [0, before],
-      [3, three],
-    ];
-    this.#kinds = kinds.map(([length, grams]) => ({
-      length,
-      grams,
-      hits: new Uint32Array(grams.counts.length),
+    const one = numberGrams(tokenIds, null);
+    const two = numberGrams(one.at, previous);
+    const kinds = [one, two, numberGrams(previous, null), numberGrams(two.at, previous2)];
+    this.#grams = new Uint32Array(nTokens * N_KINDS);
+    kinds.forEach(({ at }, kind) => {
+      for (let row = 0; row < nTokens; row++) this.#grams[row * N_KINDS + kind] = at[row];
+    });
+    this.#kinds = kinds.map(({ counts, first }, kind) => ({
+      length: LENGTHS[kind],
+      counts,
+      first,
+      hits: new Uint32Array(counts.length),
     }));
   }
 
   /** At most so many bytes are held while one is built over `nTokens`, those of the tokens not counted. */
   static bytes(nTokens: number): number {
-    const kept = 4 * (4 + 3 * 4) * nTokens;
-    return kept + 8 * nTokens + 4 * 2 ** Math.ceil(Math.log2(2 * nTokens + 2));
+    const perToken = 4 * N_KINDS;
+    const kept = perToken * nTokens + 3 * perToken * nTokens;
+    return kept + perToken * nTokens + 8 * nTokens;
   }
 
   /**
@@ -103,10 +111,11 @@ export class TriggerFinder {
     if (rows.length === 0) return NONE;
     const best = this.#best(rows);
     if (best !== null && 2 * best.hits >= this.#limits.leastF1 * (best.count + rows.length)) {
-      const gram = best.grams.length === 1 ? best.grams[0] : strongest(best, rows, values);
+      const gram = best.grams.length === 1 ? best.grams[0] : this.#strongest(best, rows, values);
+      const kind = this.#kinds[best.kind];
       return {
-        text: this.#text(best.kind, gram),
-        kind: best.kind.length === 1 ? "token" : "ngram",
+        text: this.#text(kind, gram),
+        kind: kind.length === 1 ? "token" : "ngram",
         precision: best.hits / best.count,
         recall: best.hits / rows.length,
       };
@@ -126,24 +135,35 @@ export class TriggerFinder {
         );
   }
 
+  /**
+   * The best candidate, if any reaches the limits. Hits are at most the trigger's tokens c and at most the latent's n, so an
+   * F1 of f needs n · f / (2 − f) ≤ c ≤ n · (2 − f) / f: grams being numbered by c, only a range of them is looked at.
+   */
   #best(rows: Uint32Array): Best | null {
     const n = rows.length;
+    const { leastHits, leastF1 } = this.#limits;
+    const grams = this.#grams;
+    if (this.#touched.length < n) this.#touched = new Uint32Array(2 * n);
+    const touched = this.#touched;
     let best: Best | null = null;
-    for (const kind of this.#kinds) {
-      const { hits } = kind;
-      const { at, counts } = kind.grams;
+    for (let kind = 0; kind < N_KINDS; kind++) {
+      const { counts, hits } = this.#kinds[kind];
+      const from = firstBelow(counts, Math.ceil((n * (2 - leastF1)) / leastF1) + 2);
+      const to = firstBelow(counts, Math.max(leastHits, Math.floor((n * leastF1) / (2 - leastF1)) - 1));
+      if (from >= to) continue;
+      let nTouched = 0;
       for (let i = 0; i < n; i++) {
-        const gram = at[rows[i]];
-        if (gram !== NO_TOKEN) hits[gram]++;
+        const gram = grams[rows[i] * N_KINDS + kind];
+        if (gram >= to || gram < from) continue;
+        if (hits[gram]++ === 0) touched[nTouched++] = gram;
       }
-      for (let i = 0; i < n; i++) {
-        const gram = at[rows[i]];
-        if (gram === NO_TOKEN || hits[gram] === 0) continue;
+      for (let i = 0; i < nTouched; i++) {
+        const gram = touched[i];
         const own = hits[gram];
-        hits[gram] = 0;
-        if (own < this.#limits.leastHits) continue;
         const count = counts[gram];
-        const more = best === null ? 1 : own * (best.count + n) - best.hits * (count + n);
+        hits[gram] = 0;
+        if (own < leastHits) continue;
+        const more: number = best === null ? 1 : own * (best.count + n) - best.hits * (count + n);
         if (best === null || more > 0) best = { kind, hits: own, count, grams: [gram] };
         else if (more === 0 && best.kind === kind) best.grams.push(gram);
       }
@@ -151,9 +171,23 @@ export class TriggerFinder {
     return best;
   }
 
-  #text({ length, grams }: Kind, gram: number): string {
+  /** Of equals, the one with the larger sum of activations; then the one that occurs first. */
+  #strongest({ kind, grams }: Best, rows: Uint32Array, values: Float32Array): number {
+    const { first } = this.#kinds[kind];
+    const sums = new Map([...grams].sort((a, b) => first[a] - first[b]).map((gram) => [gram, 0]));
+    rows.forEach((row, i) => {
+      const gram = this.#grams[row * N_KINDS + kind];
+      const sum = sums.get(gram);
+      if (sum !== undefined) sums.set(gram, sum + values[i]);
+    });
+    let [found, most] = [0, Number.NEGATIVE_INFINITY];
+    for (const [gram, sum] of sums) if (sum > most) [found, most] = [gram, sum];
+    return found;
+  }
+
+  #text({ length, first }: Kind, gram: number): string {
     const { tokenIds, previous, previous2 } = this.#tokens;
-    const row = grams.first[gram];
+    const row = first[gram];
     const of = (id: number) => this.#textOf([id]);
     if (length === 0) return afterText(of(previous[row]));
     const ids = [previous2[row], previous[row], tokenIds[row]].slice(3 - length);
@@ -161,15 +195,13 @@ export class TriggerFinder {
   }
 }
 
-/** Of equals, the one with the larger sum of activations; then the one that occurs first, which has the lowest number. */
-function strongest({ kind, grams }: Best, rows: Uint32Array, values: Float32Array): number {
-  const sums = new Map([...grams].sort((a, b) => a - b).map((gram) => [gram, 0]));
-  rows.forEach((row, i) => {
-    const gram = kind.grams.at[row];
-    const sum = sums.get(gram);
-    if (sum !== undefined) sums.set(gram, sum + values[i]);
-  });
-  let [found, most] = [0, Number.NEGATIVE_INFINITY];
-  for (const [gram, sum] of sums) if (sum > most) [found, most] = [gram, sum];
-  return found;
+/** In descending numbers, the place of the first that is below `bound`. */
+function firstBelow(counts: Uint32Array, bound: number): number {
+  let [low, high] = [0, counts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (counts[middle] < bound) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

@@ -3,8 +3,8 @@ import { HISTOGRAM_BINS } from "../tables.ts";
 import type { LatentLogits, RankedTokens } from "./logits.ts";
 
 /**
- * Summary of one row of logits, in double precision. A logit v lies in bin `⌊(v − min) · (bins / (max − min))⌋`, the largest
- * in the last; if all are equal, all in the last.
+ * Summary of one row of logits, in double precision. A logit v lies in bin `⌊(v − min) / (max − min) · bins⌋`, the largest in
+ * the last; if all are equal, all in the last.
  *
  * Shapes   logits [vocabulary] f32
  * Numerics mean first, then Σ(v − mean)², each summed by ascending id; ties: lowest id
@@ -23,7 +23,7 @@ export function summarizeLogits(logits: Float32Array, top: number): LatentLogits
   const mean = sum / n;
   const histogram = new Uint32Array(HISTOGRAM_BINS);
   const last = HISTOGRAM_BINS - 1;
-  const perUnit = max > min ? HISTOGRAM_BINS / (max - min) : 0;
+  const width = max - min;
   const largest = new Ranking(Math.min(top, n), 1);
   const smallest = new Ranking(Math.min(top, n), -1);
   let squares = 0;
@@ -31,8 +31,8 @@ export function summarizeLogits(logits: Float32Array, top: number): LatentLogits
     const value = logits[id];
     const from = value - mean;
     squares += from * from;
-    const bin = Math.floor((value - min) * perUnit);
-    histogram[perUnit === 0 || bin > last ? last : bin]++;
+    const bin = Math.floor(((value - min) / width) * HISTOGRAM_BINS);
+    histogram[bin < last ? bin : last]++; // all are equal: 0 / 0, which is below nothing
     if (value > largest.bar) largest.add(id, value);
     if (value < -smallest.bar) smallest.add(id, value);
   }

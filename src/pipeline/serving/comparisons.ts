@@ -132,7 +132,7 @@ async function writeMatches(file: string, rows: readonly Row[]): Promise<void> {
   const database = await Database.open({ folder: join(file, ".."), memoryBytes: MEMORY_BYTES, threads: 1 });
   try {
     const table = { file: basename(temporary), row: "a latent of a", columns: MATCH_COLUMNS };
-    const writer = await TableWriter.open(database, "matches", table);
+    const writer = await TableWriter.open(database, "matches", table, Number.POSITIVE_INFINITY); // in one part
     for (const row of rows) await writer.add(row);
     await writer.finish();
     await rename(temporary, file);

@@ -1,6 +1,7 @@
 /** What is to be shown: runs and their indexes, and indexes by themselves, each under a name of its own. */
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { EXPLANATIONS_FILE } from "../../dashboard/build.ts";
 import { INDEX_MANIFEST, readIndexManifest } from "../../dashboard/index-manifest.ts";
 import type { IndexManifest } from "../../dashboard/manifest.ts";
 import type { SiteIndex } from "../../dashboard/site.ts";
@@ -111,10 +112,8 @@ export async function indexesOf(all: readonly Served[]): Promise<ServedIndex[]> 
   return found;
 }
 
-export const EXPLANATIONS = "explanations.parquet";
-
 async function hasExplanations(dir: string): Promise<boolean> {
-  return (await statIfPresent(join(dir, EXPLANATIONS))) !== null;
+  return (await statIfPresent(join(dir, EXPLANATIONS_FILE))) !== null;
 }
 
 function titleOf({ recipe }: RunContext, phase: "before" | "after"): string {

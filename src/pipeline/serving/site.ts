@@ -1,5 +1,6 @@
 /** Runs and indexes → a site: every file of it, and what is live. The server answers with it, an export copies it. */
 import { join } from "node:path";
+import { EXPLANATIONS_FILE } from "../../dashboard/build.ts";
 import { INDEX_MANIFEST } from "../../dashboard/index-manifest.ts";
 import type { LiveModel } from "../../dashboard/live/live-model.ts";
 import type { Overview } from "../../dashboard/overview.ts";
@@ -13,7 +14,7 @@ import { type Matches, matchPairs, pairsOf } from "./comparisons.ts";
 import { openLive } from "./live.ts";
 import { makeMissingIndexes } from "./missing-indexes.ts";
 import { pageFiles } from "./page.ts";
-import { EXPLANATIONS, indexesOf, openServed, type Served, type ServedIndex } from "./served.ts";
+import { indexesOf, openServed, type Served, type ServedIndex } from "./served.ts";
 
 export interface SiteOptions extends RunOptions {
   /** make the indexes and matches that are missing; default true */
@@ -84,7 +85,7 @@ async function filesOfIndex({ entry, dir, manifest }: ServedIndex): Promise<Site
   return Promise.all([
     diskFile(at(INDEX_MANIFEST), join(dir, INDEX_MANIFEST)),
     ...Object.values(manifest.files).map(({ name, sha256 }) => diskFile(at(name), join(dir, name), sha256)),
-    ...(entry.explanations ? [diskFile(at(EXPLANATIONS), join(dir, EXPLANATIONS))] : []),
+    ...(entry.explanations ? [diskFile(at(EXPLANATIONS_FILE), join(dir, EXPLANATIONS_FILE))] : []),
   ]);
 }
 

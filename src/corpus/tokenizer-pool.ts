@@ -64,6 +64,11 @@ export class TokenizerPool {
     return new TokenizerPool(dir, facts, options);
   }
 
+  /** It was closed, or a document stopped it: it encodes no more. */
+  get isOver(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Tokens of a batch of documents. @throws {DataError} naming the document that could not be tokenised */
   async encode(documents: readonly PlacedDocument[]): Promise<readonly EncodedDocument[]> {
     const { encoded, error } = await this.encodeBatch(documents);

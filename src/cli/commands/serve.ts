@@ -152,6 +152,6 @@ function lineOf(event: ServerEvent): string {
     case "failed":
       return `failed: ${event.message}`;
     default:
-      return `${event.kind} ${event.index}, ${formatSeconds(event.seconds)}${event.problem === null ? "" : `: ${event.problem}`}`;
+      return `${event.kind}${event.index === "" ? "" : ` ${event.index}`}, ${formatSeconds(event.seconds)}${event.problem === null ? "" : `: ${event.problem}`}`;
   }
 }

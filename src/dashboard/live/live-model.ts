@@ -54,7 +54,8 @@ const OPEN_SAES = 2;
 
 interface Opened {
   readonly model: SplicedModel;
-  readonly tokenizer: TokenizerPool;
+  /** replaced when a text has stopped it */
+  tokenizer: TokenizerPool;
   readonly vocabulary: Vocabulary;
   readonly stopTokens: ReadonlySet<number>;
 }
@@ -140,12 +141,14 @@ export class LiveModel implements Live {
   }
 
   /** Opens the model and its tokenizer; after a failure the next request tries again. */
-  #open(): Promise<Opened> {
+  async #open(): Promise<Opened> {
     this.#opened ??= openAll(this.#options).catch((error: unknown) => {
       this.#opened = null;
       throw error;
     });
-    return this.#opened;
+    const opened = await this.#opened;
+    if (opened.tokenizer.isOver) opened.tokenizer = await openTokenizer(this.#options.folder);
+    return opened;
   }
 
   /** @throws {ShapeError | UnsupportedError} the SAE is of another width than the model, or a transcoder */
@@ -188,7 +191,7 @@ async function openAll(options: LiveModelOptions): Promise<Opened> {
     const stops = await readStopTokens(folder);
     return {
       model,
-      tokenizer: await TokenizerPool.open(folder, { workers: 1 }),
+      tokenizer: await openTokenizer(folder),
       vocabulary: new Vocabulary(tokenizerFolder),
       stopTokens: new Set([...stops, ...(eosTokenId === null ? [] : [eosTokenId])]),
     };
@@ -196,6 +199,10 @@ async function openAll(options: LiveModelOptions): Promise<Opened> {
     await model.close();
     throw error;
   }
+}
+
+function openTokenizer(folder: string): Promise<TokenizerPool> {
+  return TokenizerPool.open(folder, { workers: 1 });
 }
 
 /** One window, of two tokens at least: graphs want that. */

@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { Database } from "../../dashboard/database.ts";
 import { MATCH_COLUMNS } from "../../dashboard/site.ts";
 import { TableWriter } from "../../dashboard/table-writer.ts";
+import { LapidaryError, ResourceError } from "../../errors.ts";
 import { rowCosines } from "../../evals/latents/cosines.ts";
 import { nearestRows } from "../../evals/latents/nearest-rows.ts";
 import { temporaryName } from "../../storage/atomic.ts";
@@ -14,6 +15,7 @@ import { statIfPresent } from "../../storage/file-error.ts";
 import { hashValue } from "../../storage/hash.ts";
 import type { RunContext } from "../context.ts";
 import { densitiesOf } from "../indexing/describe.ts";
+import { freeMemory, gigabytes } from "../resources.ts";
 import type { ServedIndex } from "./served.ts";
 
 /** Two indexes and the file that says what became of a's latents in b. */
@@ -50,8 +52,8 @@ export function pairsOf(indexes: readonly ServedIndex[]): [OfRun, OfRun][] {
 }
 
 /**
- * The matches of every pair; what is not there yet is made, unless `isMaking` is false.
- * @throws {StateError} an SAE is not the one that was indexed  @throws the signal's reason when aborted
+ * The matches of every pair; what is not there yet is made, unless `isMaking` is false. A pair that cannot be matched is
+ * noted and left out. @throws the signal's reason when aborted
  */
 export async function matchPairs(
   pairs: readonly (readonly [OfRun, OfRun])[],
@@ -61,8 +63,7 @@ export async function matchPairs(
   for (const [a, b] of pairs) {
     const file = matchFile(a, b);
     const isThere = (await statIfPresent(file)) !== null;
-    if (!isThere && isMaking) await match(a, b, file, threads);
-    if (isThere || isMaking) matches.push({ a, b, file });
+    if (isThere || (isMaking && (await isMatched(a, b, file, threads)))) matches.push({ a, b, file });
   }
   return matches;
 }
@@ -73,6 +74,21 @@ function matchFile(a: OfRun, b: OfRun): string {
     ...[a, b].map(({ manifest }) => [manifest.sae.hash, manifest.files.latents]),
   ]);
   return join(a.of.run.dir.indexes, "matches", `${key.slice(0, 32)}.parquet`);
+}
+
+/** Matches a pair; false: it cannot be, and the run's listener was told why. */
+async function isMatched(a: OfRun, b: OfRun, file: string, threads: number | undefined): Promise<boolean> {
+  const { run } = a.of;
+  try {
+    await match(a, b, file, threads);
+    return true;
+  } catch (error) {
+    run.options.signal?.throwIfAborted();
+    if (!(error instanceof LapidaryError)) throw error;
+    const pair = `${a.entry.title} with ${b.entry.title}`;
+    run.emit({ kind: "note", message: `${pair} is not compared: ${error.message}` });
+    return false;
+  }
 }
 
 async function match(a: OfRun, b: OfRun, file: string, threads: number | undefined): Promise<void> {
@@ -87,7 +103,10 @@ async function match(a: OfRun, b: OfRun, file: string, threads: number | undefin
 
 type Row = readonly (number | null)[];
 
-/** Rows in the order of MATCH_COLUMNS. Memory: both SAEs, and one more in the engine that searches. */
+/**
+ * Rows in the order of MATCH_COLUMNS. Memory: both SAEs, and one more in the engine that searches.
+ * @throws {StateError} an SAE is not the one that was indexed  @throws {ResourceError} there is less memory
+ */
 async function compare(
   a: OfRun,
   b: OfRun,
@@ -95,6 +114,11 @@ async function compare(
   unit: string,
   threads: number | undefined,
 ): Promise<Row[]> {
+  const [{ dIn: width, dSae: nA }, { dSae: nB }] = [a.manifest.sae, b.manifest.sae];
+  const needed = Float32Array.BYTES_PER_ELEMENT * width * (2 * nA + 2 * nB + 2 * nB);
+  const free = await freeMemory();
+  if (needed > free)
+    throw new ResourceError(`it needs about ${gigabytes(needed)} of memory, ${gigabytes(free)} is free`);
   const [ofA, ofB] = [(await a.of.load()).weights, (await b.of.load()).weights];
   const { dIn } = ofA;
   const nearest = await nearestRows(ofA.wDec, ofB.wDec, dIn, {

@@ -37,7 +37,7 @@ export async function exportSite(
   const free = await freeDisk(dirname(target));
   if (bytes > free)
     throw new ResourceError(
-      `the site has ${bytes} bytes, ${free} are free in ${dirname(target)}`,
+      `the site has ${megabytes(bytes)}, ${megabytes(free)} are free in ${dirname(target)}`,
       "choose another disk",
     );
   const temporary = temporaryName(target);
@@ -55,6 +55,10 @@ export async function exportSite(
     throw fileError(error, target);
   }
   return { nFiles: files.length, bytes };
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`;
 }
 
 async function copy({ path, source }: SiteFile, to: string, signal: AbortSignal | undefined): Promise<void> {

@@ -8,7 +8,7 @@ import { LapidaryError, ResourceError } from "../../errors.ts";
 import type { MemoryPlan } from "../../kernels/memory.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
 import type { RunContext } from "../context.ts";
-import { freeMemory } from "../resources.ts";
+import { freeMemory, gigabytes } from "../resources.ts";
 import type { ServedIndex } from "./served.ts";
 
 /** A model that can be asked, and what the page is told of it; or why there is none. */
@@ -96,8 +96,4 @@ async function admit({ total, parts }: MemoryPlan): Promise<void> {
     `the model needs about ${gigabytes(total)} of memory (${largest.name} ${gigabytes(largest.bytes)}), ${gigabytes(free)} is free`,
     "stop other programs, or look without it: --no-live",
   );
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

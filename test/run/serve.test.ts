@@ -258,6 +258,8 @@ describe("the command", () => {
     const [code, lines] = await last("runs/small", "--static", "x", "--port", "1");
     expect(code).toBe(2);
     expect(lines[0]).toMatch(/--static writes files/);
+    const present = await last("runs/small", "--static", "runs");
+    expect([present[0], present[1][0]]).toEqual([1, expect.stringMatching(/runs is there already/)]);
     await expect(openSite([runAt()], { page: folder })).rejects.toThrow(/page is not built/);
     await expect(openSite([folder], { page })).rejects.toThrow(/neither a run nor a latent index/);
   });

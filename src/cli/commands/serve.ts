@@ -63,8 +63,10 @@ async function serve(runs: string[], options: ServeCommandOptions): Promise<void
   const output = createOutput(options);
   const signal = interruptSignal();
   const { openSite } = await import("../../pipeline/serving/site.ts");
+  const { refusePresent } = await import("../../pipeline/serving/export-site.ts");
+  if (options.static !== undefined) await refusePresent(options.static);
   const notLive = isStatic
-    ? "This is a copy made of files: nothing can be typed or steered. `lapidary serve` can."
+    ? "This is a copy made of files: there is no model behind it."
     : options.live
       ? undefined
       : "The server was started without the model (--no-live).";

@@ -19,6 +19,12 @@ export interface ExportOptions {
   readonly onProgress?: (progress: Progress) => void;
 }
 
+/** @throws {StateError} something is at `to` already; asked before the long work that comes before writing */
+export async function refusePresent(to: string): Promise<void> {
+  if ((await statIfPresent(resolve(to))) !== null)
+    throw new StateError(`${to} is there already`, "name a folder that is not there yet, or remove it");
+}
+
 /**
  * Copies `files` to the new folder `to`.
  * @throws {StateError} something is there already
@@ -30,8 +36,7 @@ export async function exportSite(
   { signal, onProgress }: ExportOptions = {},
 ): Promise<{ nFiles: number; bytes: number }> {
   const target = resolve(to);
-  if ((await statIfPresent(target)) !== null)
-    throw new StateError(`${to} is there already`, "name a folder that is not there yet, or remove it");
+  await refusePresent(to);
   const bytes = files.reduce((sum, file) => sum + bytesOfFile(file), 0);
   await mkdir(dirname(target), { recursive: true });
   const free = await freeDisk(dirname(target));

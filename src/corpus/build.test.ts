@@ -240,6 +240,7 @@ describe("an untrusted tokenizer", () => {
       { text: "fine", place: "a.jsonl:3" },
     ];
     await expect(pool.encode(documents)).rejects.toThrow(/^a\.jsonl:2: tokenising took more than 0\.3 s/);
+    expect(pool.isOver).toBe(true);
     await expect(pool.encode(documents)).rejects.toThrow(/a\.jsonl:2/);
     await pool.close();
   });

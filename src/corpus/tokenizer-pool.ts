@@ -64,6 +64,11 @@ export class TokenizerPool {
     return new TokenizerPool(dir, facts, options);
   }
 
+  /** It was closed, or a document stopped it: it encodes no more. */
+  get isOver(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** Tokens of a batch of documents. @throws {DataError} naming the document that could not be tokenised */
   async encode(documents: readonly PlacedDocument[]): Promise<readonly EncodedDocument[]> {
     const { encoded, error } = await this.encodeBatch(documents);
@@ -166,8 +171,10 @@ class TokenizerThread {
   #send(job: Job): void {
     this.#begun = Atomics.load(this.#progress, 0);
     const request: EncodeRequest = {
-      documents: job.documents.map(({ text, messages }) =>
-        messages === undefined ? { text } : { messages },
+      documents: job.documents.map((document) =>
+        document.messages === undefined
+          ? { text: document.text }
+          : { messages: document.messages, generationPrompt: document.generationPrompt },
       ),
     };
     this.#worker.postMessage(request);

@@ -75,7 +75,7 @@ export function memoryError(error: unknown, what: string): unknown {
 }
 
 /** Bytes this process can hold: what is available, and what it has. */
-async function freeMemory(): Promise<number> {
+export async function freeMemory(): Promise<number> {
   return (await availableMemory()) + process.memoryUsage.rss();
 }
 
@@ -117,6 +117,7 @@ async function bytesUnder(folder: string): Promise<number> {
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
-function gigabytes(bytes: number): string {
+/** For people. */
+export function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }

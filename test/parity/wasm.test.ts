@@ -17,6 +17,7 @@ import { createWasmEngine } from "../../src/kernels/wasm.ts";
 import { Philox } from "../../src/random/philox.ts";
 import { agreesWithReference } from "./against-reference.ts";
 import { batchFor, bytesOf, cases, deadMask, hashOf, normals, stepOptions, weightsFor } from "./cases.ts";
+import { denseAgreesWithReference } from "./dense-against-reference.ts";
 import { survivesLossesThatAreNotFinite } from "./promises.ts";
 import { chosenFrom, difference, tightThresholds } from "./screening-answers.ts";
 import { attacks, configFor, diceFor, inputsOf, weightsOf } from "./screening-attacks.ts";
@@ -43,7 +44,10 @@ interface Imports {
 
 const inline = await wasmEngineFactory(bytes);
 
-describe("wasm against reference", () => agreesWithReference(inline));
+describe("wasm against reference", () => {
+  agreesWithReference(inline);
+  denseAgreesWithReference(inline);
+});
 
 describe("bits of the wasm engine", () => {
   const c = cases[2];

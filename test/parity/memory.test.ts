@@ -32,18 +32,22 @@ const kinds: [name: string, MemoryCase][] = [
     { config: training, batchTokens: 2048, k: 32, nDead: 819 },
   ],
   [
-    "training a standard SAE, in one slab",
+    "training a gated SAE, in one slab",
     {
-      config: { ...dense, architecture: { kind: "standard", lpNorm: 1 } },
-      batchTokens: 1024,
-      k: 200,
-      nDead: 0,
+      config: { ...dense, dSae: 4096, widths: [4096], architecture: { kind: "gated" } },
+      ...{ batchTokens: 1024, k: 200, nDead: 0 },
     },
   ],
   [
-    "training a gated SAE, in several slabs",
+    "training a standard SAE, in several slabs",
     {
-      config: { ...dense, dIn: 64, widths: [17_000], dSae: 17_000, architecture: { kind: "gated" } },
+      config: {
+        ...dense,
+        dIn: 64,
+        dSae: 17_000,
+        widths: [17_000],
+        architecture: { kind: "standard", lpNorm: 1 },
+      },
       ...{ batchTokens: 2048, k: 500, nDead: 0 },
     },
   ],

@@ -42,6 +42,7 @@
         "src/cpu.cc",
         "src/decode.cc",
         "src/dense.cc",
+        "src/dense_gradients.cc",
         "src/dense_step.cc",
         "src/engine.cc",
         "src/engine_object.cc",

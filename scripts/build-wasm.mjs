@@ -38,6 +38,7 @@ const SOURCES = [
   "native/src/backward.cc",
   "native/src/decode.cc",
   "native/src/dense.cc",
+  "native/src/dense_gradients.cc",
   "native/src/dense_step.cc",
   "native/src/engine.cc",
   "native/src/entries.cc",

@@ -27,6 +27,12 @@ class DenseStep {
   StepResult run(const float* x, size_t n_tokens, const StepOptions& options);
 
  private:
+  // Tokens, or latents, that a worker takes together, in tiles, and columns that they share in the second-level cache.
+  static constexpr size_t kTokenTiles = 16;
+  static constexpr size_t kTokensPerRange = kTokenTiles * kTileTokens;
+  static constexpr size_t kLatentsPerRange = 8 * kTileTokens;
+  static constexpr size_t kColumns = 256;
+
   // Consecutive latents.
   struct Slab {
     size_t first;
@@ -51,38 +57,37 @@ class DenseStep {
   };
 
   struct Workspace {
-    AlignedArray<float> values;    // of a block: activations, or gates
-    std::vector<Columns> tiles;
+    AlignedArray<float> values;  // of a block: activations, or gates
+    std::vector<Columns> tiles;  // [kTokenTiles]
     std::vector<uint32_t> tokens;  // at which a latent is live
   };
 
-  void plan(size_t n_tokens);
-  Slab slab(size_t index) const;
   float* at(AlignedArray<float>& matrix, const Slab& slab, size_t latent) const {
     return matrix.data() + (latent - slab.first) * stride_;
   }
 
-  // forward
+  // dense_step.cc
+  void plan(size_t n_tokens);
+  Slab slab(size_t index) const;
   void pre_activations(const Slab& slab, const Rule& rule);
   void reconstruct(const Slab& slab, const Rule& rule);
   void reconstruct_tokens(const Slab& slab, const Rule& rule, size_t first, size_t n, Workspace& work);
   void measure_lengths();
   void measure(Reconstruction& reconstruction);
-
-  // backward
   StepTerms terms_of(const StepOptions& options) const;
+  void describe(const StepOptions& options, StepResult& result) const;
+  // Adds columns, times the rows that they name, to the six rows of each tile.
+  void add_columns(const std::vector<Columns>& tiles, size_t n_tiles, const float* rows, float* to,
+                   size_t to_stride) const;
+
+  // dense_gradients.cc
   void differentiate(const Slab& slab, const Rule& rule, const StepTerms& terms);
   bool is_crowded(const Slab& slab, const Rule& rule);
   void differentiate_latent(const Slab& slab, const Rule& rule, size_t latent, Workspace& work);
   void sum_rows(const Slab& slab, const Rule& rule, size_t first, size_t n, Workspace& work);
   void sum_b_dec();
   double gradient_norm() const;
-  void describe(const StepOptions& options, StepResult& result) const;
   void update(const StepOptions& options, double grad_norm);
-
-  // Adds to six rows a tile: its columns, times the rows that they name.
-  void add_columns(const std::vector<Columns>& tiles, size_t n_tiles, const float* rows, float* to,
-                   size_t to_stride) const;
 
   Engine& engine_;
   const size_t d_pad_;

@@ -88,10 +88,10 @@ class AddonEngine implements Engine {
       );
       this.#handle.setSearch(...screeningCall(config.screening ?? { margin: "rigorous" }));
     } catch (cause) {
-      const matrices = config.training ? 6 : 2;
+      const matrices = config.training ? (config.architecture === undefined ? 6 : 8) : 2;
       const gigabytes = (matrices * config.dIn * config.dSae * 4) / 1e9;
       throw new EngineError(`the native engine could not be made: ${firstLine(cause)}`, {
-        hint: `it needs ${gigabytes.toFixed(1)} GB for its weights`,
+        hint: `it needs ${gigabytes.toFixed(1)} GB for its weights${config.training ? " and their training" : ""}`,
         cause,
       });
     }

@@ -28,7 +28,7 @@
       "target_name": "kernels_portable",
       "type": "static_library",
       "sources": ["src/kernels/portable.cc"],
-      "cflags": ["-Wno-maybe-uninitialized"]
+      "cflags": ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]
     },
     {
       "target_name": "lapidary",
@@ -38,15 +38,19 @@
         "src/audit.cc",
         "src/aux_dense.cc",
         "src/aux_loss.cc",
+        "src/backward.cc",
         "src/cpu.cc",
         "src/decode.cc",
         "src/dense.cc",
+        "src/dense_gradients.cc",
+        "src/dense_step.cc",
         "src/engine.cc",
         "src/engine_object.cc",
         "src/entries.cc",
         "src/gradients.cc",
         "src/peak.cc",
         "src/quantise.cc",
+        "src/rule.cc",
         "src/screen.cc",
         "src/select.cc",
         "src/thread_pool.cc",

@@ -40,7 +40,7 @@ const screen = { "screen, of int8 peak": ({ screen }) => percent(screen?.ofInt8P
 const memory = { "peak memory": ({ peakMemoryBytes }) => gigabytes(peakMemoryBytes) };
 const speed = { "tokens/s, median (best)": rate };
 
-const writers = { quickstart, peaks, train, encode, decode, evaluate, adam, peers };
+const writers = { quickstart, peaks, train, densetrain, encode, decode, evaluate, adam, peers };
 for (const name of DOCUMENTS) {
   const path = join(root, name);
   const text = readFileSync(path, "utf8");
@@ -72,16 +72,17 @@ async function quickstart() {
   return `\`\`\`\n${formatBeforeAfterTable(rows, { model: context.modelName })}\n\`\`\`\n\nThat run took ${time}.`;
 }
 
-/** The newest saved result of everything that was measured under one name and setting. */
-function results(bench) {
+/** The newest saved result of everything that was measured under one name and setting, and is to be kept. */
+function results(bench, keep = () => true) {
   const folder = join(root, "bench/results");
   const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
   const newest = new Map();
   for (const name of files) {
     const result = JSON.parse(readFileSync(join(folder, name), "utf8"));
-    if (result.bench !== bench) continue;
-    const { size, batchTokens, threads, deadPercent, selection, screening, engine, machine } = result;
-    const kind = [threads, deadPercent, selection, screening, engine?.name, machine.processor];
+    if (result.bench !== bench || !keep(result)) continue;
+    const { size, batchTokens, threads, deadPercent, architecture, selection, screening, engine, machine } =
+      result;
+    const kind = [threads, deadPercent, architecture, selection, screening, engine?.name, machine.processor];
     const setting = JSON.stringify([size, batchTokens, ...kind]);
     if (!(newest.get(setting)?.date > result.date)) newest.set(setting, result);
   }
@@ -108,7 +109,16 @@ function table(list, columns) {
 
 function train() {
   const dead = { dead: ({ deadPercent }) => `${deadPercent} %` };
-  return table(results("train"), { ...about, ...dead, ...speed, ...dense, ...screen, ...memory });
+  const list = results("train", ({ architecture }) => architecture === undefined);
+  return table(list, { ...about, ...dead, ...speed, ...dense, ...screen, ...memory });
+}
+
+/** Training steps of standard, gated and jumprelu SAEs. */
+function densetrain() {
+  const list = results("train", ({ architecture }) => architecture !== undefined);
+  const fire = { fire: ({ l0 }) => figures3(l0) };
+  const kind = { architecture: ({ architecture }) => architecture };
+  return table(list, { ...kind, ...about, ...fire, ...speed, ...dense, ...memory });
 }
 
 function encode() {

@@ -13,7 +13,7 @@
 namespace lapidary {
 namespace {
 
-constexpr int kInterface = 2;
+constexpr int kInterface = 3;
 
 Napi::Value get_cpu_features(const Napi::CallbackInfo& info) {
   const CpuFeatures features = cpu_features();

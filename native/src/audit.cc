@@ -48,7 +48,7 @@ void TrainStep::audit(const StepOptions& options, StepResult& result) {
     floors[i] = whole_batch ? cut : smallest(begin, end, options.selection.count);
     for (size_t e = begin; e < end; e++) found += static_cast<size_t>(entries.p[e] > floors[i]);
     result.audit_entries += end - begin;
-    std::memcpy(rows.data() + i * d_pad_, c_ + token * d_pad_, d_pad_ * sizeof(float));
+    std::memcpy(rows.data() + i * d_pad_, batch_.c() + token * d_pad_, d_pad_ * sizeof(float));
   }
   Counter above(std::move(floors), engine_.pool_.size());
   engine_.dense_.score({rows.data(), d_pad_, d_pad_, nullptr, 0, options.n_audit}, engine_.latent_rows(), above);

@@ -54,7 +54,7 @@ void TrainStep::auxiliary_dense(size_t k_aux, float signal_scale) {
   latents.ids = dead_ids_.data();
   latents.n = n_dead;
   Matrix h(dead_h_.data(), dead_selected_.data(), n_dead);
-  engine_.dense_.score({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, h);
+  engine_.dense_.score({batch_.c(), d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, h);
   for_each(pool, n_tokens_, kTokensAtOnce, [&](size_t token, int worker) {
     select_dead(token, k_aux, workspaces_[static_cast<size_t>(worker)]);
   });
@@ -164,7 +164,7 @@ void TrainStep::dead_gradients(size_t first, size_t n, Workspace& work) {
                               std::min(kRowsPerBlock, n_tokens_ - t));
   };
   add(dead_h_, aux_.signal.data(), 0);
-  add(dead_dh_, c_, d_pad_);
+  add(dead_dh_, batch_.c(), d_pad_);
   for (size_t i = 0; i < n; i++) {
     float sum = sum_dh(main_, dead_ids_[first + i]);
     for (size_t t = 0; t < n_tokens_; t++) sum += dead_dh_[t * n_dead + first + i];

@@ -52,7 +52,7 @@ void TrainStep::auxiliary_sparse(size_t k_aux, float signal_scale) {
   latents.n = dead_ids_.size();
   std::vector<Hit> hits;
   if (k_aux > 0)
-    hits = engine_.select_topk({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, k_aux,
+    hits = engine_.select_topk({batch_.c(), d_pad_, d_pad_, nullptr, 0, n_tokens_}, latents, k_aux,
                                -std::numeric_limits<float>::infinity());
   aux_.entries = order_entries(engine_.pool_, hits, n_tokens_, dead_ids_.size());
   // 2. r̂, its loss and its gradients, token by token

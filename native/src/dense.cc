@@ -25,48 +25,64 @@ DenseSearch::DenseSearch(const Kernels& kernels, ThreadPool& pool, size_t d_pad)
     work.panel = AlignedArray<float>(kernels.panel_latents * d_pad);
     work.latent = AlignedArray<float>(3 * kMaxPanel);
     work.hits = AlignedArray<Hit>(kTileTokens * kernels.panel_latents);
+    work.h = AlignedArray<float>(kTileTokens * kernels.panel_latents);
   }
 }
 
 void DenseSearch::score(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
+  const size_t end = tokens.first + tokens.n;
+  visit_tiles(tokens, latents, [&](const Panel& panel, size_t first, const float* rows, Workspace& work, int worker) {
+    const size_t here = std::min(kTileTokens, end - first);
+    float token_floor[kTileTokens];
+    sink.floors(first, here, token_floor);
+    std::fill(token_floor + here, token_floor + kTileTokens, kInfinity);
+    const size_t n_hits =
+        kernels_.score({rows, token_floor, static_cast<uint32_t>(first)}, panel, d_pad_, work.hits.data());
+    if (n_hits > 0) sink.take(worker, work.hits.data(), n_hits);
+  });
+}
+
+void DenseSearch::product(const TokenRows& tokens, const LatentRows& latents, float* h, size_t stride) {
+  const size_t width = kernels_.panel_latents;
+  visit_tiles(tokens, latents, [&](const Panel& panel, size_t first, const float* rows, Workspace& work, int) {
+    kernels_.product({rows, nullptr, static_cast<uint32_t>(first)}, panel, d_pad_, work.h.data());
+    const size_t n_tokens = std::min(kTileTokens, tokens.first + tokens.n - first);
+    const size_t n_latents = std::min(width, latents.n - panel.first_latent);
+    for (size_t i = 0; i < n_latents; i++) {
+      float* to = h + (panel.first_latent + i) * stride + (first - tokens.first);
+      for (size_t t = 0; t < n_tokens; t++) to[t] = work.h[t * width + i];
+    }
+  });
+}
+
+template <class Visit>
+void DenseSearch::visit_tiles(const TokenRows& tokens, const LatentRows& latents, Visit visit) {
+  const size_t n_panels = chunks_of(latents.n, kernels_.panel_latents);
+  const size_t workers = static_cast<size_t>(pool_.size());
   for (size_t done = 0; done < tokens.n; done += segment_tokens_) {
     TokenRows segment = tokens;
     segment.first = tokens.first + done;
     segment.n = std::min(segment_tokens_, tokens.n - done);
-    score_segment(segment, latents, sink);
+    const size_t n_tiles = chunks_of(segment.n, kTileTokens);
+
+    // 1. tokens, centred and packed
+    packed_tokens_.reserve(n_tiles * kTileTokens * d_pad_);
+    constexpr size_t kTilesAtOnce = 8;
+    for_each(pool_, n_tiles, kTilesAtOnce,
+             [&](size_t tile, int worker) { pack_tile(segment, tile, workspaces_[static_cast<size_t>(worker)]); });
+
+    // 2. one panel against all tiles; where panels are few, against a share of them
+    const size_t wanted_shares = chunks_of(4 * workers, n_panels);
+    const size_t shares = std::max<size_t>(1, std::min(wanted_shares, n_tiles / 16));
+    pool_.parallel_for(n_panels * shares, [&](size_t chunk, int worker) {
+      Workspace& work = workspaces_[static_cast<size_t>(worker)];
+      const Panel panel = pack_panel(latents, chunk / shares, work);
+      const size_t share = chunk % shares;
+      for (size_t tile = n_tiles * share / shares; tile < n_tiles * (share + 1) / shares; tile++)
+        visit(panel, segment.first + tile * kTileTokens, packed_tokens_.data() + tile * kTileTokens * d_pad_, work,
+              worker);
+    });
   }
-}
-
-void DenseSearch::score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink) {
-  const size_t n_tiles = chunks_of(tokens.n, kTileTokens);
-  const size_t n_panels = chunks_of(latents.n, kernels_.panel_latents);
-  const size_t workers = static_cast<size_t>(pool_.size());
-
-  // 1. tokens, centred and packed
-  packed_tokens_.reserve(n_tiles * kTileTokens * d_pad_);
-  constexpr size_t kTilesAtOnce = 8;
-  for_each(pool_, n_tiles, kTilesAtOnce,
-           [&](size_t tile, int worker) { pack_tile(tokens, tile, workspaces_[static_cast<size_t>(worker)]); });
-
-  // 2. one panel against all tiles; where panels are few, against a share of them
-  const size_t wanted_shares = chunks_of(4 * workers, n_panels);
-  const size_t shares = std::max<size_t>(1, std::min(wanted_shares, n_tiles / 16));
-  pool_.parallel_for(n_panels * shares, [&](size_t chunk, int worker) {
-    Workspace& work = workspaces_[static_cast<size_t>(worker)];
-    const Panel panel = pack_panel(latents, chunk / shares, work);
-    const size_t share = chunk % shares;
-    for (size_t tile = n_tiles * share / shares; tile < n_tiles * (share + 1) / shares; tile++) {
-      const size_t first = tile * kTileTokens;
-      const size_t here = std::min(kTileTokens, tokens.n - first);
-      float token_floor[kTileTokens];
-      sink.floors(tokens.first + first, here, token_floor);
-      std::fill(token_floor + here, token_floor + kTileTokens, kInfinity);
-      const Tile packed{packed_tokens_.data() + tile * kTileTokens * d_pad_, token_floor,
-                        static_cast<uint32_t>(tokens.first + first)};
-      const size_t n_hits = kernels_.score(packed, panel, d_pad_, work.hits.data());
-      if (n_hits > 0) sink.take(worker, work.hits.data(), n_hits);
-    }
-  });
 }
 
 void DenseSearch::pack_tile(const TokenRows& tokens, size_t tile, Workspace& work) {

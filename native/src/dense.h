@@ -1,6 +1,7 @@
-// Pre-activations as a dense fp32 product, tile of tokens by panel of latents, each tile searched at once for the entries
-// worth keeping: a tokens × latents matrix never exists. The screen (screen.h) finds the same hits sooner; this is for
-// few latents (AuxK), few tokens, and where too much would pass a screen.
+// Pre-activations as a dense fp32 product, tile of tokens by panel of latents. `score` searches each tile at once for the
+// entries worth keeping: a tokens × latents matrix never exists. The screen (screen.h) finds the same hits sooner; this is
+// for few latents (AuxK), few tokens, and where too much would pass a screen. `product` keeps all, for as many latents as
+// its caller has room for.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,15 +23,21 @@ class DenseSearch {
 
   void score(const TokenRows& tokens, const LatentRows& latents, HitSink& sink);
 
+  // h[i·stride + t] of latent i and token t, counted from the first ones here; norms and floors play no part.
+  void product(const TokenRows& tokens, const LatentRows& latents, float* h, size_t stride);
+
  private:
   struct Workspace {
     AlignedArray<float> rows;    // [kTileTokens][d_pad]
     AlignedArray<float> panel;   // [d_pad][panel_latents]
     AlignedArray<float> latent;  // bias, norm, floor [panel_latents] each
     AlignedArray<Hit> hits;      // [kTileTokens · panel_latents]
+    AlignedArray<float> h;       // [kTileTokens][panel_latents]
   };
 
-  void score_segment(const TokenRows& tokens, const LatentRows& latents, HitSink& sink);
+  // visit(panel, first token of the tile, its packed rows, workspace, worker) for every panel and tile.
+  template <class Visit>
+  void visit_tiles(const TokenRows& tokens, const LatentRows& latents, Visit visit);
   void pack_tile(const TokenRows& tokens, size_t tile, Workspace& work);
   Panel pack_panel(const LatentRows& latents, size_t panel, Workspace& work) const;
 

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 #include <cstring>
+#include <limits>
+#include <utility>
 
 #include "clock.h"
+#include "dense_step.h"
 #include "ranges.h"
+#include "rule.h"
 #include "select.h"
 #include "train_step.h"
 
@@ -34,6 +37,26 @@ void widen(const uint16_t* bf16, size_t n, float* out) {
   }
 }
 
+// The magnitudes behind all gates that are open.
+class OpenGates : public AllPositive {
+ public:
+  OpenGates(int n_workers, const Rule& rule) : AllPositive(n_workers), rule_(rule) {}
+  void floors(size_t, size_t n, float* out) override {
+    std::fill(out, out + n, -std::numeric_limits<float>::infinity());
+  }
+  void take(int worker, const Hit* hits, size_t n) override {
+    for (size_t i = 0; i < n; i++) {
+      Hit hit = hits[i];
+      rule_.activations(hit.latent, &hits[i].h, 1, &hit.h);
+      hit.p = hit.h;
+      if (hit.p > 0.0f) AllPositive::take(worker, &hit, 1);
+    }
+  }
+
+ private:
+  const Rule& rule_;
+};
+
 // To the nearest, ties to even; exact for what `widen` gave.
 void narrow(const float* values, size_t n, uint16_t* out) {
   for (size_t j = 0; j < n; j++) {
@@ -56,10 +79,17 @@ Engine::Engine(EngineShape shape, const Kernels& kernels, const ScreenKernels& s
   if (!shape_.training) return;
   first_moment_ = Moment(shape_);
   second_moment_ = Moment(shape_);
-  train_step_ = std::make_unique<TrainStep>(*this);
+  if (shape_.architecture == Architecture::by_size)
+    train_step_ = std::make_unique<TrainStep>(*this);
+  else
+    dense_step_ = std::make_unique<DenseStep>(*this);
 }
 
 Engine::~Engine() = default;
+
+StepResult Engine::train_step(const float* x, size_t n_tokens, const StepOptions& options) {
+  return dense_step_ ? dense_step_->run(x, n_tokens, options) : train_step_->run(x, n_tokens, options);
+}
 
 // ---- encode ----
 
@@ -100,6 +130,9 @@ Entries Engine::select(const TokenRows& tokens, const Selection& selection) {
       hits = sink.finish();
       break;
     }
+    case SelectionKind::own:
+      hits = select_own(tokens);
+      break;
   }
   profile_.cost = screen_.cost();
   return order_entries(pool_, hits, tokens.n, shape_.d_sae);
@@ -161,6 +194,22 @@ float Engine::guess_cut(const TokenRows& tokens, size_t count) {
   return cut * kSampleShare;
 }
 
+// Standard and jumprelu: h above 0 or θ. Gated: u above −bGate, which is g > 0 to the bit, and of these mag above 0.
+std::vector<Hit> Engine::select_own(const TokenRows& tokens) {
+  const Rule rule(shape_, weights_);
+  LatentRows latents = latent_rows();
+  latents.bias = rule.bias();
+  latents.floor = rule.floors();
+  if (shape_.architecture != Architecture::gated) {
+    AllPositive sink(pool_.size());
+    search(tokens, latents, sink);
+    return sink.finish();
+  }
+  OpenGates sink(pool_.size(), rule);
+  dense_.score(tokens, latents, sink);
+  return sink.finish();
+}
+
 std::vector<Hit> Engine::select_topk(const TokenRows& tokens, const LatentRows& latents, size_t k, float floor) {
   std::vector<Hit> hits;
   const size_t step = TokenTopK::tokens_within_budget(pool_.size(), k, latents.n);
@@ -181,6 +230,12 @@ Engine::TensorView Engine::tensor(TensorOwner owner, TensorName name) {
   const bool is_matrix = name == TensorName::w_enc || name == TensorName::w_dec;
   const size_t stride = is_matrix ? shape_.d_pad() : 1;
   const size_t width = is_matrix ? shape_.d_in : 1;
+  if (name >= TensorName::extra) {
+    Extra& extra = owner == TensorOwner::weights        ? weights_.extra
+                   : owner == TensorOwner::first_moment ? first_moment_.extra
+                                                        : second_moment_.extra;
+    return {extra[static_cast<size_t>(name) - static_cast<size_t>(TensorName::extra)].data(), nullptr, stride, width};
+  }
   if (owner == TensorOwner::weights) {
     float* const data[] = {weights_.w_enc.data(), weights_.w_dec.data(), weights_.b_enc.data(), weights_.b_dec.data()};
     return {data[static_cast<size_t>(name)], nullptr, stride, width};

@@ -17,6 +17,9 @@
 
 namespace lapidary {
 
+// How latents come to fire: chosen by size, or by a rule of their own that is learnt (rule.h).
+enum class Architecture { by_size = 0, standard = 1, gated = 2, jumprelu = 3 };
+
 struct EngineShape {
   size_t d_in;
   size_t d_sae;
@@ -25,24 +28,42 @@ struct EngineShape {
   bool rescale_by_decoder_norm;
   bool training;
   bool bf16_moments = false;
+  Architecture architecture = Architecture::by_size;
+  double lp_norm = 1;     // standard
+  double bandwidth = 1;   // jumprelu
+  double tanh_scale = 0;  // jumprelu; 0: the sparsity loss counts who fires
 
   size_t d_pad() const { return round_up(d_in, kLanes); }
   size_t latents_pad() const { return round_up(d_sae, kMaxPanel); }
+  // Parameters beside the four: gated: bGate, rMag; jumprelu: log θ.
+  size_t n_extra() const {
+    return architecture == Architecture::gated ? 2 : architecture == Architecture::jumprelu ? 1 : 0;
+  }
 };
 
-// The four tensors.
+using Extra = std::vector<AlignedArray<float>>;  // [latents_pad] each
+
+inline Extra make_extra(const EngineShape& shape) {
+  Extra extra;
+  for (size_t i = 0; i < shape.n_extra(); i++) extra.emplace_back(shape.latents_pad());
+  return extra;
+}
+
+// Everything that is learnt. A gated SAE's b_enc is its bMag.
 struct Parameters {
   Parameters() = default;
   explicit Parameters(const EngineShape& shape)
       : w_enc(shape.d_sae * shape.d_pad()),
         w_dec(shape.d_sae * shape.d_pad()),
         b_enc(shape.latents_pad()),
-        b_dec(shape.d_pad()) {}
+        b_dec(shape.d_pad()),
+        extra(make_extra(shape)) {}
 
   AlignedArray<float> w_enc;  // [dSae][d_pad]
   AlignedArray<float> w_dec;  // [dSae][d_pad]
   AlignedArray<float> b_enc;  // [latents_pad]
   AlignedArray<float> b_dec;  // [d_pad]
+  Extra extra;
 };
 
 // One of Adam's moments. Those of the matrices are fp32, or bf16 in half the memory.
@@ -54,7 +75,8 @@ struct Moment {
         narrow_enc(shape.bf16_moments ? shape.d_sae * shape.d_pad() : 0),
         narrow_dec(narrow_enc.size()),
         b_enc(shape.latents_pad()),
-        b_dec(shape.d_pad()) {}
+        b_dec(shape.d_pad()),
+        extra(make_extra(shape)) {}
 
   AlignedArray<float> wide_enc;       // [dSae][d_pad], or nothing
   AlignedArray<float> wide_dec;       // the same
@@ -62,6 +84,7 @@ struct Moment {
   AlignedArray<uint16_t> narrow_dec;  // the same
   AlignedArray<float> b_enc;          // [latents_pad]
   AlignedArray<float> b_dec;          // [d_pad]
+  Extra extra;
 };
 
 // How entries are searched for. The screen with all of its margin finds what the dense product finds; with a margin of
@@ -73,7 +96,8 @@ struct Search {
   double sigmas = 0;  // statistical
 };
 
-enum class SelectionKind { batch_topk = 0, topk = 1, threshold = 2 };
+// own: whoever fires by the architecture's own rule.
+enum class SelectionKind { batch_topk = 0, topk = 1, threshold = 2, own = 3 };
 
 struct Selection {
   SelectionKind kind;
@@ -89,7 +113,8 @@ struct SparseView {
   size_t n;
 };
 
-enum class TensorName { w_enc = 0, w_dec = 1, b_enc = 2, b_dec = 3 };
+// From extra on: the architecture's own, in the order of EngineShape::n_extra.
+enum class TensorName { w_enc = 0, w_dec = 1, b_enc = 2, b_dec = 3, extra = 4 };
 enum class TensorOwner { weights = 0, first_moment = 1, second_moment = 2 };
 
 struct StepOptions {
@@ -101,6 +126,7 @@ struct StepOptions {
   double epsilon;
   double clip_norm;  // +inf: none
   double aux_coefficient;
+  double sparsity;      // coefficient of the sparsity loss; by_size: none
   const uint8_t* dead;  // [dSae]; null: no auxiliary loss
   const uint32_t* audit_tokens;  // [n_audit] of the batch, in any order; null: no audit
   size_t n_audit;
@@ -111,6 +137,7 @@ struct StepResult {
   double mse = 0;
   std::vector<double> inner_mse;
   double aux = 0;
+  double sparsity = 0;
   double l0 = 0;
   double grad_norm = 0;
   float min_positive = 0;  // 0: nothing was positive
@@ -130,6 +157,7 @@ struct StepProfile {
   int searches = 0;      // 1, and one more for each guess that was too high
 };
 
+class DenseStep;
 class TrainStep;
 
 class Engine {
@@ -160,7 +188,9 @@ class Engine {
   const float* norms() const { return norms_.data(); }
 
  private:
+  friend class DenseStep;
   friend class TrainStep;
+  friend class Update;
 
   struct TensorView {
     float* data;       // null: the values are in `narrow`
@@ -174,6 +204,7 @@ class Engine {
   void search(const TokenRows& tokens, const LatentRows& latents, HitSink& sink);
   std::vector<Hit> select_batch_topk(const TokenRows& tokens, size_t count);
   float guess_cut(const TokenRows& tokens, size_t count);
+  std::vector<Hit> select_own(const TokenRows& tokens);
   std::vector<Hit> select_topk(const TokenRows& tokens, const LatentRows& latents, size_t k, float floor);
   void refresh_norms(size_t first, size_t n);
 
@@ -189,7 +220,8 @@ class Engine {
   AlignedArray<float> norms_;  // ‖wDec[i]‖ [latents_pad]
   float last_cut_ = 0.0f;      // of batch top-k; 0: none yet
   float cut_moves_ = 0.01f;    // by what share it has lately moved from batch to batch, on average
-  std::unique_ptr<TrainStep> train_step_;
+  std::unique_ptr<TrainStep> train_step_;  // by_size
+  std::unique_ptr<DenseStep> dense_step_;  // all others
   StepProfile profile_;
 };
 

@@ -46,13 +46,15 @@ size_t tokens_of(Napi::Env env, size_t n_values, size_t d_in) {
 }
 
 // Arguments (kind, count, thresholds | null) from `at` on.
-Selection selection_argument(const Napi::CallbackInfo& info, size_t at, size_t d_sae) {
+Selection selection_argument(const Napi::CallbackInfo& info, size_t at, const EngineShape& shape) {
   const size_t kind = size_argument(info, at, "selection kind");
-  if (kind > 2) refuse(info.Env(), "selection kind: expected 0, 1 or 2");
+  if (kind > 3) refuse(info.Env(), "selection kind: expected 0, 1, 2 or 3");
   Selection selection{static_cast<SelectionKind>(kind), 0, nullptr};
+  if ((selection.kind == SelectionKind::own) != (shape.architecture != Architecture::by_size))
+    refuse(info.Env(), "selection kind: not of this architecture");
   if (selection.kind == SelectionKind::threshold) {
     Napi::Float32Array thresholds = floats(info, at + 2, "thresholds");
-    expect_length(info.Env(), thresholds.ElementLength(), d_sae, "thresholds");
+    expect_length(info.Env(), thresholds.ElementLength(), shape.d_sae, "thresholds");
     selection.thresholds = thresholds.Data();
   } else {
     selection.count = size_argument(info, at + 1, "selection count");
@@ -93,6 +95,13 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   const size_t n_threads = size_argument(info, 6, "threads");
   const size_t isa = size_argument(info, 7, "isa");
   shape.bf16_moments = info[8].ToBoolean();
+  Napi::Float64Array rule = typed_array<Napi::Float64Array>(env, info[9], napi_float64_array, "architecture");
+  expect_length(env, rule.ElementLength(), 4, "architecture");
+  if (!(rule[0] >= 0 && rule[0] <= 3)) refuse(env, "architecture: expected 0, 1, 2 or 3");
+  shape.architecture = static_cast<Architecture>(static_cast<int>(rule[0]));
+  shape.lp_norm = rule[1];
+  shape.bandwidth = rule[2];
+  shape.tanh_scale = rule[3];
 
   constexpr size_t kMost = size_t{1} << 31;
   constexpr size_t kMostDimensions = 60000;  // or the sums of the screen overflow
@@ -101,6 +110,8 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
   for (size_t i = 0; i < shape.widths.size(); i++)
     if (shape.widths[i] <= (i == 0 ? 0 : shape.widths[i - 1])) refuse(env, "widths: expected strictly increasing");
   if (shape.widths.empty() || shape.widths.back() != shape.d_sae) refuse(env, "widths: the last must be dSae");
+  if (shape.architecture != Architecture::by_size && (shape.widths.size() > 1 || shape.rescale_by_decoder_norm))
+    refuse(env, "architecture: neither nested widths nor rescaling");
   if (n_threads < 1 || n_threads > 1024) refuse(env, "threads: expected 1 … 1024");
   const Kernels* kernels = isa < kIsaCount ? kernels_for(static_cast<Isa>(isa)) : nullptr;
   if (kernels == nullptr) refuse(env, "this machine lacks the instruction set asked for");
@@ -136,7 +147,7 @@ Napi::Value EngineObject::encode(const Napi::CallbackInfo& info) {
   Engine& engine = live(env);
   Napi::Float32Array x = floats(info, 0, "x");
   const size_t n_tokens = tokens_of(env, x.ElementLength(), engine.shape().d_in);
-  const Selection selection = selection_argument(info, 1, engine.shape().d_sae);
+  const Selection selection = selection_argument(info, 1, engine.shape());
   auto entries = std::make_shared<Entries>();
   const float* data = x.Data();
   return start(
@@ -171,9 +182,9 @@ Napi::Value EngineObject::decode(const Napi::CallbackInfo& info) {
       [result](Napi::Env) -> Napi::Value { return result->Value(); });
 }
 
-// (x, kind, count, numbers: Float64Array [lr, adamStep, beta1, beta2, epsilon, clipNorm, auxCoefficient],
+// (x, kind, count, numbers: Float64Array [lr, adamStep, beta1, beta2, epsilon, clipNorm, auxCoefficient, sparsity],
 //  dead: Uint8Array | null, auditTokens: Uint32Array | null)
-// → { loss, mse, innerMse, aux, l0, gradNorm, minPositive, fired, audit }
+// → { loss, mse, innerMse, aux, sparsity (of a rule of its own), l0, gradNorm, minPositive, fired, audit }
 Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Engine& engine = live(env);
@@ -182,10 +193,10 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
   const size_t n_tokens = tokens_of(env, x.ElementLength(), engine.shape().d_in);
   if (n_tokens == 0) refuse(env, "x: an empty batch");
   StepOptions options{};
-  options.selection = selection_argument(info, 1, engine.shape().d_sae);
-  if (options.selection.kind == SelectionKind::threshold) refuse(env, "training selects by batch-topk or topk");
+  options.selection = selection_argument(info, 1, engine.shape());
+  if (options.selection.kind == SelectionKind::threshold) refuse(env, "training selects by batch-topk, topk or its own rule");
   Napi::Float64Array numbers = typed_array<Napi::Float64Array>(env, info[3], napi_float64_array, "numbers");
-  expect_length(env, numbers.ElementLength(), 7, "numbers");
+  expect_length(env, numbers.ElementLength(), 8, "numbers");
   options.learning_rate = numbers[0];
   options.adam_step = numbers[1];
   options.beta1 = numbers[2];
@@ -193,6 +204,7 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
   options.epsilon = numbers[4];
   options.clip_norm = numbers[5];
   options.aux_coefficient = numbers[6];
+  options.sparsity = numbers[7];
   if (!info[4].IsNull()) {
     Napi::Uint8Array dead = typed_array<Napi::Uint8Array>(env, info[4], napi_uint8_array, "dead");
     expect_length(env, dead.ElementLength(), engine.shape().d_sae, "dead");
@@ -206,12 +218,13 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
       if (options.audit_tokens[i] >= n_tokens) refuse(env, "audit tokens: expected places in the batch");
   }
   const bool audited = options.audit_tokens != nullptr;
+  const bool has_sparsity = engine.shape().architecture != Architecture::by_size;
   auto result = std::make_shared<StepResult>();
   const float* data = x.Data();
   return start(
       env, {x, info[4], info[5]},
       [&engine, data, n_tokens, options, result] { *result = engine.train_step(data, n_tokens, options); },
-      [result, audited](Napi::Env e) -> Napi::Value {
+      [result, audited, has_sparsity](Napi::Env e) -> Napi::Value {
         Napi::Object out = Napi::Object::New(e);
         out["loss"] = Napi::Number::New(e, result->loss);
         out["mse"] = Napi::Number::New(e, result->mse);
@@ -219,6 +232,7 @@ Napi::Value EngineObject::train_step(const Napi::CallbackInfo& info) {
         for (uint32_t i = 0; i < result->inner_mse.size(); i++) inner[i] = Napi::Number::New(e, result->inner_mse[i]);
         out["innerMse"] = inner;
         out["aux"] = Napi::Number::New(e, result->aux);
+        if (has_sparsity) out["sparsity"] = Napi::Number::New(e, result->sparsity);
         out["l0"] = Napi::Number::New(e, result->l0);
         out["gradNorm"] = Napi::Number::New(e, result->grad_norm);
         out["minPositive"] =
@@ -251,7 +265,7 @@ Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
   const size_t tensor = size_argument(info, 1, "tensor");
   const size_t from = size_argument(info, 2, "from");
   const size_t to = size_argument(info, 3, "to");
-  if (owner > 2 || tensor > 3 || (owner > 0 && !engine.shape().training)) refuse(env, "no such tensor");
+  if (owner > 2 || tensor >= 4 + engine.shape().n_extra() || (owner > 0 && !engine.shape().training)) refuse(env, "no such tensor");
   const TensorName name = static_cast<TensorName>(tensor);
   if (from > to || to > engine.row_count(name)) refuse(env, "rows outside the tensor");
   Napi::Float32Array out = Napi::Float32Array::New(env, (to - from) * engine.row_width(name));
@@ -273,7 +287,7 @@ Napi::Value EngineObject::write(const Napi::CallbackInfo& info) {
   const size_t tensor = size_argument(info, 1, "tensor");
   const size_t from = size_argument(info, 2, "from");
   Napi::Float32Array rows = floats(info, 3, "rows");
-  if (owner > 2 || tensor > 3 || (owner > 0 && !engine.shape().training)) refuse(env, "no such tensor");
+  if (owner > 2 || tensor >= 4 + engine.shape().n_extra() || (owner > 0 && !engine.shape().training)) refuse(env, "no such tensor");
   const TensorName name = static_cast<TensorName>(tensor);
   const size_t n = rows.ElementLength() / engine.row_width(name);
   if (n * engine.row_width(name) != rows.ElementLength() || from > engine.row_count(name) ||

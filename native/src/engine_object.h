@@ -15,7 +15,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static Napi::Function define(Napi::Env env);
 
-  // (dIn, dSae, widths: Uint32Array, applyBDecToInput, rescale, training, threads, isa)
+  // (dIn, dSae, widths: Uint32Array, applyBDecToInput, rescale, training, threads, isa, bf16Moments,
+  //  architecture: Float64Array [kind, lpNorm, bandwidth, tanhScale])
   explicit EngineObject(const Napi::CallbackInfo& info);
 
  private:

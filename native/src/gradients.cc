@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backward.h"
 #include "ranges.h"
 #include "train_step.h"
 
@@ -13,7 +14,6 @@ namespace {
 
 // Latents of one chunk of work, and of one partial sum of dbEnc·wEnc.
 constexpr size_t kLatentBlock = kMaxPanel;
-constexpr size_t kDimensionBlock = 64;
 
 }  // namespace
 
@@ -43,7 +43,7 @@ void TrainStep::add_entries(const Part& part, size_t place, size_t group, size_t
   const uint32_t* tokens = part.entries.token.data() + begin;
   const float* seen = part.signal.data() + group * n_tokens_ * d_pad_ + start;
   kernels.gather(d_dec, seen, d_pad_, width, tokens, part.entries.h_by_latent.data() + begin, n);
-  kernels.gather(d_enc, c_ + start, d_pad_, width, tokens, part.dh_by_latent.data() + begin, n);
+  kernels.gather(d_enc, batch_.c() + start, d_pad_, width, tokens, part.dh_by_latent.data() + begin, n);
 }
 
 // Dimensions [start, start + width) of dwDec[i] and dwEnc[i].
@@ -88,7 +88,7 @@ void TrainStep::measure_gradients(StepResult& result) {
       measure_rows(first, end - first, start, width, workspaces_[static_cast<size_t>(worker)]);
     });
   });
-  sum_b_dec_gradient();
+  sum_b_dec();
 
   // 2. ‖g‖², rows ascending, in f64: bDec, wDec, wEnc, bEnc
   double sum = kernels.dot(b_dec_gradient_.data(), b_dec_gradient_.data(), d_pad_);
@@ -122,101 +122,39 @@ void TrainStep::measure_rows(size_t first, size_t n, size_t start, size_t width,
   kernels.gather(sum, engine_.weights_.w_enc.data() + start, d_pad_, width, ids, coef, n_moving);
 }
 
-// dbDec: one worker owns a range of dimensions; tokens ascending, then blocks of latents ascending.
-void TrainStep::sum_b_dec_gradient() {
-  for_ranges(engine_.pool_, d_pad_, kDimensionBlock, [&](size_t from, size_t end, int) {
-    const size_t n = end - from;
-    float sum[kDimensionBlock] = {};
-    const auto add_rows = [&](float* to, const float* rows, size_t n_rows) {
-      for (size_t row = 0; row < n_rows; row++)
-        for (size_t j = 0; j < n; j++) to[j] += rows[row * d_pad_ + from + j];
-    };
-    add_rows(sum, main_.signal.data(), n_tokens_);
-    if (with_aux_) add_rows(sum, aux_.signal.data(), n_tokens_);
-    if (engine_.shape_.apply_b_dec_to_input) {
-      float through_encoder[kDimensionBlock] = {};
-      add_rows(through_encoder, pre_bias_.data(), chunks_of(d_sae_, kLatentBlock));
-      for (size_t j = 0; j < n; j++) sum[j] -= through_encoder[j];
-    }
-    std::copy(sum, sum + n, b_dec_gradient_.data() + from);
-  });
+void TrainStep::sum_b_dec() {
+  const size_t n_blocks = engine_.shape_.apply_b_dec_to_input ? chunks_of(d_sae_, kLatentBlock) : 0;
+  sum_b_dec_gradient(engine_.pool_, d_pad_,
+                     {{main_.signal.data(), n_tokens_}, {aux_.signal.data(), with_aux_ ? n_tokens_ : 0}},
+                     {pre_bias_.data(), n_blocks}, b_dec_gradient_.data());
 }
 
-// Clips, and lets dense Adam move every row, also those without a gradient: momentum carries them on.
 void TrainStep::update(const StepOptions& options, double grad_norm) {
-  const Kernels& kernels = engine_.kernels_;
-  AdamFactors factors;
-  factors.gradient_scale = static_cast<float>(std::min(1.0, options.clip_norm / (grad_norm + 1e-6)));
-  factors.beta1 = static_cast<float>(options.beta1);
-  factors.one_minus_beta1 = static_cast<float>(1.0 - options.beta1);
-  factors.beta2 = static_cast<float>(options.beta2);
-  factors.one_minus_beta2 = static_cast<float>(1.0 - options.beta2);
-  factors.step_size = static_cast<float>(options.learning_rate / (1.0 - std::pow(options.beta1, options.adam_step)));
-  factors.inv_correction2 = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, options.adam_step)));
-  factors.epsilon = static_cast<float>(options.epsilon);
-
-  rounding_seed_ = static_cast<uint32_t>(options.adam_step) * 0x85ebca6bu;
+  const Update update(engine_, options, grad_norm);
   sweep(gradient_sweep(), [&](size_t start, size_t width) {
     for_ranges(engine_.pool_, d_sae_, kLatentBlock, [&](size_t first, size_t end, int worker) {
-      update_rows(first, end - first, start, width, factors, workspaces_[static_cast<size_t>(worker)]);
+      update_rows(first, end - first, start, width, update, workspaces_[static_cast<size_t>(worker)]);
     });
   });
   engine_.screen_.forget(0, d_sae_);
-  Parameters& weights = engine_.weights_;
-  Moment& first = engine_.first_moment_;
-  Moment& second = engine_.second_moment_;
-  kernels.adam(weights.b_enc.data(), first.b_enc.data(), second.b_enc.data(), b_enc_gradient_.data(),
-               weights.b_enc.size(), factors);
-  kernels.adam(weights.b_dec.data(), first.b_dec.data(), second.b_dec.data(), b_dec_gradient_.data(), d_pad_, factors);
+  update.move_biases(b_enc_gradient_.data(), b_dec_gradient_.data());
 }
 
-void TrainStep::update_rows(size_t first_row, size_t n, size_t start, size_t width, const AdamFactors& factors,
+void TrainStep::update_rows(size_t first, size_t n, size_t start, size_t width, const Update& update,
                             Workspace& work) {
-  const Kernels& kernels = engine_.kernels_;
-  const bool narrow = engine_.shape_.bf16_moments;
-  Moment& first = engine_.first_moment_;
-  Moment& second = engine_.second_moment_;
-  struct Matrix {
-    float* weights;
-    float* wide[2];
-    uint16_t* narrow[2];
-    const float* gradient;
-  };
-  const Matrix matrices[] = {{engine_.weights_.w_dec.data(),
-                              {first.wide_dec.data(), second.wide_dec.data()},
-                              {first.narrow_dec.data(), second.narrow_dec.data()},
-                              work.block.data()},
-                             {engine_.weights_.w_enc.data(),
-                              {first.wide_enc.data(), second.wide_enc.data()},
-                              {first.narrow_enc.data(), second.narrow_enc.data()},
-                              work.block.data() + kBlock}};
-  for (size_t i = first_row; i < first_row + n; i++) {
+  float* d_dec = work.block.data();
+  float* d_enc = d_dec + kBlock;
+  for (size_t i = first; i < first + n; i++) {
     float norm_square = start == 0 ? 0.0f : squares_[i];
     for (size_t at = start; at < start + width; at += kBlock) {
       const size_t here = std::min(kBlock, start + width - at);
       const size_t place = i * d_pad_ + at;
       // The same block of the next row, unless the sweep goes straight on.
-      if (i + 1 < first_row + n && width < d_pad_)
-        for (const Matrix& matrix : matrices)
-          for (size_t j = place + d_pad_; j < place + d_pad_ + here; j += kLanes) {
-            LAPIDARY_PREFETCH(matrix.weights + j);
-            for (const float* moment : matrix.wide)
-              if (!narrow) LAPIDARY_PREFETCH(moment + j);
-            for (const uint16_t* moment : matrix.narrow)
-              if (narrow) LAPIDARY_PREFETCH(moment + j);
-          }
-      block_gradients(i, at, here, work.block.data(), work.block.data() + kBlock);
-      for (size_t m = 0; m < 2; m++) {
-        const Matrix& matrix = matrices[m];
-        if (narrow)
-          kernels.adam_bf16(matrix.weights + place, matrix.narrow[0] + place, matrix.narrow[1] + place,
-                            matrix.gradient, here, factors, rounding_seed_ + static_cast<uint32_t>(2 * place + m));
-        else
-          kernels.adam(matrix.weights + place, matrix.wide[0] + place, matrix.wide[1] + place, matrix.gradient, here,
-                       factors);
-      }
-      const float* row = matrices[0].weights + place;
-      const float square = kernels.dot(row, row, here);
+      if (i + 1 < first + n && width < d_pad_) update.prefetch(place + d_pad_, here);
+      block_gradients(i, at, here, d_dec, d_enc);
+      update.move_rows(place, here, d_dec, d_enc);
+      const float* row = engine_.weights_.w_dec.data() + place;
+      const float square = engine_.kernels_.dot(row, row, here);
       norm_square = at == 0 ? square : norm_square + square;
     }
     squares_[i] = norm_square;

@@ -11,10 +11,6 @@
 
 namespace lapidary {
 
-StepResult Engine::train_step(const float* x, size_t n_tokens, const StepOptions& options) {
-  return train_step_->run(x, n_tokens, options);
-}
-
 TrainStep::TrainStep(Engine& engine)
     : engine_(engine),
       d_pad_(engine.shape_.d_pad()),
@@ -42,8 +38,10 @@ StepResult TrainStep::run(const float* x, size_t n_tokens, const StepOptions& op
   StepResult result;
   n_tokens_ = n_tokens;
 
-  load_batch(x);
-  main_.entries = engine_.select({c_, d_pad_, d_pad_, nullptr, 0, n_tokens_}, options.selection);
+  const EngineShape& shape = engine_.shape_;
+  const float* centre = shape.apply_b_dec_to_input ? engine_.weights_.b_dec.data() : nullptr;
+  batch_.load(engine_.pool_, x, n_tokens, shape.d_in, d_pad_, centre);
+  main_.entries = engine_.select({batch_.c(), d_pad_, d_pad_, nullptr, 0, n_tokens_}, options.selection);
   lap(profile.encode);
   if (options.audit_tokens != nullptr) audit(options, result);
   reconstruct(options);
@@ -67,23 +65,6 @@ StepResult TrainStep::run(const float* x, size_t n_tokens, const StepOptions& op
   update(options, result.grad_norm);
   lap(profile.update);
   return result;
-}
-
-// x and c = x − bDec, rows padded with zeros.
-void TrainStep::load_batch(const float* x) {
-  const size_t d = engine_.shape_.d_in;
-  const bool centred = engine_.shape_.apply_b_dec_to_input;
-  const float* b_dec = engine_.weights_.b_dec.data();
-  x_.reserve(n_tokens_ * d_pad_);
-  if (centred) centred_.reserve(n_tokens_ * d_pad_);
-  c_ = centred ? centred_.data() : x_.data();
-  for_each(engine_.pool_, n_tokens_, kTokensAtOnce, [&](size_t t, int) {
-    float* row = x_.data() + t * d_pad_;  // padding: zeros since allocation
-    std::memcpy(row, x + t * d, d * sizeof(float));
-    if (!centred) return;
-    float* c = centred_.data() + t * d_pad_;
-    for (size_t j = 0; j < d_pad_; j++) c[j] = row[j] - b_dec[j];
-  });
 }
 
 void TrainStep::reconstruct(const StepOptions& options) {
@@ -123,7 +104,7 @@ void TrainStep::reconstruct_block(size_t token, size_t start, size_t width, Work
   const Kernels& kernels = engine_.kernels_;
   const Entries& entries = main_.entries;
   const float* w_dec = engine_.weights_.w_dec.data() + start;
-  const float* x = x_.data() + token * d_pad_ + start;
+  const float* x = batch_.x() + token * d_pad_ + start;
   const float scale = 2.0f / static_cast<float>(n_tokens_);
   const uint32_t* bound = group_begin_.data() + token * (n_groups() + 1);
 

@@ -9,9 +9,12 @@
 #include <vector>
 
 #include "aligned_array.h"
+#include "batch.h"
 #include "engine.h"
 
 namespace lapidary {
+
+class Update;
 
 class TrainStep {
  public:
@@ -36,7 +39,6 @@ class TrainStep {
   };
 
   // train_step.cc: the phases in their order
-  void load_batch(const float* x);
   void audit(const StepOptions& options, StepResult& result);
   void reconstruct(const StepOptions& options);
   void bound_groups();
@@ -58,10 +60,10 @@ class TrainStep {
 
   // gradients.cc
   void measure_gradients(StepResult& result);
-  void sum_b_dec_gradient();
+  void sum_b_dec();
   void update(const StepOptions& options, double grad_norm);
   void measure_rows(size_t first, size_t n, size_t start, size_t width, Workspace& work);
-  void update_rows(size_t first, size_t n, size_t start, size_t width, const AdamFactors& factors, Workspace& work);
+  void update_rows(size_t first, size_t n, size_t start, size_t width, const Update& update, Workspace& work);
   void add_entries(const Part& part, size_t place, size_t group, size_t start, size_t width, float* d_dec,
                    float* d_enc) const;
   void block_gradients(size_t latent, size_t start, size_t width, float* d_dec, float* d_enc) const;
@@ -89,10 +91,8 @@ class TrainStep {
   size_t n_tokens_ = 0;
   bool with_aux_ = false;
 
-  AlignedArray<float> x_;         // [B][d_pad]
-  AlignedArray<float> centred_;   // [B][d_pad]; unused if the input is not centred
+  Batch batch_;
   AlignedArray<float> residual_;  // [B][d_pad], x̂ − x at full width; only with an auxiliary loss
-  const float* c_ = nullptr;      // the encoder's input: centred_ or x_
   Part main_;
   Part aux_;
   std::vector<uint32_t> dead_ids_;        // [nDead], ascending
@@ -112,7 +112,6 @@ class TrainStep {
   AlignedArray<float> b_dec_gradient_;  // [d_pad]
   std::vector<float> squares_;          // [2][dSae]: ‖dwDec[i]‖², ‖dwEnc[i]‖²; then ‖wDec[i]‖²
   AlignedArray<float> pre_bias_;        // [blocks of 64 latents][d_pad]: Σ dbEnc[i]·wEnc[i]
-  uint32_t rounding_seed_ = 0;  // of the step, for moments kept as bf16
   std::vector<Workspace> workspaces_;
 };
 

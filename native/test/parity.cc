@@ -19,9 +19,10 @@ constexpr size_t kWidths[] = {16, 32, 48, 112, 128, 144, 256, 272, 400};
 
 // ---- fp32 ----
 
-// `pack` and `score`: up to 64 latents in as many panels as the instruction set needs, in a tile of up to 6 tokens.
-// The order of hits within a panel is the kernel's own business.
-void score(const Kernels& kernels, Random& random, Hash& hash) {
+// A tile of up to 6 tokens and up to 64 latents in as many panels as the instruction set needs: visit(tile, panel,
+// d_pad) for each, done() after the last one.
+template <class Visit, class Done>
+void dense_cases(const Kernels& kernels, Random& random, Visit visit, Done done) {
   for (const Kind kind : kKinds)
     for (const size_t d_pad : kWidths) {
       const size_t n_latents = kMaxPanel - random.below(40);
@@ -43,7 +44,6 @@ void score(const Kernels& kernels, Random& random, Hash& hash) {
       kernels.pack(rows, kTileTokens, d_pad, packed_tile.data());
       const Tile tile{packed_tile.data(), token_floor, 0};
 
-      std::vector<Hit> hits;
       AlignedArray<float> packed_panel(kernels.panel_latents * d_pad);
       for (size_t first = 0; first < kMaxPanel; first += kernels.panel_latents) {
         for (size_t i = 0; i < kernels.panel_latents; i++)
@@ -51,20 +51,45 @@ void score(const Kernels& kernels, Random& random, Hash& hash) {
         kernels.pack(rows, kernels.panel_latents, d_pad, packed_panel.data());
         const Panel panel{packed_panel.data(), bias.data() + first, norm.data() + first, latent_floor.data() + first,
                           static_cast<uint32_t>(first)};
-        std::vector<Hit> found(kTileTokens * kernels.panel_latents);
-        found.resize(kernels.score(tile, panel, d_pad, found.data()));
-        hits.insert(hits.end(), found.begin(), found.end());
+        visit(tile, panel, d_pad);
       }
-      std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
-        return a.token != b.token ? a.token < b.token : a.latent < b.latent;
-      });
-      for (const Hit& hit : hits) {
-        hash.number(hit.token);
-        hash.number(hit.latent);
-        hash.number(hit.h);
-        hash.number(hit.p);
-      }
+      done();
     }
+}
+
+// `pack` and `score`. The order of hits within a panel is the kernel's own business.
+void score(const Kernels& kernels, Random& random, Hash& hash) {
+  std::vector<Hit> hits;
+  const auto visit = [&](const Tile& tile, const Panel& panel, size_t d_pad) {
+    std::vector<Hit> found(kTileTokens * kernels.panel_latents);
+    found.resize(kernels.score(tile, panel, d_pad, found.data()));
+    hits.insert(hits.end(), found.begin(), found.end());
+  };
+  dense_cases(kernels, random, visit, [&] {
+    std::sort(hits.begin(), hits.end(), [](const Hit& a, const Hit& b) {
+      return a.token != b.token ? a.token < b.token : a.latent < b.latent;
+    });
+    for (const Hit& hit : hits) {
+      hash.number(hit.token);
+      hash.number(hit.latent);
+      hash.number(hit.h);
+      hash.number(hit.p);
+    }
+    hits.clear();
+  });
+}
+
+// Rows that are absent count as zeros: every entry of the tile is compared.
+void product(const Kernels& kernels, Random& random, Hash& hash) {
+  float all[kTileTokens][kMaxPanel];
+  const size_t width = kernels.panel_latents;
+  const auto visit = [&](const Tile& tile, const Panel& panel, size_t d_pad) {
+    AlignedArray<float> h(kTileTokens * width);
+    kernels.product(tile, panel, d_pad, h.data());
+    for (size_t t = 0; t < kTileTokens; t++)
+      std::copy_n(h.data() + t * width, width, all[t] + panel.first_latent);
+  };
+  dense_cases(kernels, random, visit, [&] { hash.numbers(all[0], kTileTokens * kMaxPanel); });
 }
 
 void dot(const Kernels& kernels, Random& random, Hash& hash) {
@@ -313,7 +338,8 @@ struct Test {
   const char* name;
   void (*run)(const Kernels& kernels, Random& random, Hash& hash);
 };
-constexpr Test kTests[] = {{"score", score},
+constexpr Test kTests[] = {{"product", product},
+                           {"score", score},
                            {"dot", dot},
                            {"dot_rows", dot_rows},
                            {"gather", gather},

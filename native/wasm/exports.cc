@@ -23,7 +23,7 @@ namespace {
 
 using namespace lapidary;
 
-constexpr int kInterface = 1;
+constexpr int kInterface = 2;
 
 std::unique_ptr<Engine> engine;
 // What the last call left to be copied out, until `forget`.
@@ -43,9 +43,10 @@ LAPIDARY_EXPORT("interfaceVersion") int interface_version() { return kInterface;
 LAPIDARY_EXPORT("allocate") void* allocate(size_t bytes) { return std::aligned_alloc(64, round_up(bytes, 64)); }
 LAPIDARY_EXPORT("release") void release(void* memory) { std::free(memory); }
 
+// architecture: [kind, lpNorm, bandwidth, tanhScale], see EngineShape.
 LAPIDARY_EXPORT("create")
 void create(size_t d_in, size_t d_sae, const uint32_t* widths, size_t n_widths, int centred, int rescaled, int training,
-            int bf16_moments) {
+            int bf16_moments, const double* architecture) {
   EngineShape shape;
   shape.d_in = d_in;
   shape.d_sae = d_sae;
@@ -54,6 +55,10 @@ void create(size_t d_in, size_t d_sae, const uint32_t* widths, size_t n_widths, 
   shape.rescale_by_decoder_norm = rescaled != 0;
   shape.training = training != 0;
   shape.bf16_moments = bf16_moments != 0;
+  shape.architecture = static_cast<Architecture>(static_cast<int>(architecture[0]));
+  shape.lp_norm = architecture[1];
+  shape.bandwidth = architecture[2];
+  shape.tanh_scale = architecture[3];
   engine = std::make_unique<Engine>(std::move(shape), kWasmKernels, kWasmScreen, 1);
 }
 
@@ -79,9 +84,9 @@ void decode(size_t n_tokens, size_t n, const uint32_t* offsets, const uint32_t* 
   engine->decode({n_tokens, offsets, latents, values, n}, width, out);
 }
 
-// settings: [learningRate, adamStep, beta1, beta2, epsilon, clipNorm, auxCoefficient]; dead [dSae] or null; audited
-// [n_audited] or null
-// → [loss, mse, aux, l0, gradNorm, minPositive (0: none), auditEntries, auditMissed, n, mse at each of n smaller widths];
+// settings: [learningRate, adamStep, beta1, beta2, epsilon, clipNorm, auxCoefficient, sparsity]; dead [dSae] or null;
+// audited [n_audited] or null
+// → [loss, mse, aux, sparsity, l0, gradNorm, minPositive (0: none), auditEntries, auditMissed, n, mse at each of n smaller widths];
 // then `fired` [dSae].
 LAPIDARY_EXPORT("trainStep")
 const double* train_step(const float* x, size_t n_tokens, uint32_t kind, size_t count, const double* settings,
@@ -95,6 +100,7 @@ const double* train_step(const float* x, size_t n_tokens, uint32_t kind, size_t 
   options.epsilon = settings[4];
   options.clip_norm = settings[5];
   options.aux_coefficient = settings[6];
+  options.sparsity = settings[7];
   options.dead = dead;
   options.audit_tokens = audited;
   options.n_audit = n_audited;
@@ -102,6 +108,7 @@ const double* train_step(const float* x, size_t n_tokens, uint32_t kind, size_t 
   numbers = {step.loss,
              step.mse,
              step.aux,
+             step.sparsity,
              step.l0,
              step.grad_norm,
              static_cast<double>(step.min_positive),

@@ -9,7 +9,11 @@ import type { Peaks } from "./peaks.ts";
 import type { BenchSize } from "./sizes.ts";
 import { sayNumber, sayShare, sayTime } from "./words.ts";
 
-const DENSE_PRODUCTS_OF_A_STEP = 6;
+/**
+ * Of an encode; of a matryoshka batch-topk step; of a step where latents fire by themselves: forward h and x̂, backward
+ * ∂/∂a and two matrices. A gated SAE has a second x̂, and so all of these twice but for the encoder's.
+ */
+const DENSE_PRODUCTS = { encode: 1, step: 6, standard: 5, gated: 8, jumprelu: 5 } as const;
 
 /** Phases that are seconds; the parts are those of the search, within encode. */
 const PHASES = ["encode", "reconstruct", "aux", "gradients", "update"] as const;
@@ -22,13 +26,13 @@ interface Findings {
 
 /** Figures and lines about the arithmetic of a turn that took `seconds`. */
 export function arithmeticOf(
-  what: "encode" | "step",
+  what: keyof typeof DENSE_PRODUCTS,
   size: BenchSize,
   batchTokens: number,
   seconds: number,
   peaks: Peaks | null,
 ): Findings {
-  const products = what === "step" ? DENSE_PRODUCTS_OF_A_STEP : 1;
+  const products = DENSE_PRODUCTS[what];
   const gflops = (products * denseProduct(size, batchTokens)) / seconds / 1e9;
   const ofPeak = peaks && gflops / peaks.fp32;
   return {

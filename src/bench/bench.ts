@@ -2,7 +2,7 @@
  * What a bench is: a function from options to figures, checked before they are timed. One bench a file; `benches.ts` lists
  * them. A bench neither prints nor saves: it hands back numbers for machines and lines for people.
  */
-import type { Screening } from "../kernels/kernels.ts";
+import type { DenseArchitecture, Screening } from "../kernels/kernels.ts";
 import type { EnginePreference } from "../kernels/select.ts";
 import type { BenchSize } from "./sizes.ts";
 
@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Percent of the latents that are dead, with AuxK for them. `train` only. */
   readonly dead: number;
+  /** `train`: an architecture whose gradients are dense; undefined: matryoshka batch-topk. */
+  readonly architecture?: DenseArchitecture["kind"];
   /** What `encode` selects by. */
   readonly selection: "batch-topk" | "topk" | "threshold";
   /** `harvest`: folder of the model; undefined: the embedded one. */

@@ -3,12 +3,18 @@
  * reference engine; and what is selected at full size is held against dot products in double precision.
  */
 import { EngineError } from "../errors.ts";
-import type { Engine, SizeSelection, SparseActs, TrainStepOptions } from "../kernels/kernels.ts";
+import type {
+  DenseArchitecture,
+  Engine,
+  SizeSelection,
+  SparseActs,
+  TrainStepOptions,
+} from "../kernels/kernels.ts";
 import { createReferenceEngine } from "../kernels/reference/engine.ts";
 import { selectEngine } from "../kernels/select.ts";
 import type { BenchOptions } from "./bench.ts";
 import { PlantedSae } from "./planted.ts";
-import { openEngine, plantedBatch } from "./workload.ts";
+import { openEngine, plantedBatch, type WorkloadKind } from "./workload.ts";
 
 /** What was compared, beside the figures. */
 export interface Check {
@@ -37,8 +43,11 @@ const ROUNDING = 2e-6;
 export async function checkTraining(
   options: BenchOptions,
   stepOptions: (step: number, planted: PlantedSae) => TrainStepOptions,
+  dense?: DenseSlice,
 ): Promise<Check> {
-  return onSlices(options, { training: true, rescale: true }, async ({ ours, reference, planted, batch }) => {
+  const kind = { training: true, rescale: dense === undefined, architecture: dense?.architecture };
+  return onSlices(options, kind, async ({ ours, reference, planted, batch }) => {
+    for (const engine of [ours, reference]) await dense?.settle(engine, await batch(0), planted.size.k);
     const errors: number[] = [];
     for (let step = 0; step < SLICE_STEPS; step++) {
       const x = await batch(step);
@@ -53,6 +62,12 @@ export async function checkTraining(
       errors.push(distance(await ours.read(tensor, 0, dSae), await reference.read(tensor, 0, dSae)));
     return Math.max(...errors);
   });
+}
+
+/** Of an architecture whose latents fire by themselves: how about k of a token's are made to. */
+export interface DenseSlice {
+  readonly architecture: DenseArchitecture;
+  readonly settle: (engine: Engine, x: Float32Array, k: number) => Promise<void>;
 }
 
 /** Encodes a slice and decodes the result, by both engines. @throws {EngineError} they differ by more than rounding */
@@ -80,7 +95,7 @@ interface Slices {
 
 async function onSlices(
   { size, engine, threads, screening, dead }: BenchOptions,
-  kind: { training: boolean; rescale: boolean },
+  kind: WorkloadKind,
   compare: (slices: Slices) => Promise<number>,
 ): Promise<Check> {
   const dSae = Math.min(size.dSae, SLICE_LATENTS);

@@ -2,7 +2,7 @@
  * What the engine benches share: check a slice, measure the machine's peaks, plant a workload, check it at full size, time
  * turns, measure the peaks again. Each bench adds what is its own.
  */
-import type { Screening, StepProfile } from "../kernels/kernels.ts";
+import type { DenseArchitecture, Screening, StepProfile } from "../kernels/kernels.ts";
 import type { BenchOptions, Figures } from "./bench.ts";
 import type { Check } from "./check.ts";
 import { peakMemoryBytes, round, type Timing, timeTurns } from "./measure.ts";
@@ -17,6 +17,8 @@ export interface SittingPlan {
   readonly training: boolean;
   /** Whether activations are in units of the decoder's norms. */
   readonly rescale: boolean;
+  /** Absent: latents are selected by size. */
+  readonly architecture?: DenseArchitecture;
   readonly checkSlice: () => Promise<Check>;
   /** Checks at full size and says what a turn is. */
   readonly prepare: (workload: Workload) => Promise<{ check?: Check; turn: (i: number) => Promise<unknown> }>;
@@ -42,10 +44,10 @@ const WARM_UP = 2;
 
 export async function sit(options: BenchOptions, plan: SittingPlan): Promise<Sitting> {
   const { size, threads, screening, seconds, note } = options;
-  const { bench, batchTokens, training, rescale } = plan;
+  const { bench, batchTokens, training, rescale, architecture } = plan;
   const slice = await plan.checkSlice();
   const before = await peaksIfKnown(threads, seconds);
-  const workload = await openWorkload(options, { batchTokens, training, rescale });
+  const workload = await openWorkload(options, { batchTokens, training, rescale, architecture });
   try {
     const { engine } = workload;
     const { check, turn } = await plan.prepare(workload);

@@ -1,6 +1,7 @@
 /**
  * `lapidary bench train`: whole training steps, from the forward pass to Adam, with clipping by global norm. With `dead` above
- * 0, that share of the latents is dead and gets the auxiliary loss.
+ * 0, that share of the latents is dead and gets the auxiliary loss. Of a matryoshka batch-topk SAE, unless an
+ * `architecture` says otherwise (`train-dense.ts`).
  */
 import type { TrainStepOptions } from "../kernels/kernels.ts";
 import { arithmeticOf, phasesOf } from "./arithmetic.ts";
@@ -8,9 +9,11 @@ import type { BenchOptions, BenchReport } from "./bench.ts";
 import { checkSelection, checkTraining } from "./check.ts";
 import type { PlantedSae } from "./planted.ts";
 import { sit } from "./sitting.ts";
+import { benchDenseTrain } from "./train-dense.ts";
 
 export async function benchTrain(options: BenchOptions): Promise<BenchReport> {
-  const { size, batchTokens = 1024, dead } = options;
+  const { size, batchTokens = 1024, dead, architecture } = options;
+  if (architecture !== undefined) return benchDenseTrain(options, architecture);
   const { timing, profiles, peaks, figures, head, tail, variant } = await sit(options, {
     bench: "train",
     batchTokens,

@@ -25,13 +25,13 @@ const CHUNK_VALUES = 1 << 21;
  */
 export async function openWorkload(
   options: Omit<BenchOptions, "seconds" | "selection">,
-  { batchTokens, training, rescale }: { batchTokens: number; training: boolean; rescale: boolean },
+  { batchTokens, ...kind }: WorkloadKind & { readonly batchTokens: number },
 ): Promise<Workload> {
   const { size, threads, screening } = options;
   const { create, description } = await selectEngine(options.engine);
   options.note(`${description}: ${saySize(size)}, batches of ${sayNumber(batchTokens)} tokens are made`);
   const planted = new PlantedSae(size, { deadPercent: options.dead });
-  const engine = await openEngine(create, planted, { training, rescale, threads, screening });
+  const engine = await openEngine(create, planted, { ...kind, threads, screening });
   const batches: Float32Array[] = [];
   for (let i = 0; i < N_BATCHES; i++) batches.push(await plantedBatch(engine, planted, i, batchTokens));
   return {
@@ -43,14 +43,17 @@ export async function openWorkload(
   };
 }
 
-/** An engine that holds the planted SAE. `rescale`: activations are in units of the decoder's norms, as in training. */
+/** What an engine is for. `rescale`: activations are in units of the decoder's norms, as in training by size. */
+export type WorkloadKind = Pick<EngineConfig, "training" | "architecture"> & { readonly rescale: boolean };
+
+/** An engine that holds the planted SAE; what an architecture learns beside it is 0. */
 export async function openEngine(
   create: EngineFactory,
   planted: PlantedSae,
-  kind: { training: boolean; rescale: boolean } & Pick<EngineConfig, "threads" | "screening">,
+  { rescale, ...rest }: WorkloadKind & Pick<EngineConfig, "threads" | "screening">,
 ): Promise<Engine> {
-  const { dIn, dSae, widths } = planted.size;
-  const { rescale, ...rest } = kind;
+  const { dIn, dSae } = planted.size;
+  const widths = rest.architecture === undefined ? planted.size.widths : [dSae];
   const engine = await create(
     {
       dIn,

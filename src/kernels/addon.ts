@@ -35,7 +35,7 @@ export interface CpuFeatures {
 
 // ---- the mirror of native/src/addon.cc and engine_object.cc ----
 
-const INTERFACE = 2;
+const INTERFACE = 3;
 
 interface Binding {
   readonly interface: number;
@@ -51,6 +51,7 @@ interface Binding {
     threads: number,
     isa: number,
     bf16Moments: boolean,
+    architecture: Float64Array,
   ) => EngineHandle;
 }
 

@@ -72,17 +72,6 @@ function checkArchitecture(
     throw new EngineError(`the scale of tanh must be a positive number, got ${sparsity.scale}`);
 }
 
-/** @throws {EngineError} an architecture that only the reference engine has */
-export function refuseArchitecture({ architecture }: EngineConfig, engine: string): void {
-  if (architecture !== undefined)
-    throw new EngineError(
-      `the ${engine} engine has no ${architecture.kind} SAEs to train, only top-k kinds`,
-      {
-        hint: "take the reference engine (engine: reference), or train batch-topk",
-      },
-    );
-}
-
 /** Beyond this the integer sums of the screen could overflow. */
 const MOST_DIMENSIONS = 60_000;
 
@@ -151,6 +140,15 @@ export function checkOwn({ kind }: Selection, architecture: DenseArchitecture): 
     });
 }
 
+/** @throws {ShapeError | EngineError} a selection that an engine of this configuration does not have */
+export function checkAnySelection(
+  selection: Selection,
+  { dSae, architecture }: Pick<EngineConfig, "dSae" | "architecture">,
+): void {
+  if (architecture === undefined) checkSelection(selection, dSae);
+  else checkOwn(selection, architecture);
+}
+
 /** @throws {ShapeError} arrays of sparse activations that do not fit each other */
 export function checkActs({ nTokens, offsets, latents, values }: SparseActs): void {
   if (offsets.length !== nTokens + 1)
@@ -215,14 +213,10 @@ export function checkTraining({ training }: Pick<EngineConfig, "training">): voi
 }
 
 /** @throws {ShapeError | EngineError} an empty batch, or an option without a meaning */
-export function checkStep(
-  options: TrainStepOptions,
-  { dSae, architecture }: EngineConfig,
-  nTokens: number,
-): void {
+export function checkStep(options: TrainStepOptions, config: EngineConfig, nTokens: number): void {
+  const { dSae, architecture } = config;
   if (nTokens === 0) throw new ShapeError("training batch", 0, "at least one token");
-  if (architecture === undefined) checkSelection(options.selection, dSae);
-  else checkOwn(options.selection, architecture);
+  checkAnySelection(options.selection, config);
   checkSparsity(options, architecture);
   const { learningRate, adamStep, beta1, beta2, epsilon, clipNorm, aux, audit } = options;
   if (!Number.isInteger(adamStep) || adamStep < 1)

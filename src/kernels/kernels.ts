@@ -92,7 +92,7 @@ export interface EngineConfig {
   readonly widths: readonly number[];
   readonly applyBDecToInput: boolean;
   readonly rescaleActsByDecoderNorm: boolean;
-  /** Absent: latents are selected by size. Reference engine only; `widths` is then [dSae], without rescaling. */
+  /** Absent: latents are selected by size. Present: `widths` is [dSae], without rescaling. */
   readonly architecture?: DenseArchitecture;
   /** Allocates gradients' and Adam's memory; without it `trainStep` throws. */
   readonly training: boolean;

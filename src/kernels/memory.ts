@@ -4,6 +4,7 @@
  * The reference engine, which nobody runs at such sizes, takes more (gradients whole, signals in f64).
  */
 import { availableParallelism } from "node:os";
+import { denseStepBytes } from "./dense-memory.ts";
 import type { EngineConfig } from "./kernels.ts";
 
 /** One thing that takes memory. */
@@ -22,7 +23,7 @@ export interface MemoryPlan {
 /** What the engine will be asked to do. */
 export interface EngineWork {
   readonly batchTokens: number;
-  /** mean number of activations a token; default 100 */
+  /** mean number of activations a token that is encoded; default 100 */
   readonly k?: number;
   /** dead latents that AuxK works on at most; default none */
   readonly nDead?: number;
@@ -42,9 +43,13 @@ export function memoryPlan(config: EngineConfig, work: EngineWork): MemoryPlan {
   const training = config.training
     ? [
         { name: "moments", bytes: (config.moments === "bf16" ? 1 : 2) * parameters },
-        { name: "signals", bytes: floats(config.widths.length * B * d) },
-        { name: "gradients", bytes: floats(ceil(F, PANEL) * d) + floats(3 * F) },
-        { name: "AuxK", bytes: auxBytes(sizes) },
+        ...(config.architecture === undefined
+          ? [
+              { name: "signals", bytes: floats(config.widths.length * B * d) },
+              { name: "gradients", bytes: floats(ceil(F, PANEL) * d) + floats(3 * F) },
+              { name: "AuxK", bytes: auxBytes(sizes) },
+            ]
+          : denseParts(config, sizes)),
       ]
     : [];
   return planOf([
@@ -63,6 +68,8 @@ const LANES = 16;
 const TILE = 6;
 const PANEL = 64;
 const HIT_BYTES = 16;
+/** What a latent of a dense architecture adds to losses and gradients (rule.h), and its squares. */
+const PULLED_BYTES = 100;
 const MiB = 1 << 20;
 
 interface Sizes {
@@ -102,6 +109,17 @@ function batchBytes({ B, d }: Sizes, training: boolean): number {
     floats(12 * slab) +
     floats(segment * d)
   );
+}
+
+/** dense_step: what one step holds, and numbers a latent. */
+function denseParts(config: EngineConfig, { F, d, B }: Sizes): MemoryPart[] {
+  const { gradients, slabs, signals } = denseStepBytes(config, B);
+  const sum = (arrays: readonly number[]) => arrays.reduce((total, bytes) => total + array(bytes), 0);
+  return [
+    { name: "signals", bytes: sum(signals) },
+    { name: "gradients", bytes: array(gradients) + floats(ceil(F, PANEL) * d) + array(PULLED_BYTES * F) },
+    { name: "slabs of pre-activations", bytes: sum(slabs) },
+  ];
 }
 
 /** select: hits as they are found; entries: the chosen ones, sorted, in both orders; train_step: dh in both. */

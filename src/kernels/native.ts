@@ -16,11 +16,10 @@ import {
   checkScreening,
   checkWeights,
   decodeWidth,
-  refuseArchitecture,
   rowsIn,
   tokensIn,
 } from "./arguments.ts";
-import { screeningCall, selectionCall, stepCall, tensorPlace } from "./engine-calls.ts";
+import { architectureCall, screeningCall, selectionCall, stepCall, tensorPlace } from "./engine-calls.ts";
 import type {
   Engine,
   EngineConfig,
@@ -33,7 +32,7 @@ import type {
   TrainStepResult,
   Weights,
 } from "./kernels.ts";
-import { PLAIN_PARAMETERS } from "./parameters.ts";
+import { tensorsOf } from "./parameters.ts";
 import { Turns } from "./turns.ts";
 
 export interface NativeOptions {
@@ -54,11 +53,9 @@ export async function createNativeEngine(
 ): Promise<Engine> {
   checkConfig(config);
   checkScreenable(config, "native");
-  refuseArchitecture(config, "native");
   if (weights !== null) checkWeights(config, weights);
   const engine = new AddonEngine(config, options);
-  if (weights === null) return engine;
-  for (const name of PLAIN_PARAMETERS) await engine.write(name, 0, weights[name]);
+  if (weights !== null) for (const [name, values] of tensorsOf(weights)) await engine.write(name, 0, values);
   return engine;
 }
 
@@ -87,13 +84,14 @@ class AddonEngine implements Engine {
         threads,
         code,
         config.moments === "bf16",
+        architectureCall(config.architecture),
       );
       this.#handle.setSearch(...screeningCall(config.screening ?? { margin: "rigorous" }));
     } catch (cause) {
-      const matrices = config.training ? 6 : 2;
+      const matrices = config.training ? (config.architecture === undefined ? 6 : 8) : 2;
       const gigabytes = (matrices * config.dIn * config.dSae * 4) / 1e9;
       throw new EngineError(`the native engine could not be made: ${firstLine(cause)}`, {
-        hint: `it needs ${gigabytes.toFixed(1)} GB for its weights`,
+        hint: `it needs ${gigabytes.toFixed(1)} GB for its weights${config.training ? " and their training" : ""}`,
         cause,
       });
     }
@@ -103,7 +101,7 @@ class AddonEngine implements Engine {
   encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
     return this.#turn(async (handle) => {
       const nTokens = tokensIn(x, this.config.dIn);
-      const call = selectionCall(selection, nTokens, this.config.dSae);
+      const call = selectionCall(selection, nTokens, this.config);
       return { nTokens, ...(await handle.encode(x, ...call)) };
     });
   }

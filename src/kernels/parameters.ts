@@ -1,5 +1,5 @@
 /** Which parameters an architecture has, in the order in which they are stored. */
-import type { DenseArchitecture, ExtraParameter, Parameter, PlainParameter } from "./kernels.ts";
+import type { DenseArchitecture, ExtraParameter, Parameter, PlainParameter, Weights } from "./kernels.ts";
 
 export const PLAIN_PARAMETERS: readonly PlainParameter[] = ["wEnc", "wDec", "bEnc", "bDec"];
 
@@ -19,4 +19,14 @@ export function extraParametersOf(architecture: DenseArchitecture | undefined): 
 
 export function parametersOf(architecture: DenseArchitecture | undefined): readonly Parameter[] {
   return [...PLAIN_PARAMETERS, ...extraParametersOf(architecture)];
+}
+
+/** All that weights hold, by name. */
+export function tensorsOf(weights: Weights): (readonly [Parameter, Float32Array])[] {
+  const plain = PLAIN_PARAMETERS.map((name) => [name, weights[name]] as const);
+  const extra = EXTRA_PARAMETERS.flatMap((name) => {
+    const values = weights.extra?.[name];
+    return values === undefined ? [] : [[name, values] as const];
+  });
+  return [...plain, ...extra];
 }

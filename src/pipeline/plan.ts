@@ -6,8 +6,10 @@
 import { storeBytes } from "../activations/plan.ts";
 import { evaluationMemory } from "../evals/memory.ts";
 import { DEFAULT_CHUNK_ROWS } from "../evals/token-source.ts";
+import type { DenseArchitecture } from "../kernels/kernels.ts";
 import { type MemoryPart, memoryPlan } from "../kernels/memory.ts";
 import { trainingMemory } from "../train/memory.ts";
+import { denseArchitecture, isDense } from "./recipe/dense.ts";
 import type { HeldOutRecipe, Recipe } from "./recipe/recipe.ts";
 
 /** Sizes that the recipe itself does not hold. */
@@ -72,13 +74,15 @@ export function planRecipe(
   const { batchTokens, epochs } = recipe.train;
   const stepsPerEpoch = Math.max(1, Math.floor(recipe.corpus.tokens / batchTokens));
   const weights = dIn === null || dSae === null ? null : 4 * (2 * dIn * dSae + dIn + 2 * dSae);
+  const architecture = architectureOf(recipe);
   const engine =
     dIn === null || dSae === null
       ? null
       : {
           dIn,
           dSae,
-          widths: recipe.train.widths ?? new Array<number>(USUAL_WIDTHS).fill(dSae),
+          widths: architecture ? [dSae] : (recipe.train.widths ?? new Array<number>(USUAL_WIDTHS).fill(dSae)),
+          ...(architecture && { architecture }),
           applyBDecToInput: true,
           rescaleActsByDecoderNorm: true,
           threads: options.threads,
@@ -173,6 +177,12 @@ export function planRecipe(
     },
   ];
   return stages.filter(({ tokens }) => tokens > 0);
+}
+
+/** Undefined: latents are selected by size. */
+function architectureOf({ sae }: Recipe): DenseArchitecture | undefined {
+  const rules = "from" in sae ? sae : sae.scratch;
+  return isDense(rules.architecture) ? denseArchitecture(rules.architecture, rules) : undefined;
 }
 
 /** Tokens that go through the model, or the part of it above a layer: clean, for the means, and each intervention. */

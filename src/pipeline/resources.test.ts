@@ -19,7 +19,11 @@ const text = { name: "t", kind: "text", location: "texts" };
 const GB = 1e9;
 
 /** A run whose corpus takes 1 GB more than is free. */
-async function openRun(name: string, onEvent?: (event: RunEvent) => void): Promise<RunContext> {
+async function openRun(
+  name: string,
+  onEvent?: (event: RunEvent) => void,
+  changes: Record<string, unknown> = {},
+): Promise<RunContext> {
   const tokens = Math.floor(((await freeDisk(root)) + GB) / 10.5);
   const recipe = recipeSchema.parse({
     name,
@@ -29,6 +33,7 @@ async function openRun(name: string, onEvent?: (event: RunEvent) => void): Promi
     corpus: { tokens, sources: [text] },
     train: { k: 1 },
     eval: { sets: [{ name: "held", sources: [text] }] },
+    ...changes,
   });
   const dir = new RunDirectory(join(root, name));
   await mkdir(dir.root, { recursive: true });
@@ -78,5 +83,22 @@ it("tells what a training will hold, and refuses what the machine has not", asyn
   await expect(refused).rejects.toThrow(ResourceError);
   await expect(refused).rejects.toThrow(
     /"train layer 0" needs about 3000000\.0 GB of memory \(moments 2000000\.0 GB, weights 1000000\.0 GB\), [\d.]+ GB is free/,
+  );
+});
+
+it("refuses dense training that the machine has no memory for, before anything is made, and says what takes it", async () => {
+  const context = await openRun("dense", undefined, {
+    model: { source: "no-such-model", dIn: 8192 },
+    sae: { scratch: { dSae: 8_000_000, architecture: "gated" } },
+    corpus: { tokens: 10_000, sources: [text] },
+    train: { resampling: null },
+    output: { id: "gated" },
+  });
+  const training = listUnits(context, [0]).filter(({ stage }) => stage === "train");
+  const refused = checkResources(context, training);
+  await expect(refused).rejects.toThrow(ResourceError);
+  // weights, and as much again for gradients
+  await expect(refused).rejects.toThrow(
+    /stage train needs about 2\d{3}\.\d GB .*moments 1048\.\d GB, gradients 529\.\d GB, weights 524\.\d GB/,
   );
 });

@@ -15,12 +15,19 @@ export interface Gate {
   readonly rMag: Float32Array;
 }
 
-/** The jumprelu SAE that a gated one is. @throws {FormatError} e^r is no finite positive number; names `file` */
+/** The jumprelu SAE that a gated one is, and the gated one itself, for who trains it on; closing either closes both. */
+export interface GatedAsJumprelu {
+  readonly rows: WeightRows;
+  readonly threshold: Float32Array;
+  readonly gated: Gate & { readonly rows: WeightRows };
+}
+
+/** @throws {FormatError} e^r is no finite positive number; names `file` */
 export async function gatedAsJumprelu(
   file: string,
   rows: WeightRows,
   { bGate, rMag }: Gate,
-): Promise<{ rows: WeightRows; threshold: Float32Array }> {
+): Promise<GatedAsJumprelu> {
   const { dIn, dSae } = rows;
   const scale = magnitudes(rMag);
   const odd = scale.findIndex((s) => !(s > 0 && Math.fround(s) < Number.POSITIVE_INFINITY));
@@ -31,6 +38,7 @@ export async function gatedAsJumprelu(
     rows: changedRows(rows, (tensor, piece, from) => {
       if (tensor === "wEnc") scaleEncoder(piece, from, dIn, scale);
     }),
+    gated: { rows, bGate, rMag },
   };
 }
 

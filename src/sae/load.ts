@@ -53,7 +53,7 @@ function refuseTranscoder({ path }: Place, { config: { hookName, output } }: Sae
 
 /** The same with its weights in memory. @throws as `openSae` */
 export async function loadSae(location: string, options: LoadOptions = {}): Promise<Sae> {
-  const { rows, ...sae } = await openSae(location, options);
+  const { rows, gated: _, ...sae } = await openSae(location, options);
   try {
     return { ...sae, weights: await wholeWeights(rows) };
   } finally {

@@ -86,7 +86,7 @@ export interface TopKForm {
   readonly thresholdLr: number;
 }
 
-/** Of an SAE whose latents decide for themselves whether they fire. The reference engine alone trains it. */
+/** Of an SAE whose latents decide for themselves whether they fire. */
 export interface DenseForm {
   readonly selection: "own";
   readonly architecture: DenseArchitecture;

@@ -1,5 +1,6 @@
 /**
- * Inference form → training form: how training goes on from what the hub ships, which SAELens itself cannot do.
+ * Inference form → training form of an SAE that selects by size (standard, gated and jumprelu that are trained on as such:
+ * `dense-start.ts`): how training goes on from what the hub ships, which SAELens itself cannot do.
  * Norms of decoder rows are folded first, so thresholds come into the unit of p; k, widths and the rest of the
  * objective come from the SAE's own record of its training, else from the recipe, and are never guessed.
  */
@@ -10,7 +11,7 @@ import { decoderNorms } from "../kernels/reference/encode.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import { decoderNormsOf, foldDecoderNorms, foldDecoderNormsOfRows } from "./fold.ts";
 import type { OpenSae } from "./load.ts";
-import type { Sae, TopKForm } from "./sae.ts";
+import type { Sae, SaeConfig, TopKForm } from "./sae.ts";
 import { type TrainingRecord, trainingRecord } from "./training-record.ts";
 import { reinitialiseRows, reinitialiseRowsOf } from "./zero-rows.ts";
 
@@ -97,17 +98,8 @@ function decide(
   norms: Float32Array,
   options: WarmStartOptions,
 ): { start: Omit<WarmStart, "weights">; zeroRows: number[] } {
-  const { normalization, reshape, architecture, applyBDecToInput, dSae, output } = sae.config;
-  if (output !== undefined)
-    throw new UnsupportedError(
-      `training from a transcoder (to ${output.hookName ?? "another activation"})`,
-      "Lapidary trains SAEs, which reconstruct their own input; start from one",
-    );
-  if (normalization !== "none" || reshape !== "none")
-    throw new UnsupportedError(
-      `training from an SAE with normalize_activations "${normalization}", reshape_activations "${reshape}"`,
-      "Lapidary trains on activations as they are; start from an SAE with both set to none",
-    );
+  refuseUntrainable(sae.config);
+  const { architecture, applyBDecToInput, dSae } = sae.config;
   const record = trainingRecord(sae);
   const k = agreed("k", record.k, options.k);
   const widths = agreed("widths", widthsOf(record, sae), options.widths);
@@ -121,12 +113,7 @@ function decide(
     auxCoefficient: options.auxCoefficient ?? record.auxCoefficient ?? 0,
     thresholdLr: options.thresholdLr ?? record.thresholdLr ?? 0.01,
   };
-  const zeroRows = [...norms.keys()].filter((i) => norms[i] === 0);
-  if (zeroRows.length > 0 && options.zeroDecoderRows !== "reinitialise")
-    throw new RecipeError(
-      `${zeroRows.length} latents have a decoder row of zeros (the first: ${zeroRows[0]}) and cannot be trained on`,
-      "set zeroDecoderRows to reinitialise to give them new random rows",
-    );
+  const zeroRows = zeroRowsOf(norms, options);
   const spread = sae.threshold === null ? null : spreadOf(sae.threshold, norms, rescale);
   const start = {
     form,
@@ -135,6 +122,34 @@ function decide(
     recordedIn: { k: k.source, widths: widths.source },
   };
   return { start, zeroRows };
+}
+
+/** @throws {UnsupportedError} a transcoder, or an SAE that normalises or reshapes its inputs */
+export function refuseUntrainable({ output, normalization, reshape }: SaeConfig): void {
+  if (output !== undefined)
+    throw new UnsupportedError(
+      `training from a transcoder (to ${output.hookName ?? "another activation"})`,
+      "Lapidary trains SAEs, which reconstruct their own input; start from one",
+    );
+  if (normalization !== "none" || reshape !== "none")
+    throw new UnsupportedError(
+      `training from an SAE with normalize_activations "${normalization}", reshape_activations "${reshape}"`,
+      "Lapidary trains on activations as they are; start from an SAE with both set to none",
+    );
+}
+
+/** Latents without a direction. @throws {RecipeError} there are some, and nobody asked for new ones */
+export function zeroRowsOf(
+  norms: Float32Array,
+  { zeroDecoderRows }: Pick<WarmStartOptions, "zeroDecoderRows">,
+): number[] {
+  const zeroRows = [...norms.keys()].filter((i) => norms[i] === 0);
+  if (zeroRows.length > 0 && zeroDecoderRows !== "reinitialise")
+    throw new RecipeError(
+      `${zeroRows.length} latents have a decoder row of zeros (the first: ${zeroRows[0]}) and cannot be trained on`,
+      "set zeroDecoderRows to reinitialise to give them new random rows",
+    );
+  return zeroRows;
 }
 
 /** One value all agree on starts the EMA. Plain ReLU has no threshold to start from; topk needs none. */

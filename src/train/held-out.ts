@@ -24,6 +24,18 @@ export interface HeldOutReading {
   readonly cut: number | null;
 }
 
+/** Activations encoded at once at most, where nothing else bounds how many of a token's latents fire. */
+const MOST_ACTIVATIONS = 1 << 21;
+
+/**
+ * Rows that are encoded at once: a batch, since a selection by size is one over it; where latents fire by themselves, as
+ * many rows as stay small even if every latent fires.
+ */
+export function heldOutChunk(selection: Selection["kind"], dSae: number, batchTokens: number): number {
+  if (selection !== "own") return batchTokens;
+  return Math.max(1, Math.min(batchTokens, Math.floor(MOST_ACTIVATIONS / dSae)));
+}
+
 /**
  * Reconstructs the first `tokens` rows of the held-out store (all, if it has fewer) in chunks of `chunkRows`, each with its
  * own batch selection.

@@ -6,6 +6,7 @@
 import { readerBytes } from "../activations/plan.ts";
 import type { EngineConfig } from "../kernels/kernels.ts";
 import { type EngineWork, type MemoryPlan, memoryPlan, planOf } from "../kernels/memory.ts";
+import { heldOutChunk } from "./held-out.ts";
 
 /** Latents that may be dead at once, as a share, where AuxK needs room for them. */
 const DEAD_SHARE = 0.05;
@@ -15,7 +16,7 @@ const PROCESS_BYTES = 88e6;
 const PASSING_BYTES = 64 * 1024 * 1024;
 
 export interface TrainingWork extends Omit<EngineWork, "nDead"> {
-  /** is there an auxiliary loss? */
+  /** is there an auxiliary loss? Of dense architectures it takes no memory. */
   readonly aux: boolean;
   /** the store that is trained on */
   readonly nRows: number;
@@ -28,9 +29,12 @@ export interface TrainingWork extends Omit<EngineWork, "nDead"> {
 export function trainingMemory(config: Omit<EngineConfig, "training">, work: TrainingWork): MemoryPlan {
   const { batchTokens, k, aux, nRows, dtype, processBytes = PROCESS_BYTES } = work;
   const { dIn, dSae } = config;
-  const nDead = aux ? Math.ceil(DEAD_SHARE * dSae) : 0;
+  const engineWork =
+    config.architecture === undefined
+      ? { batchTokens, k, nDead: aux ? Math.ceil(DEAD_SHARE * dSae) : 0 }
+      : { batchTokens, k: (heldOutChunk("own", dSae, batchTokens) * dSae) / batchTokens };
   return planOf([
-    ...memoryPlan({ ...config, training: true }, { batchTokens, k, nDead }).parts,
+    ...memoryPlan({ ...config, training: true }, engineWork).parts,
     { name: "activations read", bytes: readerBytes({ nRows, dIn, dtype, batchTokens }) },
     { name: "process", bytes: processBytes + PASSING_BYTES },
   ]);

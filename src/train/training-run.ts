@@ -21,7 +21,7 @@ import {
 } from "./course.ts";
 import { goBack } from "./go-back.ts";
 import { afterGoodCheck, findBreach, firstGuardState, incidentOf } from "./guard.ts";
-import { type HeldOutReading, readHeldOut } from "./held-out.ts";
+import { type HeldOutReading, heldOutChunk, readHeldOut } from "./held-out.ts";
 import { batchVariance } from "./metrics.ts";
 import { shareIncident } from "./newcomers.ts";
 import type { TrainOptions } from "./options.ts";
@@ -324,7 +324,7 @@ export class TrainingRun {
       readHeldOut(this.#session.engine, heldOut!, {
         selection: this.#selection,
         tokens,
-        chunkRows: config.batchTokens,
+        chunkRows: heldOutChunk(this.#selection.kind, this.#session.engine.config.dSae, config.batchTokens),
       }),
     );
     this.#seen = { step: this.step, tokens, reading };

@@ -1,8 +1,7 @@
 /**
  * Follows real SAELens training runs step by step: every loss, the gradient norm, the learning rate, the threshold, how
  * many and which latents fired (by their counters), the dead mask, and weights and Adam's moments at every snapshot.
- * Top-k kinds on the reference engine and the WebAssembly one, and on the native one where it is built; standard, gated
- * and jumprelu on the reference engine, the one that trains them.
+ * On the reference engine and the WebAssembly one, and on the native one where it is built.
  */
 import { describe, expect, it } from "vitest";
 import type {
@@ -50,7 +49,7 @@ describe("training, step by step as SAELens", () => {
     if (!TRAINED.includes(architecture))
       it.skip(`${found.name}: ${architecture} is not trained by Lapidary`, () => {});
     else
-      for (const engine of DENSE.includes(architecture) ? engines.slice(0, 1) : engines)
+      for (const engine of engines)
         describe(`${found.name} on ${engine.name}`, () => followRun(found, engine));
   }
 });

@@ -15,6 +15,13 @@ import {
   stepOptions,
   weightsFor,
 } from "./cases.ts";
+import {
+  type DenseCase,
+  denseBatchFor,
+  denseCases,
+  denseStepOptions,
+  denseWeightsFor,
+} from "./dense-cases.ts";
 
 const { present, missing, isas, lacking } = addon();
 
@@ -33,6 +40,18 @@ async function trained(at: number, isa: Isa | undefined, threads: number): Promi
   return `${hash} ${JSON.stringify(results)}`;
 }
 
+async function trainedDense(c: DenseCase, isa: Isa | undefined, threads: number): Promise<string> {
+  const moments = c.config.dIn === 136 ? "bf16" : "f32";
+  const engine = await createNativeEngine({ ...c.config, threads, moments }, denseWeightsFor(c), { isa });
+  const results: unknown[] = [];
+  for (let step = 0; step < 3; step++)
+    results.push(await engine.trainStep(denseBatchFor(c, step), denseStepOptions(c, step)));
+  results.push(await engine.encode(denseBatchFor(c, 3), { kind: "own" }));
+  const hash = await hashOf(engine);
+  await engine.dispose();
+  return `${hash} ${JSON.stringify(results)}`;
+}
+
 describe.skipIf(!present)(`bits of the native engine${missing}`, () => {
   cases.forEach((c, at) => {
     it(`${c.name}: 1, 2 and 4 threads end in the same weights, moments and losses`, async () => {
@@ -45,6 +64,18 @@ describe.skipIf(!present)(`bits of the native engine${missing}`, () => {
         expect(await trained(at, isa, 2)).toBe(await trained(at, "scalar", 2));
       });
   });
+
+  for (const c of denseCases) {
+    it(`${c.name}: 1, 2 and 5 threads, the same bits`, async () => {
+      const one = await trainedDense(c, undefined, 1);
+      expect(await trainedDense(c, undefined, 2)).toBe(one);
+      expect(await trainedDense(c, undefined, 5)).toBe(one);
+    });
+    for (const isa of isas.filter((isa) => isa !== "scalar"))
+      it(`${c.name}: ${isa} ends in the same bits as plain C++`, async () => {
+        expect(await trainedDense(c, isa, 2)).toBe(await trainedDense(c, "scalar", 2));
+      });
+  }
 
   for (const isa of lacking) it.skip(`${isa} (this machine has none)`, () => {});
   for (const isa of isas)

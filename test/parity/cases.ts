@@ -9,6 +9,7 @@ import type {
   TrainStepOptions,
   Weights,
 } from "../../src/kernels/kernels.ts";
+import { parametersOf } from "../../src/kernels/parameters.ts";
 import { Philox } from "../../src/random/philox.ts";
 
 export interface Case {
@@ -95,27 +96,16 @@ export function deadMask(dSae: number): Uint8Array {
   return Uint8Array.from({ length: dSae }, (_, i) => (i % 3 === 0 ? 1 : 0));
 }
 
-export const TENSORS: readonly EngineTensor[] = [
-  "wEnc",
-  "wDec",
-  "bEnc",
-  "bDec",
-  "m.wEnc",
-  "m.wDec",
-  "m.bEnc",
-  "m.bDec",
-  "v.wEnc",
-  "v.wDec",
-  "v.bEnc",
-  "v.bDec",
-];
-
+/** Parameters and moments, whole. */
 export async function readAll(engine: Engine): Promise<Map<EngineTensor, Float32Array>> {
   const all = new Map<EngineTensor, Float32Array>();
-  for (const name of TENSORS) {
-    const rows = name.endsWith("bDec") ? engine.config.dIn : engine.config.dSae;
-    all.set(name, await engine.read(name, 0, rows));
-  }
+  const parameters = parametersOf(engine.config.architecture);
+  for (const prefix of ["", "m.", "v."] as const)
+    for (const parameter of parameters) {
+      const rows = parameter === "bDec" ? engine.config.dIn : engine.config.dSae;
+      const name: EngineTensor = `${prefix}${parameter}`;
+      all.set(name, await engine.read(name, 0, rows));
+    }
   return all;
 }
 

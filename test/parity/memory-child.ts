@@ -48,7 +48,9 @@ for (const name of ["wEnc", "wDec"] as const)
     fill(piece, from * dIn, 1 / Math.sqrt(dIn));
     await engine.write(name, from, piece.subarray(0, Math.min(256, dSae - from) * dIn));
   }
-const selection = { kind: "batch-topk", k } as const;
+const isDense = config.architecture !== undefined;
+const selection = isDense ? ({ kind: "own" } as const) : ({ kind: "batch-topk", k } as const);
+if (isDense) await engine.write("bEnc", 0, new Float32Array(dSae).fill(-2)); // few fire when it encodes
 if (config.training) {
   const dead = Uint8Array.from({ length: dSae }, (_, i) => (i < nDead ? 1 : 0));
   const options: Omit<TrainStepOptions, "adamStep"> = {
@@ -59,6 +61,7 @@ if (config.training) {
     epsilon: 1e-8,
     clipNorm: 1,
     aux: nDead > 0 ? { coefficient: 1, dead } : null,
+    ...(isDense && { sparsity: 1 }),
   };
   for (let step = 1; step <= 2; step++) await engine.trainStep(x, { ...options, adamStep: step });
 }

@@ -23,11 +23,33 @@ const training: EngineConfig = {
 };
 const inference = { ...training, widths: [8192], training: false };
 
+const dense = { ...inference, rescaleActsByDecoderNorm: false, training: true };
+
 const kinds: [name: string, MemoryCase][] = [
   ["training", { config: training, batchTokens: 2048, k: 32, nDead: 0 }],
   [
     "training with AuxK on a tenth of the latents",
     { config: training, batchTokens: 2048, k: 32, nDead: 819 },
+  ],
+  [
+    "training a gated SAE, in one slab",
+    {
+      config: { ...dense, dSae: 4096, widths: [4096], architecture: { kind: "gated" } },
+      ...{ batchTokens: 1024, k: 200, nDead: 0 },
+    },
+  ],
+  [
+    "training a standard SAE, in several slabs",
+    {
+      config: {
+        ...dense,
+        dIn: 64,
+        dSae: 17_000,
+        widths: [17_000],
+        architecture: { kind: "standard", lpNorm: 1 },
+      },
+      ...{ batchTokens: 2048, k: 500, nDead: 0 },
+    },
   ],
   ["encoding", { config: inference, batchTokens: 2048, k: 32, nDead: 0 }],
 ];
@@ -66,6 +88,22 @@ describe("the plan", () => {
     expect(bytesOf("weights") / matrices).toBeCloseTo(1, 2);
     expect(bytesOf("moments") / matrices).toBeCloseTo(2, 2);
     expect(bytesOf("int8 copy")).toBeGreaterThan(2560 * 65_536);
+  });
+
+  it("of a gated SAE holds gradients whole, and pre-activations a slab at a time", () => {
+    const config = {
+      ...dense,
+      dIn: 2560,
+      dSae: 65_536,
+      widths: [65_536],
+      architecture: { kind: "gated" } as const,
+    };
+    const { parts } = memoryPlan(config, work);
+    const bytes = (name: string) => parts.find((part) => part.name === name)?.bytes ?? 0;
+    expect(bytes("gradients") / (4 * 2 * 2560 * 65_536)).toBeCloseTo(1, 1);
+    expect(bytes("slabs of pre-activations")).toBeLessThan(3 * 2 ** 27 + 1);
+    expect(bytes("slabs of pre-activations")).toBeLessThan(4 * 65_536 * work.batchTokens);
+    expect(bytes("signals") / (4 * 2 * work.batchTokens * 2560)).toBeCloseTo(1, 0);
   });
 
   it("leaves out what an engine has not, and adds up", () => {

@@ -17,6 +17,8 @@ import { createWasmEngine } from "../../src/kernels/wasm.ts";
 import { Philox } from "../../src/random/philox.ts";
 import { agreesWithReference } from "./against-reference.ts";
 import { batchFor, bytesOf, cases, deadMask, hashOf, normals, stepOptions, weightsFor } from "./cases.ts";
+import { denseAgreesWithReference } from "./dense-against-reference.ts";
+import { denseCases, denseStepOptions, denseWeightsFor } from "./dense-cases.ts";
 import { survivesLossesThatAreNotFinite } from "./promises.ts";
 import { chosenFrom, difference, tightThresholds } from "./screening-answers.ts";
 import { attacks, configFor, diceFor, inputsOf, weightsOf } from "./screening-attacks.ts";
@@ -43,7 +45,10 @@ interface Imports {
 
 const inline = await wasmEngineFactory(bytes);
 
-describe("wasm against reference", () => agreesWithReference(inline));
+describe("wasm against reference", () => {
+  agreesWithReference(inline);
+  denseAgreesWithReference(inline);
+});
 
 describe("bits of the wasm engine", () => {
   const c = cases[2];
@@ -210,6 +215,25 @@ describe("memory of the wasm engine", () => {
     }
     const taken = await engine.memoryBytes();
     expect(taken).toBeLessThan(planned);
+    await engine.dispose();
+  });
+
+  it("plans dense training, too, and refuses what does not fit", async () => {
+    const c = denseCases.find(({ config }) => config.architecture.kind === "gated")!;
+    const config = { ...c.config, dIn: 32, dSae: 600, widths: [600] };
+    const engine = await createWasmEngine(config, denseWeightsFor({ ...c, config }));
+    const options = denseStepOptions({ ...c, config }, 1);
+    const nTokens = 10_000;
+    for (let step = 0; step < 2; step++)
+      expect((await engine.trainStep(manyNumbers(nTokens * 32), options)).l0).toBeGreaterThan(0);
+    const planned = engineBytes(config) + stepBytes(config, nTokens, { kind: "own" }, 0);
+    expect(await engine.memoryBytes()).toBeLessThan(planned);
+    await expect(engine.trainStep(new Float32Array(3_000_000 * 32), options)).rejects.toThrow(
+      /3000000 tokens needs \d+\.\d+ GB/,
+    );
+    const vast = { ...config, dIn: 2560, dSae: 40_000, widths: [40_000] }; // fits by size, not with its gradients
+    const refused = openWasmEngine(() => new InlineRunner({} as never), vast, null);
+    await expect(refused).rejects.toThrow(/40000 latents and 2560 dimensions needs 3\.\d+ GB/);
     await engine.dispose();
   });
 

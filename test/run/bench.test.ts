@@ -41,6 +41,22 @@ describe("lapidary bench", () => {
     },
   );
 
+  it.each(["standard", "gated", "jumprelu"])(
+    "steps of a %s SAE, of which about k latents fire",
+    async (kind) => {
+      const { code, stdout } = await bench("train", ...SMALL, "--architecture", kind, "--json");
+      expect(code).toBe(0);
+      const line = JSON.parse(stdout);
+      expect(line).toMatchObject({
+        bench: "train",
+        architecture: kind,
+        denseEquivalent: { products: expect.any(Number) },
+      });
+      expect(line.l0).toBeGreaterThan(2);
+      expect(line.l0).toBeLessThan(8);
+    },
+  );
+
   it("several at once: the last that counts tokens leads, the others follow; each is kept", async () => {
     const { code, stdout } = await bench("encode", "decode", "peaks", ...SMALL, "--json", "--save", "kept");
     expect(code).toBe(0);
@@ -88,6 +104,8 @@ describe("lapidary bench", () => {
     [["train", "--size", "huge"], /tiny, small, reference/],
     [["train", "--dead", "100"], /0 to below 100/],
     [["encode", "--dead", "1"], /--dead belongs to bench train/],
+    [["encode", "--architecture", "gated"], /--architecture belongs to bench train/],
+    [["train", "--architecture", "gated", "--dead", "1"], /--dead gives AuxK/],
     [["train", "--tokens", "64"], /--tokens belongs to bench harvest and evaluate/],
     [["train", "--selection", "topk"], /--selection belongs to bench encode/],
     [["train", "--margin", "wide"], /rigorous, none, or a number/],

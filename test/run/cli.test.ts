@@ -624,6 +624,59 @@ describe("other starts and other models", () => {
     );
   });
 
+  it("a published SAE trained on as the jumprelu it is: better than it was, exported, verified", async () => {
+    const run = await copyOfRun("jumprelu");
+    const changes = {
+      name: "jumprelu",
+      sae: {
+        ...(smallRecipe(folder).sae as object),
+        architecture: "jumprelu",
+        jumprelu: { coefficient: 1e-4, warmUpSteps: 10, bandwidth: 0.5 },
+      },
+      polish: { when: "never" },
+      eval: { ...(smallRecipe(folder).eval as object), domains: [], splice: null },
+      output: { id: "jumprelu-layer-{layer}" },
+    };
+    const train = { ...TRAIN, resampling: null };
+    await writeFile(join(folder, "jumprelu.yaml"), stringify(smallRecipe(folder, { ...changes, train })));
+    const made = await lapidary("run", join(folder, "jumprelu.yaml"), "--overwrite", ...run.slice(4));
+    expect(made.stderr).not.toContain("lapidary:");
+    expect(made.code).toBe(0);
+    const ve = async (phase: string) => {
+      const file = inRun("jumprelu/evals", `${HOOK}.${phase}.json`);
+      const { results } = JSON.parse(await readFile(file, "utf8")) as {
+        results: { model: string; result: { metrics: { ve: { value: number } } } }[];
+      };
+      return results.filter(({ model }) => model === "model").map(({ result }) => result.metrics.ve.value);
+    };
+    const [before, after] = [await ve("before"), await ve("after")];
+    expect(after).toHaveLength(2);
+    for (const [i, value] of after.entries()) expect(value).toBeGreaterThan(before[i] + 0.02);
+    const shown = await lapidary("inspect", inRun("jumprelu/sae/jumprelu-layer-4"));
+    expect(shown.stdout).toMatch(/^SAE \(jumprelu\): 256 → /m);
+    const cfg = await readFile(inRun("jumprelu/sae/jumprelu-layer-4/cfg.json"), "utf8");
+    expect(JSON.parse(cfg)).toMatchObject({
+      metadata: {
+        lapidary: { architecture: "jumprelu", jumprelu_bandwidth: 0.5, sparsity_coefficient: 1e-4 },
+      },
+    });
+
+    await writeFile(
+      join(folder, "gated.yaml"),
+      stringify(
+        smallRecipe(folder, {
+          ...changes,
+          name: "gated-from-jumprelu",
+          sae: { ...changes.sae, architecture: "gated", jumprelu: null },
+          train,
+        }),
+      ),
+    );
+    await copyOfRun("gated-from-jumprelu");
+    const refused = await lapidary("run", join(folder, "gated.yaml"), "--overwrite");
+    expectError(refused, 2, /a jumprelu SAE cannot be trained on as gated/, /it holds no gates/);
+  });
+
   it("a model whose activations are quantised by batch is run one window at a time, and it is said", async () => {
     const int8 = { source: join(ASSETS, "it-int8") };
     const corpus = { ...(smallRecipe(folder).corpus as object), tokens: 300 };

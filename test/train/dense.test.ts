@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RecipeError } from "../../src/errors.ts";
 import { openSafetensors } from "../../src/formats/safetensors.ts";
 import type { DenseArchitecture, Engine } from "../../src/kernels/kernels.ts";
+import { createNativeEngine } from "../../src/kernels/native.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { type InferenceFacts, toInferenceForm } from "../../src/sae/convert.ts";
 import { openInference } from "../../src/sae/inference.ts";
@@ -13,11 +14,14 @@ import { initTrainingSae } from "../../src/sae/init.ts";
 import { loadSae } from "../../src/sae/load.ts";
 import type { DenseForm } from "../../src/sae/sae.ts";
 import { saveSae } from "../../src/sae/save.ts";
+import { DEFAULT_WATCH, type TrainConfig } from "../../src/train/config.ts";
 import { trainedSae } from "../../src/train/final-checkpoint.ts";
+import type { TrainOptions } from "../../src/train/options.ts";
 import { coefficientAt } from "../../src/train/schedule.ts";
 import { train } from "../../src/train/trainer.ts";
+import { addon } from "../parity/cases.ts";
 import { finalState } from "./final-state.ts";
-import { CONFIG, D_IN, D_SAE, sparseRows, tinyRun } from "./fixtures.ts";
+import { CONFIG, D_IN, D_SAE, memoryStore, sparseRows, tinyRun } from "./fixtures.ts";
 
 let root: string;
 beforeAll(async () => {
@@ -151,6 +155,53 @@ describe.each(forms)("a %s SAE from scratch", (name, form, extra) => {
       await inference.dispose();
     }
     await engine.dispose();
+  });
+});
+
+const { present, missing } = addon();
+
+describe.skipIf(!present)(`by the native engine${missing}`, () => {
+  const native = (dir: string, form: DenseForm, changes: Partial<TrainOptions> = {}) => ({
+    ...runOf(join(root, dir), form),
+    createEngine: createNativeEngine,
+    ...changes,
+  });
+
+  it.each(forms)("%s: the same course as by the reference engine", async (name, form) => {
+    await train(native(`${name}-native`, form, { threads: 1 }));
+    const [got, expected] = [await metrics(join(root, `${name}-native`)), await metrics(join(root, name))];
+    expect(got).toHaveLength(expected.length);
+    for (const [i, line] of got.entries()) {
+      expect(line.loss, `loss of step ${i + 1}`).toBeCloseTo(expected[i].loss, 3);
+      expect(line.ve, `VE of step ${i + 1}`).toBeCloseTo(expected[i].ve, 3);
+    }
+  });
+
+  it.each(forms)(
+    "%s: stopped again and again, with other threads each time, to the same bits",
+    async (name, form) => {
+      const dir = `${name}-stopped`;
+      for (const [at, stop] of [3, 20, 47].entries()) {
+        const controller = new AbortController();
+        const onProgress = ({ step }: { step: number }) => step >= stop && controller.abort();
+        const run = native(dir, form, { threads: at + 2, signal: controller.signal, onProgress });
+        await expect(train(run)).rejects.toThrow();
+      }
+      await train(native(dir, form, { threads: 1 }));
+      expect(await finalState(join(root, dir))).toEqual(await finalState(join(root, `${name}-native`)));
+    },
+  );
+
+  it("with a watch and a guard that look at held-out rows, and moments as bf16", async () => {
+    const [, form] = forms[3];
+    const watching: TrainConfig = {
+      ...{ ...config, moments: "bf16" },
+      guard: { ...CONFIG.guard!, tokens: 320 },
+      watch: { ...DEFAULT_WATCH, everySteps: 20, tokens: 320 },
+    };
+    const heldOut = memoryStore(sparseRows(320, 3));
+    const { watch } = await train(native("watched", form, { config: watching, heldOut }));
+    expect(watch?.best.ve).toBeGreaterThan(0.5);
   });
 });
 

@@ -253,5 +253,6 @@ static float peak(size_t iterations, float seed) {
 constexpr size_t kFlopsPerPeakIteration = kPeakChains * kWidth * 2;
 
 static constexpr Kernels kernels_named(const char* name) {
-  return {name, kPanel, kFlopsPerPeakIteration, pack, score, dot, dot_rows, gather, gather_tile, adam, adam_bf16, quantise, peak};
+  return {name, kPanel, kFlopsPerPeakIteration, pack, product, score, dot, dot_rows, gather, gather_tile, adam, adam_bf16,
+          quantise, peak};
 }

@@ -129,12 +129,9 @@ static inline void accumulate_block(const float*& weights, const float*& tokens,
   }
 }
 
-static size_t score(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hits) {
+// sum [6][kPanel] = tokens · weightsᵀ
+static inline void multiply(const float* tokens, const float* weights, size_t d_pad, float* sum) {
   alignas(64) float partial[4][kTileTokens * kPanel];
-  alignas(64) float sum[kTileTokens * kPanel];
-  // 1. sum = tokens · weightsᵀ
-  const float* weights = panel.weights;
-  const float* tokens = tile.tokens;
   for (size_t start = 0; start < d_pad; start += kBlock) {
     const size_t steps = block_steps(d_pad, start);
     if (steps == kMaxSteps)
@@ -142,7 +139,21 @@ static size_t score(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hit
     else
       accumulate_block<0>(weights, tokens, steps, start == 0, partial, sum);
   }
-  // 2. h, p, and the few that exceed their floors
+}
+
+static void product(const Tile& tile, const Panel& panel, size_t d_pad, float* h) {
+  multiply(tile.tokens, panel.weights, d_pad, h);
+  for (size_t t = 0; t < kTileTokens; t++)
+    for (size_t v = 0; v < kPanelVectors; v++) {
+      float* at = h + t * kPanel + v * kWidth;
+      store(at, add(load(at), load(panel.bias + v * kWidth)));
+    }
+}
+
+static size_t score(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hits) {
+  alignas(64) float sum[kTileTokens * kPanel];
+  multiply(tile.tokens, panel.weights, d_pad, sum);
+  // h, p, and the few that exceed their floors
   size_t n = 0;
   for (size_t v = 0; v < kPanelVectors; v++) {
     const Vec bias = load(panel.bias + v * kWidth);

@@ -125,7 +125,10 @@ struct Kernels {
   // order 0 8 4 12 2 10 6 14 1 9 5 13 3 11 7 15, j ascending within a lane. `width`: panel_latents or kTileTokens.
   void (*pack)(const float* const* rows, size_t width, size_t d_pad, float* out);
 
-  // The dense product of a tile and a panel, and what to keep of it: every (token, latent) with
+  // The dense product of a tile and a panel, all of it: h [kTileTokens][panel_latents], the bias added.
+  void (*product)(const Tile& tile, const Panel& panel, size_t d_pad, float* h);
+
+  // The same, and what to keep of it: every (token, latent) with
   // p > max(latent_floor, token_floor), in no particular order. `hits` has room for all. Returns their number.
   size_t (*score)(const Tile& tile, const Panel& panel, size_t d_pad, Hit* hits);
 

@@ -1,6 +1,6 @@
 /** `lapidary bench`: how fast the engine is here, checked before it is timed, and what share of the machine that is. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { BenchReport } from "../../bench/bench.ts";
+import type { BenchOptions, BenchReport } from "../../bench/bench.ts";
 import { BENCH_NAMES, BENCHES, type BenchName } from "../../bench/benches.ts";
 import { chooseSize, SIZES, type SizeName } from "../../bench/sizes.ts";
 import { RecipeError } from "../../errors.ts";
@@ -25,6 +25,7 @@ interface BenchCommandOptions extends CommonOptions {
   readonly margin?: Screening;
   readonly seconds: number;
   readonly dead: number;
+  readonly architecture?: BenchOptions["architecture"];
   readonly selection: "batch-topk" | "topk" | "threshold";
   readonly model?: string;
   readonly layers?: number[];
@@ -54,6 +55,12 @@ export function addBenchCommand(program: Command): void {
     .option("--seconds <n>", "time at least this long; three turns at least", positiveNumber, 5)
     .option("--dead <percent>", "train: share of dead latents, which get AuxK", percent, 0)
     .addOption(
+      new Option(
+        "--architecture <kind>",
+        "train: one with dense gradients (default: matryoshka batch-topk)",
+      ).choices(["standard", "gated", "jumprelu"]),
+    )
+    .addOption(
       new Option("--selection <kind>", "encode: what selects latents")
         .choices(["threshold", "topk", "batch-topk"])
         .default("threshold"),
@@ -80,6 +87,7 @@ Examples:
   $ lapidary bench
   $ lapidary bench train --size small
   $ lapidary bench train --size reference --batch 4096 --seconds 20 --save
+  $ lapidary bench train --size small --architecture jumprelu
   $ lapidary bench encode --size small --selection threshold --json
   $ lapidary bench harvest --model <model folder> --layers 10,21 --tokens 8192`,
     )
@@ -94,6 +102,11 @@ Examples:
             `--${option} belongs to bench ${owners.join(" and ")}`,
             `lapidary bench ${owners[0]} --${option} …`,
           );
+      if (options.architecture !== undefined && options.dead > 0)
+        throw new RecipeError(
+          "--dead gives AuxK to dead latents, which matryoshka batch-topk alone has",
+          "leave out --dead or --architecture",
+        );
       await bench(benches, options);
     });
 }
@@ -101,6 +114,7 @@ Examples:
 /** Options that mean something to some benches only: these. */
 const OWNED = [
   ["dead", "train"],
+  ["architecture", "train"],
   ["selection", "encode"],
   ["model", "harvest"],
   ["layers", "harvest"],
@@ -116,7 +130,7 @@ async function bench(benches: readonly BenchName[], options: BenchCommandOptions
   for (const name of benches) {
     const run = await BENCHES[name]();
     const { batch: batchTokens, threads, engine, margin: screening, seconds, dead, selection } = options;
-    const { model, layers, tokens } = options;
+    const { model, layers, tokens, architecture } = options;
     const note = (message: string) => {
       if (!output.json) output.event({ kind: "note", message });
     };
@@ -128,6 +142,7 @@ async function bench(benches: readonly BenchName[], options: BenchCommandOptions
       screening,
       seconds,
       dead: name === "train" ? dead : 0,
+      ...(architecture && { architecture }),
       selection,
       model,
       layers,

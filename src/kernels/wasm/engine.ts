@@ -9,15 +9,14 @@
 import { EngineError, ShapeError } from "../../errors.ts";
 import {
   checkActs,
+  checkAnySelection,
   checkConfig,
   checkEntries,
   checkRows,
   checkScreenable,
   checkScreening,
-  checkSelection,
   checkWeights,
   decodeWidth,
-  refuseArchitecture,
   rowsIn,
   tokensIn,
 } from "../arguments.ts";
@@ -29,14 +28,13 @@ import type {
   EngineTensor,
   Screening,
   Selection,
-  SizeSelection,
   SparseActs,
   StepProfile,
   TrainStepOptions,
   TrainStepResult,
   Weights,
 } from "../kernels.ts";
-import { PLAIN_PARAMETERS } from "../parameters.ts";
+import { tensorsOf } from "../parameters.ts";
 import { joinActs } from "../sparse-acts.ts";
 import { Turns } from "../turns.ts";
 import { compileWasm } from "./instance.ts";
@@ -80,7 +78,6 @@ export async function openWasmEngine(
 ): Promise<WasmEngine> {
   checkConfig(config);
   checkScreenable(config, "WebAssembly");
-  refuseArchitecture(config, "WebAssembly");
   const { dIn, dSae, training } = config;
   const purpose = training ? "train" : "run";
   checkFits(`to ${purpose} an SAE of ${dSae} latents and ${dIn} dimensions`, engineBytes(config));
@@ -108,15 +105,15 @@ class SlicedEngine implements WasmEngine {
     await this.#turn((runner) => runner.call("create", this.config));
     if (this.config.screening !== undefined) await this.setScreening(this.config.screening);
     if (weights === null) return;
-    for (const name of PLAIN_PARAMETERS) await this.write(name, 0, weights[name]);
+    for (const [name, values] of tensorsOf(weights)) await this.write(name, 0, values);
   }
 
   /** `x` must stay as it is until the promise settles. */
   encode(x: Float32Array, selection: Selection): Promise<SparseActs> {
     return this.#turn(async (runner) => {
-      const { dIn, dSae } = this.config;
+      const { dIn } = this.config;
       const nTokens = tokensIn(x, dIn);
-      checkSelection(selection, dSae);
+      checkAnySelection(selection, this.config);
       const step = this.#tokensAtOnce(nTokens, selection);
       const parts: SparseActs[] = [];
       for (let first = 0; first < nTokens; first += step) {
@@ -124,7 +121,7 @@ class SlicedEngine implements WasmEngine {
         const n = rows.length / dIn;
         parts.push({
           nTokens: n,
-          ...(await runner.call("encode", rows, ...selectionCall(selection, n, dSae))),
+          ...(await runner.call("encode", rows, ...selectionCall(selection, n, this.config))),
         });
       }
       return parts.length === 1 ? parts[0] : joinActs(parts);
@@ -149,7 +146,6 @@ class SlicedEngine implements WasmEngine {
     return this.#turn((runner) => {
       const call = stepCall(this.config, x, options);
       const { selection, aux } = options;
-      checkSelection(selection, this.config.dSae);
       const nTokens = x.length / this.config.dIn;
       const nDead = aux === null ? 0 : aux.dead.reduce((n, dead) => n + (dead === 0 ? 0 : 1), 0);
       checkFits(
@@ -244,7 +240,7 @@ class SlicedEngine implements WasmEngine {
    * Tokens to encode in one call. A batch's top-k sees all of them; the other selections look at one token at a time, so
    * that as many are taken as have room if all the activations come that can come.
    */
-  #tokensAtOnce(nTokens: number, selection: SizeSelection): number {
+  #tokensAtOnce(nTokens: number, selection: Selection): number {
     const fixed = engineBytes(this.config);
     const each = encodeTokenBytes(this.config, mostEntries(selection, this.config.dSae));
     if (selection.kind === "batch-topk") {

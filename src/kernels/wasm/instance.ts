@@ -3,7 +3,7 @@
  * asks. Safe in a browser. A typed mirror of native/wasm/exports.cc; what is passed has been checked (`engine.ts`).
  */
 import { EngineError } from "../../errors.ts";
-import type { CsrArrays, SelectionCall, StepCall } from "../engine-calls.ts";
+import { architectureCall, type CsrArrays, type SelectionCall, type StepCall } from "../engine-calls.ts";
 import type { EngineConfig, StepProfile, TrainStepResult } from "../kernels.ts";
 
 /** A compiled module, as the host holds it; may be posted to a worker. */
@@ -35,6 +35,7 @@ interface Exports {
     rescale: number,
     training: number,
     bf16Moments: number,
+    architecture: number,
   ): void;
   setSearch(mode: number, sigmas: number): void;
   encode(x: number, nTokens: number, kind: number, count: number, thresholds: number): number;
@@ -68,7 +69,7 @@ interface Exports {
   forget(): void;
 }
 
-const INTERFACE = 1;
+const INTERFACE = 2;
 
 type Words = Float64Array | Float32Array | Uint32Array | Uint8Array;
 
@@ -97,6 +98,7 @@ export class WasmInstance {
   readonly #exports: Exports;
   #dIn = 0;
   #dSae = 0;
+  #hasSparsity = false;
 
   /** @throws {EngineError} another interface than this version's */
   constructor(module: WasmModule) {
@@ -125,7 +127,9 @@ export class WasmInstance {
     const { dIn, dSae, widths } = config;
     this.#dIn = dIn;
     this.#dSae = dSae;
+    this.#hasSparsity = config.architecture !== undefined;
     const list = this.#put(Uint32Array.from(widths));
+    const architecture = this.#put(architectureCall(config.architecture));
     this.#exports.create(
       dIn,
       dSae,
@@ -135,8 +139,10 @@ export class WasmInstance {
       Number(config.rescaleActsByDecoderNorm),
       Number(config.training),
       Number(config.moments === "bf16"),
+      architecture,
     );
     this.#exports.release(list);
+    this.#exports.release(architecture);
   }
 
   setSearch(mode: number, sigmas: number): void {
@@ -187,16 +193,17 @@ export class WasmInstance {
       inputs[3],
       audited?.length ?? 0,
     );
-    const [loss, mse, aux, l0, gradNorm, minPositive, entries, missed, nInner] = this.#take(
+    const [loss, mse, aux, sparsity, l0, gradNorm, minPositive, entries, missed, nInner] = this.#take(
       Float64Array,
       numbers,
-      9,
+      10,
     );
     const result = {
       loss,
       mse,
-      innerMse: [...this.#take(Float64Array, numbers + 9 * 8, nInner)],
+      innerMse: [...this.#take(Float64Array, numbers + 10 * 8, nInner)],
       aux,
+      ...(this.#hasSparsity && { sparsity }),
       l0,
       gradNorm,
       minPositive: minPositive > 0 ? minPositive : null,

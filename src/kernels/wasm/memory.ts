@@ -4,7 +4,8 @@
  * against what the module takes. Letters as in the equations: F latents, d dimensions, B tokens.
  */
 import { EngineError } from "../../errors.ts";
-import type { EngineConfig, SizeSelection } from "../kernels.ts";
+import { denseStepBytes } from "../dense-memory.ts";
+import type { EngineConfig, Selection } from "../kernels.ts";
 
 /** What may be planned with. */
 export const WASM_LIMIT_BYTES = 3.5e9;
@@ -26,16 +27,16 @@ const HINT =
 
 const padded = (n: number, multiple: number) => Math.ceil(n / multiple) * multiple;
 
-/** Weights, their int8 copy, moments, and the search's own memory: `4·2·F·d + F·d [+ 4·4·F·d]` and small things. */
-export function engineBytes({ dIn, dSae, training, moments }: EngineConfig): number {
+/** Weights, their int8 copy, moments, dense gradients, and the search's own memory: `4·2·F·d + F·d [+ 4·4·F·d]` and small things. */
+export function engineBytes(config: EngineConfig): number {
+  const { dIn, dSae, training, moments } = config;
   const d = padded(dIn, 16);
   const bytesAValue = 2 * 4 + 1 + (training ? (moments === "bf16" ? 4 * 2 : 4 * 4) : 0);
   const slabTokens = Math.min(684 * 6, Math.max(384, (64 << 20) / (4 * d)));
   const segmentTokens = Math.max(384, (8 << 20) / (4 * d));
   const search = slabTokens * (6 * d + 128) + 4 * d * (segmentTokens + 256);
-  return (
-    padded(dSae, 64) * (bytesAValue * d + (training ? d / 16 : 0) + BYTES_A_LATENT) + search + SLACK_BYTES
-  );
+  const latents = padded(dSae, 64) * (bytesAValue * d + (training ? d / 16 : 0) + BYTES_A_LATENT);
+  return latents + (training ? denseStepBytes(config, 0).gradients : 0) + search + SLACK_BYTES;
 }
 
 /** What a token takes while it is encoded, if it has `entries` activations. */
@@ -47,10 +48,14 @@ export function encodeTokenBytes({ dIn }: EngineConfig, entries: number): number
 export function stepBytes(
   config: EngineConfig,
   nTokens: number,
-  selection: SizeSelection,
+  selection: Selection,
   nDead: number,
 ): number {
   const d = padded(config.dIn, 16);
+  if (config.architecture !== undefined) {
+    const { slabs, signals } = denseStepBytes(config, nTokens);
+    return nTokens * (4 * 3 * d + 128) + [...slabs, ...signals].reduce((sum, bytes) => sum + bytes, 0);
+  }
   const rows = 3 + config.widths.length + (nDead > 0 ? 2 : 0);
   const chosen = Math.min(config.dIn >> 1, nDead);
   const isDense = nDead <= 4 * chosen;
@@ -61,8 +66,8 @@ export function stepBytes(
 }
 
 /** The most activations a token can have; of batch-topk, the mean. */
-export function mostEntries(selection: SizeSelection, dSae: number): number {
-  return selection.kind === "threshold" ? dSae : selection.k;
+export function mostEntries(selection: Selection, dSae: number): number {
+  return "k" in selection ? selection.k : dSae;
 }
 
 /** @throws {EngineError} more than `WASM_LIMIT_BYTES` */

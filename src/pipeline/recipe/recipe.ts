@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { scratchProblems, scratchSchema } from "./scratch.ts";
+import { sourceProblems, sourceSchema } from "./source.ts";
 import { polishSchema, trainSchema } from "./train.ts";
 
 const positive = z.number().int().positive();
@@ -112,15 +113,7 @@ const splice = z
   })
   .describe("Reconstructions put in the residual stream's place: next-token cross-entropy and KL");
 
-const saeSource = z.union([
-  z.strictObject({
-    from: z.string().min(1).describe("Folder or hf:owner/name/path; {layer} stands for the layer"),
-    zeroDecoderRows: z.enum(["refuse", "reinitialise"]).default("refuse"),
-  }),
-  z.strictObject({
-    scratch: scratchSchema,
-  }),
-]);
+const saeSource = z.union([sourceSchema, z.strictObject({ scratch: scratchSchema })]);
 
 /** The zod schema of recipes: checks one, and fills in every default. */
 export const recipeSchema = z
@@ -228,7 +221,10 @@ export const recipeSchema = z
         message: "it goes by held-out VE, which nobody watches: set train.watch",
       });
     }
-    const problems = "scratch" in recipe.sae ? scratchProblems(recipe.sae.scratch, recipe) : [];
+    const problems =
+      "scratch" in recipe.sae
+        ? scratchProblems(recipe.sae.scratch, recipe)
+        : sourceProblems(recipe.sae, recipe);
     for (const { path, message } of problems) context.addIssue({ code: "custom", path: [...path], message });
   });
 

@@ -2,6 +2,7 @@
 import { rm } from "node:fs/promises";
 import { StateError } from "../../errors.ts";
 import { type CheckpointStart, openCheckpointStart } from "../../sae/checkpoint-start.ts";
+import { openDenseStart } from "../../sae/dense-start.ts";
 import { initRows } from "../../sae/init.ts";
 import { openWarmStart, type WarmStartOptions } from "../../sae/warm-start.ts";
 import type { ResamplingConfig, ScheduleConfig, TrainConfig } from "../../train/config.ts";
@@ -11,8 +12,10 @@ import type { TrainStart } from "../../train/options.ts";
 import { decidingConfig } from "../../train/run-identity.ts";
 import { train } from "../../train/trainer.ts";
 import type { Progress, RunContext } from "../context.ts";
+import { denseForm } from "../recipe/dense.ts";
 import type { Recipe, ScheduleRecipe } from "../recipe/recipe.ts";
 import { decidingScratch, scratchForm } from "../recipe/scratch.ts";
+import { decidingSource } from "../recipe/source.ts";
 import { announceMemory } from "../resources.ts";
 import { setNames } from "./corpus.ts";
 import { keptTraining } from "./kept.ts";
@@ -31,7 +34,7 @@ export function trainUnit(context: RunContext, layer: number): Unit {
       ...trainingInputs(context, layer),
       start:
         "from" in recipe.sae
-          ? { ...recipe.sae, from: await context.saeIdentity(layer) }
+          ? { ...decidingSource(recipe.sae), from: await context.saeIdentity(layer) }
           : decidingScratch(recipe.sae.scratch),
       train: decidingOptions(recipe),
     }),
@@ -172,32 +175,7 @@ function scheduleConfig(from: ScheduleRecipe): ScheduleConfig {
 /** Where a layer's training starts: the source SAE folded to its training form, or fresh weights. */
 async function startOf(context: RunContext, layer: number): Promise<TrainStart> {
   const { recipe } = context;
-  const { k, widths, rescaleActsByDecoderNorm, auxCoefficient, thresholdLr } = recipe.train;
-  if ("from" in recipe.sae) {
-    const options: WarmStartOptions = {
-      k: k ?? undefined,
-      widths: widths ?? undefined,
-      rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? undefined,
-      auxCoefficient,
-      thresholdLr,
-      zeroDecoderRows: recipe.sae.zeroDecoderRows,
-      seed: recipe.seed,
-    };
-    const { form, threshold, thresholdSpread, rows } = await openWarmStart(
-      await context.openSourceSae(layer),
-      options,
-    );
-    await rows.close();
-    const resumed = await checkpointOf(context, layer);
-    if (resumed !== null) return { form, ...resumed };
-    // opened again when training really begins
-    return {
-      form,
-      weights: async () => (await openWarmStart(await context.openSourceSae(layer), options)).rows,
-      threshold,
-      thresholdSpread,
-    };
-  }
+  if ("from" in recipe.sae) return startFrom(context, layer, recipe.sae);
   const { scratch } = recipe.sae;
   const store = await openSetStore(context, "model", "train", layer);
   const { dIn } = store;
@@ -207,6 +185,40 @@ async function startOf(context: RunContext, layer: number): Promise<TrainStart> 
   const weights = async () =>
     initRows({ dIn, dSae, seed: recipe.seed, decoderInitNorm, form, initThreshold });
   return { form, weights, threshold: 0 };
+}
+
+/** The source is opened to see whether it can be trained on, and again when training really begins. */
+async function startFrom(
+  context: RunContext,
+  layer: number,
+  source: Extract<Recipe["sae"], { from: string }>,
+): Promise<TrainStart> {
+  const { seed, train } = context.recipe;
+  const { zeroDecoderRows, architecture } = source;
+  if (architecture !== null) {
+    const { config } = await context.sourceSaeFacts(layer);
+    const form = denseForm(architecture, source, config);
+    const weights = async () =>
+      openDenseStart(await context.openSourceSae(layer), form, { zeroDecoderRows, seed });
+    await (await weights()).close();
+    return { form, weights, threshold: 0 };
+  }
+  const { k, widths, rescaleActsByDecoderNorm, auxCoefficient, thresholdLr } = train;
+  const options: WarmStartOptions = {
+    k: k ?? undefined,
+    widths: widths ?? undefined,
+    rescaleActsByDecoderNorm: rescaleActsByDecoderNorm ?? undefined,
+    auxCoefficient,
+    thresholdLr,
+    zeroDecoderRows,
+    seed,
+  };
+  const open = async () => openWarmStart(await context.openSourceSae(layer), options);
+  const { form, threshold, thresholdSpread, rows } = await open();
+  await rows.close();
+  const resumed = await checkpointOf(context, layer);
+  if (resumed !== null) return { form, ...resumed };
+  return { form, weights: async () => (await open()).rows, threshold, thresholdSpread };
 }
 
 /** A SAELens checkpoint whose optimizer's state can be used: training goes on as if it had not been interrupted. */
@@ -280,7 +292,7 @@ async function runTraining(
         },
         {
           batchTokens: config.batchTokens,
-          k: form.selection === "own" ? form.widths[0] : form.k,
+          ...(form.selection !== "own" && { k: form.k }),
           aux: form.auxCoefficient > 0,
           nRows: store.nRows,
           dtype: store.manifest.dtype,

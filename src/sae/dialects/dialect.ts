@@ -5,12 +5,15 @@
  * behaves; `formats/` only knows what bytes a tensor is.
  */
 import type { WeightRows } from "../../kernels/weight-rows.ts";
+import type { GatedAsJumprelu } from "../gated.ts";
 import type { Sae } from "../sae.ts";
 import type { Place } from "./place.ts";
 
 /** An SAE whose weights stay in its file until they are wanted; whoever opened it closes its rows. */
 export interface OpenSae extends Omit<Sae, "weights"> {
   readonly rows: WeightRows;
+  /** A gated SAE's, as it lies in its file, where it can be told from the jumprelu SAE that it is run as. */
+  readonly gated?: GatedAsJumprelu["gated"];
 }
 
 /** An SAE without its tensors. */

@@ -1,5 +1,4 @@
 /** Standard, gated and jumprelu beyond the golden cases: gradients against differences of the plain loss, and refusals. */
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { EngineError, ShapeError } from "../../../errors.ts";
 import { Philox } from "../../../random/philox.ts";
@@ -12,7 +11,6 @@ import type {
   Weights,
 } from "../../kernels.ts";
 import { parametersOf } from "../../parameters.ts";
-import { wasmEngineFactory } from "../../wasm/engine.ts";
 import { createReferenceEngine } from "../engine.ts";
 
 const [dIn, dSae, B] = [5, 9, 7];
@@ -156,18 +154,6 @@ describe("losses and gradients are those of the plain equations", () => {
 describe("what cannot be is refused", () => {
   const standard: DenseArchitecture = { kind: "standard", lpNorm: 1 };
   const jumprelu: DenseArchitecture = { kind: "jumprelu", bandwidth: 0.1, sparsity: { loss: "step" } };
-
-  it("by an engine that trains top-k kinds alone, which names the one that does", async () => {
-    const wasm = await wasmEngineFactory(
-      readFileSync(new URL("../../../../native/wasm/lapidary.wasm", import.meta.url)),
-    );
-    await expect(wasm(configOf(standard), weightsOf(standard))).rejects.toThrow(
-      /no standard SAEs.*top-k kinds/,
-    );
-    await expect(wasm(configOf(standard), null)).rejects.toMatchObject({
-      hint: expect.stringContaining("reference engine"),
-    });
-  });
 
   it("matryoshka widths, rescaling, and numbers without a meaning", async () => {
     const make = (changes: Partial<EngineConfig>) =>

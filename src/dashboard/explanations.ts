@@ -178,14 +178,8 @@ export interface ExplanationsRun {
     /** asked for and not reached, since the cap on tokens was */
     readonly leftOut: number;
   };
-  readonly tokens: {
-    /** what this command had to send, and was answered */
-    readonly spent: number;
-    readonly cap: number;
-    /** answers that were in the cache: not sent again */
-    readonly cachedAnswers: number;
-    readonly sentRequests: number;
-  };
+  /** of all answers these rows rest on, as the endpoint counts, whenever they were given; null: it does not say */
+  readonly tokens: { readonly prompt: number | null; readonly answer: number | null };
   /** means over the latents that have the number; null: none has */
   readonly means: Readonly<Record<string, number | null>>;
 }

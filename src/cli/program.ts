@@ -11,6 +11,7 @@ import { addCompareCommand } from "./commands/compare.ts";
 import { addConvertCommand } from "./commands/convert.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
+import { addExplainCommand } from "./commands/explain.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addPublishCommand } from "./commands/publish.ts";
@@ -48,6 +49,7 @@ async function createProgram(): Promise<Command> {
   addImportCommand(program);
   addEvalCommand(program);
   addCompareCommand(program);
+  addExplainCommand(program);
   addVerifyCommand(program);
   addCheckCommand(program);
   addCardCommand(program);

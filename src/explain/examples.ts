@@ -10,6 +10,8 @@ export interface Example {
   readonly rank: number;
   /** activation at `tokens[at]` */
   readonly value: number;
+  /** the indexed set that document and window are numbers of */
+  readonly set: number;
   readonly document: number;
   readonly window: number;
   /** of `tokens[at]` in its window */
@@ -56,6 +58,15 @@ export function splitExamples(examples: readonly Example[], options: SplitOption
   return { shown: evenly(shown, options.nShown), heldOut: evenly(heldOut, options.nHeldOut) };
 }
 
+/** What the examples of one document have in common, whatever the set. */
+export function documentOf({ set, document }: Pick<Example, "set" | "document">): string {
+  return `document ${set}/${document}`;
+}
+
+export function windowOf({ set, window }: Pick<Example, "set" | "window">): string {
+  return `window ${set}/${window}`;
+}
+
 /** Examples that share a document or a window, directly or through others; each group strongest first. */
 function groupsOf(examples: readonly Example[]): Example[][] {
   const parent = examples.map((_, i) => i);
@@ -67,8 +78,8 @@ function groupsOf(examples: readonly Example[]): Example[][] {
     return i;
   };
   const seen = new Map<string, number>();
-  examples.forEach(({ document, window }, i) => {
-    for (const key of [`document ${document}`, `window ${window}`]) {
+  examples.forEach((example, i) => {
+    for (const key of [documentOf(example), windowOf(example)]) {
       const other = seen.get(key);
       if (other === undefined) seen.set(key, i);
       else parent[root(i)] = root(other);
@@ -105,9 +116,4 @@ export function trimmed(example: Example, before: number, after: number): Exampl
     tokens: example.tokens.slice(from, to),
     acts: example.acts.slice(from, to),
   };
-}
-
-/** Positions [from, to) of its window that an example's tokens stand at. */
-export function rangeOf({ position, at, tokens }: Example): { readonly from: number; readonly to: number } {
-  return { from: position - at, to: position - at + tokens.length };
 }

@@ -22,7 +22,7 @@ export interface LatentFacts {
 }
 
 const MEMORY_BYTES = 1024 ** 3;
-const EXAMPLE_COLUMNS = `latent, "rank", value, document, "window", "position", "at", tokens, acts`;
+const EXAMPLE_COLUMNS = `latent, "rank", value, document, source, "window", "position", "at", tokens, acts`;
 
 export class IndexReader {
   readonly folder: string;
@@ -125,7 +125,20 @@ export class IndexReader {
       values,
     );
     const path = join(this.folder, TABLES.examples.file);
-    return grouped(rows, (row) => exampleOf(row, path));
+    return grouped(rows, (row) => exampleOf(row, path, this.#setOf(Number(row.source))));
+  }
+
+  /** Number of the set that a class of sources belongs to: of several sets, classes are named "set" or "set/source". */
+  #setOf(source: number): number {
+    const { sets } = this.manifest.data;
+    if (sets.length === 1) return 0;
+    const name = this.manifest.splits.source[source]?.name ?? "";
+    const found = sets.findIndex((set) => name === set || name.startsWith(`${set}/`));
+    if (found >= 0) return found;
+    throw new FormatError(
+      join(this.folder, "index.json"),
+      `source ${source} (${name}) is of none of the sets ${sets.join(", ")}`,
+    );
   }
 
   #table(name: TableName): string {
@@ -137,7 +150,7 @@ export class IndexReader {
   }
 }
 
-function exampleOf(row: Record<string, unknown>, path: string): Example {
+function exampleOf(row: Record<string, unknown>, path: string, set: number): Example {
   const tokens = row.tokens as string[];
   const acts = row.acts as number[];
   const at = Number(row.at);
@@ -150,6 +163,7 @@ function exampleOf(row: Record<string, unknown>, path: string): Example {
     latent: Number(row.latent),
     rank: Number(row.rank),
     value: Number(row.value),
+    set,
     document: Number(row.document),
     window: Number(row.window),
     position: Number(row.position),

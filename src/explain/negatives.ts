@@ -11,7 +11,7 @@
  * among so many tokens, at its density, is stated, and above {@link MAX_ERROR} none are taken.
  */
 import { Philox } from "../random/philox.ts";
-import type { Example } from "./examples.ts";
+import { documentOf, type Example, windowOf } from "./examples.ts";
 import { chanceOfFiring, pieceOf, type SilenceOf } from "./silence.ts";
 
 export type NegativeKind = "hard" | "matched" | "random";
@@ -51,20 +51,18 @@ export interface NegativeOptions {
 /** At most `n`, fewer if there are no more; in order of kind, of each kind in the order given. */
 export function chooseNegatives(candidates: Candidates, options: NegativeOptions): Negative[] {
   const { latent, density, n, silence } = options;
-  const documents = new Set<number>();
-  const windows = new Set<number>();
+  const taken = new Places([]);
   const chosen: Negative[] = [];
   for (const [kind, share] of SHARE) {
     const room = Math.min(n, chosen.length + Math.floor(share * n));
     for (const example of candidates[kind]) {
       if (chosen.length >= room) break;
-      if (documents.has(example.document) || windows.has(example.window)) continue;
+      if (taken.has(example)) continue;
       const found = silence(latent, pieceOf(example));
       if (found === "fires" || (found === "unknown" && kind !== "random")) continue;
       const error = found === "silent" ? 0 : chanceOfFiring(density, example.tokens.length);
       if (error > MAX_ERROR) continue;
-      documents.add(example.document);
-      windows.add(example.window);
+      taken.add(example);
       chosen.push({ kind, example, error });
     }
   }
@@ -81,19 +79,31 @@ export function drawCandidates(
     readonly n: number;
     readonly seed: number;
     readonly purpose: string;
-    readonly taken: readonly Pick<Example, "document" | "window">[];
+    readonly taken: readonly Example[];
   },
 ): Example[] {
-  const documents = new Set(options.taken.map(({ document }) => document));
-  const windows = new Set(options.taken.map(({ window }) => window));
+  const taken = new Places(options.taken);
   const drawn: Example[] = [];
   for (const i of new Philox(options.seed, options.purpose).permutation(examples.length)) {
     if (drawn.length >= options.n) break;
-    const example = examples[i];
-    if (documents.has(example.document) || windows.has(example.window)) continue;
-    documents.add(example.document);
-    windows.add(example.window);
-    drawn.push(example);
+    if (taken.has(examples[i])) continue;
+    taken.add(examples[i]);
+    drawn.push(examples[i]);
   }
   return drawn;
+}
+
+/** Documents and windows that are used already. */
+class Places {
+  readonly #keys = new Set<string>();
+
+  constructor(examples: readonly Example[]) {
+    for (const example of examples) this.add(example);
+  }
+  has(example: Example): boolean {
+    return this.#keys.has(documentOf(example)) || this.#keys.has(windowOf(example));
+  }
+  add(example: Example): void {
+    this.#keys.add(documentOf(example)).add(windowOf(example));
+  }
 }

@@ -3,7 +3,6 @@
  * come. What is answered is kept at once (`cache.ts`), so that the same call goes on wherever it was stopped and sends
  * nothing twice.
  */
-import { join } from "node:path";
 import type { ExplanationsManifest } from "../dashboard/explanations.ts";
 import { DataError, RecipeError } from "../errors.ts";
 import { parseExplanation, parseVerdicts } from "./answers.ts";
@@ -14,7 +13,8 @@ import { testSetOf } from "./contexts.ts";
 import { controlFor } from "./controls.ts";
 import { DEFINITIONS } from "./definitions.ts";
 import { type ChatAnswer, Endpoint, type EndpointOptions } from "./endpoint.ts";
-import { readExplanations, writeExplanations } from "./explanations.ts";
+import type { Example } from "./examples.ts";
+import { type ExplanationRow, readExplanations, writeExplanations } from "./explanations.ts";
 import { inParallel } from "./in-parallel.ts";
 import { IndexReader, type LatentFacts } from "./index-reader.ts";
 import { type Case, type ExplainPlan, judgeRequests, planExplaining, type Tested } from "./plan.ts";
@@ -22,7 +22,8 @@ import { labelDescription, PROMPTS_VERSION } from "./prompts.ts";
 import { explainRequest } from "./requests.ts";
 import { type Explained, meansOf, rowOf, type Verdicts } from "./rows.ts";
 import { sampleLatents } from "./sampling.ts";
-import { type Piece, pieceOf, type SilenceOf } from "./silence.ts";
+import { pieceOf, type SilenceOf } from "./silence.ts";
+import type { WantedSilence } from "./store-silence.ts";
 import { loadSubjects } from "./subjects.ts";
 
 /** What may be given; all else has the defaults of {@link DEFAULTS}. */
@@ -36,12 +37,12 @@ export interface ExplainOptions extends Partial<ExplainSettings> {
   readonly latents?: readonly number[];
   /** score so many of them, a sample; default: all of them */
   readonly score?: number;
-  /** where answers are kept; default: `explain-cache` in the index folder */
+  /** where answers are kept; default: beside the index, `<folder>.answers` */
   readonly cacheFolder?: string;
   /** replace explanations of an earlier index */
   readonly overwrite?: boolean;
-  /** knows of pieces of the indexed tokens whether latents fire there, e.g. from the activation store */
-  readonly silence?: (wanted: readonly { latent: number; piece: Piece }[]) => Promise<SilenceOf>;
+  /** says whether latents fire in examples of others, where the index cannot: `silenceByStores` */
+  readonly silence?: (wanted: readonly WantedSilence[]) => Promise<SilenceOf>;
   readonly signal?: AbortSignal;
   /** told before anything is sent */
   readonly onPlan?: (plan: ExplainPlan) => void;
@@ -100,6 +101,8 @@ export interface ExplainProgress {
 
 export interface ExplainSummary {
   readonly manifest: ExplanationsManifest;
+  /** of this call's latents; also in explanations.parquet */
+  readonly rows: readonly ExplanationRow[];
   readonly counts: AskerCounts;
   /** the cap was reached: with a larger one, the same call goes on */
   readonly isCapped: boolean;
@@ -128,7 +131,7 @@ export async function explainLatents(folder: string, options: ExplainOptions): P
     const prepared = await prepare(reader, options);
     options.onPlan?.(prepared.plan);
     const budget = new Budget(prepared.settings.maxTokensTotal);
-    const cache = new AnswerCache(options.cacheFolder ?? join(reader.folder, "explain-cache"));
+    const cache = new AnswerCache(options.cacheFolder ?? `${reader.folder}.answers`);
     return await explainPrepared(reader, prepared, new Asker(endpoint, cache, budget), budget, options);
   } finally {
     reader.close();
@@ -162,9 +165,11 @@ async function prepare(reader: IndexReader, options: ExplainOptions): Promise<Pr
           );
   const promoted = settings.promoted && reader.manifest.logits !== null;
   const subjects = await loadSubjects(reader, facts, latents, new Set(toScore), { ...settings, promoted });
-  const wanted = subjects.flatMap(({ facts: { latent }, candidates }) =>
-    Object.values(candidates ?? {}).flatMap((examples) =>
-      examples.map((example: Parameters<typeof pieceOf>[0]) => ({ latent, piece: pieceOf(example) })),
+  const wanted = subjects.flatMap(({ facts: { latent }, candidates, silence }) =>
+    Object.values<readonly Example[]>(candidates ?? {}).flatMap((examples) =>
+      examples
+        .filter((example) => silence(latent, pieceOf(example)) === "unknown")
+        .map((example) => ({ latent, example })),
     ),
   );
   const silence: SilenceOf = (await options.silence?.(wanted)) ?? (() => "unknown");
@@ -314,7 +319,7 @@ async function explainPrepared(
     },
     DEFINITIONS,
   );
-  return { manifest, counts: asker.counts, isCapped: budget.isClosed };
+  return { manifest, rows, counts: asker.counts, isCapped: budget.isClosed };
 }
 
 /** null: left out, since the cap was reached. */

@@ -13,6 +13,7 @@ import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
 import { addExplainCommand } from "./commands/explain.ts";
 import { addImportCommand } from "./commands/import.ts";
+import { addIndexCommand } from "./commands/index.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addPublishCommand } from "./commands/publish.ts";
 import { addPullCommand } from "./commands/pull.ts";
@@ -49,6 +50,7 @@ async function createProgram(): Promise<Command> {
   addImportCommand(program);
   addEvalCommand(program);
   addCompareCommand(program);
+  addIndexCommand(program);
   addExplainCommand(program);
   addVerifyCommand(program);
   addCheckCommand(program);

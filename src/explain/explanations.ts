@@ -4,7 +4,7 @@
  */
 import { rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { Database, quoted } from "../dashboard/database.ts";
+import { CHUNK_ROWS, Database, quoted } from "../dashboard/database.ts";
 import {
   EXPLANATIONS,
   EXPLANATIONS_FILE,
@@ -101,16 +101,9 @@ export async function writeExplanations(
 
 async function fillTable(database: Database, rows: readonly ExplanationRow[]): Promise<void> {
   await database.createTable("rows", EXPLANATIONS.columns);
-  const appender = await database.appender("rows");
-  for (const row of rows) {
-    for (const { name, type } of EXPLANATIONS.columns) {
-      const value = row[name] ?? null;
-      if (value === null) appender.appendNull();
-      else if (type === "VARCHAR") appender.appendVarchar(String(value));
-      else if (type === "UINTEGER") appender.appendUInteger(Number(value));
-      else appender.appendFloat(Number(value));
-    }
-    appender.endRow();
+  for (let from = 0; from < rows.length; from += CHUNK_ROWS) {
+    const chunk = rows.slice(from, from + CHUNK_ROWS);
+    const cells = EXPLANATIONS.columns.map(({ name }) => chunk.map((row) => row[name] ?? null));
+    await database.append("rows", cells);
   }
-  appender.closeSync();
 }

@@ -3,12 +3,12 @@
  * promoted tokens. Reads only.
  */
 import { join, resolve } from "node:path";
-import { Database, quoted } from "../dashboard/database.ts";
+import { INDEX_MANIFEST } from "../dashboard/index-manifest.ts";
 import type { IndexManifest } from "../dashboard/manifest.ts";
+import { type LatentIndex, openIndex } from "../dashboard/open-index.ts";
 import { TABLES, type TableName } from "../dashboard/tables.ts";
 import { FormatError } from "../errors.ts";
 import { hashFile } from "../storage/hash.ts";
-import { readJson } from "../storage/json.ts";
 import type { Example } from "./examples.ts";
 
 export interface LatentFacts {
@@ -25,35 +25,32 @@ const MEMORY_BYTES = 1024 ** 3;
 const EXAMPLE_COLUMNS = `latent, "rank", value, document, source, "window", "position", "at", tokens, acts`;
 
 export class IndexReader {
+  /** absolute */
   readonly folder: string;
-  readonly manifest: IndexManifest;
   /** sha-256 of index.json, which holds the hashes of all tables */
   readonly hash: string;
-  readonly #database: Database;
+  readonly #index: LatentIndex;
 
-  private constructor(folder: string, manifest: IndexManifest, hash: string, database: Database) {
-    this.folder = folder;
-    this.manifest = manifest;
+  private constructor(index: LatentIndex, hash: string) {
+    this.folder = resolve(index.dir);
     this.hash = hash;
-    this.#database = database;
+    this.#index = index;
   }
 
   /** The caller closes the result. @throws {FormatError} the folder is not a latent index */
   static async open(folder: string): Promise<IndexReader> {
-    const path = join(resolve(folder), "index.json");
-    const manifest = await readJson<IndexManifest>(path, {
-      absent: "lapidary index makes a latent index of an SAE and its activations",
-    });
-    if (manifest?.format !== "lapidary-index" || manifest.version !== 1)
-      throw new FormatError(path, `not a latent index of version 1 (format ${String(manifest?.format)})`);
-    const database = await Database.open({ folder, memoryBytes: MEMORY_BYTES });
-    return new IndexReader(resolve(folder), manifest, await hashFile(path), database);
+    const index = await openIndex(folder, { memoryBytes: MEMORY_BYTES });
+    return new IndexReader(index, await hashFile(join(folder, INDEX_MANIFEST)));
+  }
+
+  get manifest(): IndexManifest {
+    return this.#index.manifest;
   }
 
   /** Every latent, in order. */
   async facts(): Promise<LatentFacts[]> {
-    const rows = await this.#rows(
-      `SELECT latent, level, n_active, density, max_act, label, label_kind FROM ${this.#table("latents")} ORDER BY latent`,
+    const rows = await this.#index.rows(
+      `SELECT latent, level, n_active, density, max_act, label, label_kind FROM latents ORDER BY latent`,
     );
     return rows.map((row) => ({
       latent: Number(row.latent),
@@ -109,19 +106,19 @@ export class IndexReader {
   }
 
   close(): void {
-    this.#database.close();
+    this.#index.close();
   }
 
   async #of(latents: readonly number[], table: TableName, columns: string, where: string) {
     if (latents.length === 0) return [];
-    return this.#rows(
-      `SELECT ${columns} FROM ${this.#table(table)} WHERE latent IN (${list(latents)}) AND ${where} ORDER BY latent, "rank"`,
+    return this.#index.rows(
+      `SELECT ${columns} FROM ${table} WHERE latent IN (${list(latents)}) AND ${where} ORDER BY latent, "rank"`,
     );
   }
 
   async #examples(where: string, values: readonly string[]): Promise<Map<number, Example[]>> {
-    const rows = await this.#rows(
-      `SELECT * FROM (SELECT ${EXAMPLE_COLUMNS} FROM ${this.#table("examples")} ${where}) ORDER BY latent, "rank"`,
+    const rows = await this.#index.rows(
+      `SELECT * FROM (SELECT ${EXAMPLE_COLUMNS} FROM examples ${where}) ORDER BY latent, "rank"`,
       values,
     );
     const path = join(this.folder, TABLES.examples.file);
@@ -136,17 +133,9 @@ export class IndexReader {
     const found = sets.findIndex((set) => name === set || name.startsWith(`${set}/`));
     if (found >= 0) return found;
     throw new FormatError(
-      join(this.folder, "index.json"),
+      join(this.folder, INDEX_MANIFEST),
       `source ${source} (${name}) is of none of the sets ${sets.join(", ")}`,
     );
-  }
-
-  #table(name: TableName): string {
-    return `read_parquet(${quoted(join(this.folder, TABLES[name].file))})`;
-  }
-
-  async #rows(sql: string, values: readonly string[] = []): Promise<Record<string, unknown>[]> {
-    return this.#database.rows(sql, values);
   }
 }
 

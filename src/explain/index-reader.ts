@@ -52,6 +52,12 @@ export class IndexReader {
     const rows = await this.#index.rows(
       `SELECT latent, level, n_active, density, max_act, label, label_kind FROM latents ORDER BY latent`,
     );
+    const stray = rows.findIndex((row, i) => Number(row.latent) !== i);
+    if (stray >= 0 || rows.length !== this.manifest.sae.dSae)
+      throw new FormatError(
+        join(this.folder, TABLES.latents.file),
+        `${rows.length} rows, not one for each of ${this.manifest.sae.dSae} latents`,
+      );
     return rows.map((row) => ({
       latent: Number(row.latent),
       level: Number(row.level),

@@ -29,7 +29,7 @@ export interface ChatServerOptions {
   /** requests with these fields are refused with 400, as some servers do */
   readonly without?: readonly string[];
   /** milliseconds before an answer */
-  readonly delayMs?: number;
+  readonly delayOf?: () => number;
 }
 
 /** Tokens as the server counts them. */
@@ -92,8 +92,7 @@ export class ChatServer {
       });
       return;
     }
-    if (this.#options.delayMs !== undefined)
-      await new Promise((resolve) => setTimeout(resolve, this.#options.delayMs));
+    await new Promise((resolve) => setTimeout(resolve, this.#options.delayOf?.() ?? 0));
     const fault = this.faults.shift() ?? this.faultOf(prompt);
     const text = this.#options.answer(prompt);
     if (fault === null) send(response, 200, this.#completion(body, text));

@@ -22,22 +22,6 @@ const PER_INTERVAL = 5;
 const BEFORE = 20;
 const AFTER = 11;
 
-/** Latents of the made-up world. */
-export const WORLD = {
-  /** 0 … 11 fire on a word each, wherever it stands; all their activations fit into an index */
-  words: WORDS,
-  /** fires on "the": everywhere, so that an index cannot show all of it */
-  common: 12,
-  /** fire on "twin": one in even documents, the other in odd ones */
-  evenTwin: 13,
-  oddTwin: 14,
-  /** never fires */
-  dead: 15,
-  /** fires in three documents */
-  rare: 16,
-  nLatents: 17,
-} as const;
-
 /** Documents (each a window of its own) as words. */
 const documents: readonly (readonly string[])[] = Array.from({ length: N_DOCUMENTS }, (_, d) => {
   const draw = new Philox(7, `world/${d}`);
@@ -55,6 +39,24 @@ const documents: readonly (readonly string[])[] = Array.from({ length: N_DOCUMEN
   if (d < 3) put("oddity", 28);
   return words;
 });
+
+/** Latents of the made-up world. */
+export const WORLD = {
+  /** 0 … 11 fire on a word each, wherever it stands; all their activations fit into an index */
+  words: WORDS,
+  /** fires on "the": everywhere, so that an index cannot show all of it */
+  common: 12,
+  /** fire on "twin": one in even documents, the other in odd ones */
+  evenTwin: 13,
+  oddTwin: 14,
+  /** never fires */
+  dead: 15,
+  /** fires in three documents */
+  rare: 16,
+  nLatents: 17,
+  /** as words */
+  documents,
+} as const;
 
 /** The planted rule. */
 function activation(latent: number, document: number, position: number): number {

@@ -1,8 +1,11 @@
-/** `lapidary explain <index>`: texts that say what latents fire on, by a language model, and how well they predict it. */
-import { relative, resolve } from "node:path";
+/** `lapidary explain <run|index>`: texts that say what latents fire on, by a language model, and how well they predict it. */
+import { stat } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
-import type { ExplainOptions, ExplainProgress } from "../../explain/run.ts";
+import type { ExplainPlan } from "../../explain/plan.ts";
+import type { ExplainOptions, ExplainProgress, ExplainSummary } from "../../explain/run.ts";
+import type { Progress } from "../../pipeline/context.ts";
 import {
   addCommonOptions,
   type CommonOptions,
@@ -11,8 +14,11 @@ import {
   wholeNumber,
 } from "../options.ts";
 import { createOutput, type Output } from "../output.ts";
+import { findRun } from "./verify.ts";
 
 interface ExplainCommandOptions extends CommonOptions {
+  readonly layer?: number;
+  readonly before?: boolean;
   readonly endpoint?: string;
   readonly model?: string;
   readonly judge?: string;
@@ -39,7 +45,9 @@ export function addExplainCommand(program: Command): void {
     .description(
       "explain latents with a language model behind any OpenAI-compatible endpoint, and score that",
     )
-    .argument("<index>", "folder of a latent index")
+    .argument("<run>", "a run that was indexed, or the folder of a latent index")
+    .option("--layer <n>", "which layer of a run", wholeNumber)
+    .option("--before", "of a run: the SAE that the layer was trained from")
     .option(
       "--endpoint <url>",
       "base address, e.g. http://127.0.0.1:8000/v1: texts are sent there, nowhere else",
@@ -85,8 +93,8 @@ The key comes from LAPIDARY_EXPLAIN_KEY, else OPENAI_API_KEY; a local server nee
 sent (docs/EXPLAIN.md says which). What is answered is kept beside the index: the same command sends nothing twice.
 
 Examples:
-  $ lapidary explain runs/tiny-gemma/index/blocks.4.hook_resid_post.after --dry-run
-  $ lapidary explain <index> --endpoint http://127.0.0.1:8000/v1 --model gemma --latents 12,40-49
+  $ lapidary explain runs/tiny-gemma --layer 4 --dry-run
+  $ lapidary explain runs/tiny-gemma --layer 4 --endpoint http://127.0.0.1:8000/v1 --model gemma --latents 12,40-49
   $ lapidary explain <index> --endpoint https://api.example.com/v1 --model small --sample 200 --score 50 --baseline --max-tokens-total 3000000`,
     )
     .action(explain);
@@ -95,32 +103,68 @@ Examples:
 async function explain(what: string, options: ExplainCommandOptions): Promise<void> {
   const output = createOutput(options);
   const { planText, promptsText, summaryText } = await import("../explain-text.ts");
-  const folder = resolve(what);
   const wanted = await explainOptions(options);
+  const explained = await openExplained(resolve(what), options, output);
   try {
     if (options.dryRun) {
-      const { planExplain } = await import("../../explain/run.ts");
-      const plan = await planExplain(folder, wanted);
+      const plan = await explained.plan(wanted);
       output.result(`${planText(plan)}\nNothing is sent.\n\n${promptsText(plan.samples)}`, plan);
       return;
     }
-    const { explainIndex } = await import("../../pipeline/explaining/explain-index.ts");
-    const summary = await explainIndex(folder, {
+    const { folder, ...summary } = await explained.explain({
       ...wanted,
       signal: interruptSignal(),
       onPlan: (plan) => output.event({ kind: "note", message: planText(plan) }),
       onProgress: progressTo(output),
     });
     const { rows, counts, isCapped, manifest } = summary;
-    output.result(summaryText(summary, relative(".", folder) || "."), {
-      counts,
-      isCapped,
-      rows,
-      file: manifest.file,
-    });
+    const path = relative(".", folder) || ".";
+    output.result(summaryText(summary, path), { folder: path, counts, isCapped, file: manifest.file, rows });
   } finally {
     output.clear();
   }
+}
+
+interface Explained {
+  plan(options: ExplainOptions): Promise<ExplainPlan>;
+  explain(options: ExplainOptions): Promise<ExplainSummary & { readonly folder: string }>;
+}
+
+/** The index in `dir`: of a run, whose activations can be asked, or by itself. */
+async function openExplained(
+  dir: string,
+  options: ExplainCommandOptions,
+  output: Output,
+): Promise<Explained> {
+  const isIndex = (await stat(join(dir, "index.json")).catch(() => null)) !== null;
+  const run = isIndex ? await findRun(dir).catch(() => null) : await findRun(dir);
+  if (isIndex && (options.layer !== undefined || options.before))
+    throw new RecipeError(`${dir} is an index already`, "--layer and --before choose one of a run's");
+  if (run === null) {
+    const { planExplain } = await import("../../explain/run.ts");
+    const { explainIndex } = await import("../../pipeline/explaining/explain-index.ts");
+    return {
+      plan: (wanted) => planExplain(dir, wanted),
+      explain: async (wanted) => ({ ...(await explainIndex(dir, wanted)), folder: dir }),
+    };
+  }
+  const { loadRecipe } = await import("../../pipeline/recipe/file.ts");
+  const { explainRun, planExplainRun } = await import("../../pipeline/explaining/explain-run.ts");
+  const loaded = await loadRecipe(join(run, "recipe.yaml"), [`name=${JSON.stringify(basename(run))}`]);
+  output.event({
+    kind: "begin",
+    unit: "encode",
+    title: "look for contexts where latents are silent",
+    resumed: false,
+  });
+  const whichever = {
+    ...(isIndex ? { folder: dir } : { layer: options.layer, before: options.before }),
+    onEncode: (progress: Progress) => output.event({ kind: "progress", unit: "encode", progress }),
+  };
+  return {
+    plan: (wanted) => planExplainRun(loaded, dirname(run), { ...wanted, ...whichever }),
+    explain: (wanted) => explainRun(loaded, dirname(run), { ...wanted, ...whichever }),
+  };
 }
 
 /** @throws {RecipeError} endpoint or model are missing, or two options contradict each other */

@@ -30,7 +30,6 @@ export interface RowOptions {
   readonly method: string;
   readonly model: string;
   readonly judge: string;
-  readonly seed: number;
   /** whose explanation served as control */
   readonly control: number | null;
 }
@@ -43,7 +42,7 @@ export function rowOf(
 ): ExplanationRow {
   const wasScored = explanation !== null && testSet !== null;
   const set = wasScored && !("failure" in testSet) ? testSet : null;
-  const scores = set === null ? {} : scoresOf(judged, options.seed);
+  const scores = set === null ? {} : scoresOf(judged);
   const usages = judged.map((each) => each.usage).filter((each) => each !== null);
   const hasAll = SCORER_NAMES.every((scorer) => (scores[`${scorer}_accuracy`] ?? null) !== null);
   return {
@@ -79,13 +78,13 @@ export function rowOf(
   };
 }
 
-function scoresOf(judged: readonly Verdicts[], seed: number): Record<string, number | null> {
+function scoresOf(judged: readonly Verdicts[]): Record<string, number | null> {
   const columns: Record<string, number | null> = {};
   for (const scorer of SCORER_NAMES) {
     const of = (tested: Tested) => judged.filter((each) => each.scorer === scorer && each.tested === tested);
     const own = of("explanation");
-    const score = scoreAll(own, seed);
-    const [control, baseline] = [scoreAll(of("control"), seed), scoreAll(of("baseline"), seed)];
+    const score = scoreAll(own);
+    const [control, baseline] = [scoreAll(of("control")), scoreAll(of("baseline"))];
     const nContexts = (each: readonly Verdicts[]) => total(each.map(({ contexts }) => contexts.length));
     const isWhole = !own.some(({ isLeftOut }) => isLeftOut);
     Object.assign(columns, {
@@ -106,12 +105,12 @@ function scoresOf(judged: readonly Verdicts[], seed: number): Record<string, num
 }
 
 /** Of all batches of one scorer and one text; null where one was not asked, or too little could be read. */
-function scoreAll(judged: readonly Verdicts[], seed: number): Score | null {
+function scoreAll(judged: readonly Verdicts[]): Score | null {
   if (judged.some(({ isLeftOut }) => isLeftOut)) return null;
   const judgements = judged.flatMap(({ contexts, verdicts }) =>
     (verdicts ?? []).map((verdict, i): Judgement => ({ ...verdict, isPositive: contexts[i].isPositive })),
   );
-  return scoreOf(judgements, seed);
+  return scoreOf(judgements);
 }
 
 /** Mean of each score over the rows that have it, and how many have. */

@@ -128,6 +128,7 @@ describe("a judge that knows the rule", () => {
       const documents = new Set(shown.map(documentOf));
       const judged = judgedOf(`the word ${word}`);
       expect(judged.length).toBeGreaterThan(0);
+      expect([...documents, ...judged.map(documentOf)]).not.toContain(-1);
       for (const text of judged) expect(documents.has(documentOf(text)), `${word}: ${text}`).toBe(false);
     }
     expect(wanted.some(({ silent }) => !silent)).toBe(true); // some candidates did fire, and had to be turned down

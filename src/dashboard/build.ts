@@ -160,7 +160,7 @@ async function writeTables(
     ...(options.threads === undefined ? {} : { threads: options.threads }),
   });
   try {
-    const rows = await LatentRows.open(database, {
+    const known = {
       sae,
       weights: weightScalars(sae),
       drift: base?.load == null ? null : driftOf(sae, await base.load()),
@@ -170,7 +170,8 @@ async function writeTables(
       table,
       textOf: options.textOf,
       examples: options.examples,
-    });
+    };
+    const rows = await LatentRows.open(database, known, budget.partValues);
     const labeller = options.openLabeller?.(table.forLabels()) ?? null;
     const statistics = new StatisticsReader(table);
     for (const range of blocksOf(totals.count, budget.blockEntries)) {

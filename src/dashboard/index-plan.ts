@@ -20,6 +20,8 @@ export interface IndexBudget {
   readonly sumsBytes: number;
   /** DuckDB's own limit */
   readonly databaseBytes: number;
+  /** of a table, before they are written as a part of its file */
+  readonly partValues: number;
 }
 
 export interface IndexWork {
@@ -56,6 +58,7 @@ const LATENT_BYTES = 2500;
 const SEGMENT_ENTRIES = 1 << 23;
 const BLOCK_ENTRIES = 1 << 26;
 const DATABASE_BYTES = 768 * 2 ** 20;
+const PART_VALUES = 1 << 23;
 /** A counting sort of less makes too many rounds. */
 const LEAST_BLOCK_ENTRIES = 1 << 20;
 
@@ -108,6 +111,7 @@ export function planIndex(work: IndexWork, freeBytes: number): IndexPlan {
       blockEntries,
       sumsBytes,
       databaseBytes: DATABASE_BYTES,
+      partValues: PART_VALUES,
     },
     diskBytes: 2 * indexBytes + Math.max(0, allEntries - residentBytes),
     indexBytes,

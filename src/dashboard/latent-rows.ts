@@ -53,10 +53,10 @@ export class LatentRows {
     this.#writers = writers;
   }
 
-  static async open(database: Database, known: KnownLatents): Promise<LatentRows> {
+  static async open(database: Database, known: KnownLatents, partValues: number): Promise<LatentRows> {
     const writers: Partial<Record<TableName, TableWriter>> = {};
     for (const name of Object.keys(TABLES) as TableName[])
-      writers[name] = await TableWriter.open(database, name, TABLES[name]);
+      writers[name] = await TableWriter.open(database, name, TABLES[name], partValues);
     return new LatentRows(known, writers as Record<TableName, TableWriter>);
   }
 

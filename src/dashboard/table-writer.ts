@@ -7,9 +7,6 @@ import { join } from "node:path";
 import { type Cell, CHUNK_ROWS, type Database, quoted } from "./database.ts";
 import type { Table } from "./tables.ts";
 
-/** Values held in a table in memory before they go to a part. */
-const PART_VALUES = 1 << 23;
-
 export class TableWriter {
   readonly #database: Database;
   readonly #name: string;
@@ -28,11 +25,12 @@ export class TableWriter {
     this.#columns = table.columns.map(() => []);
   }
 
+  /** `partValues`: held in the database before they go to a part. */
   static async open(
     database: Database,
     name: string,
     table: Table,
-    partValues = PART_VALUES,
+    partValues: number,
   ): Promise<TableWriter> {
     await database.createTable(name, table.columns);
     return new TableWriter(database, name, table, partValues);

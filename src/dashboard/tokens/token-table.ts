@@ -212,7 +212,7 @@ export class TokenTable {
     const { tokens, sourceOf } = this.#sets[set];
     const name = sourceOf?.(document) ?? null;
     if (this.#sets.length === 1) return name ?? UNKNOWN;
-    return name === null ? tokens.set : `${tokens.set}/${name}`;
+    return name === null || name === tokens.set ? tokens.set : `${tokens.set}/${name}`;
   }
 }
 

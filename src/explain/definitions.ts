@@ -14,7 +14,9 @@ export const DEFINITIONS: Readonly<Record<string, string>> = {
     `tokens with at least ${MARK_SHARE} of the context's largest activation marked.`,
   positives:
     "Held-out contexts in which the latent fires, one a document, weak activations among them. Documents and windows are " +
-    "divided before examples are: none of a document or window that was shown is judged.",
+    "divided before examples are: none of a document or window that was shown is judged. Where windows hold several " +
+    "documents, contexts end at their document's edges if options.contextsEndAt is document; if it is window, a context may " +
+    "reach into the document beside its own.",
   negatives: NEGATIVES_DEFINITION,
   ...SCORE_DEFINITIONS,
   control: CONTROL_DEFINITION,

@@ -43,6 +43,8 @@ export interface ExplainOptions extends Partial<ExplainSettings> {
   readonly overwrite?: boolean;
   /** says whether latents fire in examples of others, where the index cannot: `silenceByStores` */
   readonly silence?: (wanted: readonly WantedSilence[]) => Promise<SilenceOf>;
+  /** takes other documents' tokens out of contexts, where windows hold several: `withinDocuments` */
+  readonly within?: (examples: readonly Example[]) => Promise<Example[]>;
   readonly signal?: AbortSignal;
   /** told before anything is sent */
   readonly onPlan?: (plan: ExplainPlan) => void;
@@ -164,7 +166,11 @@ async function prepare(reader: IndexReader, options: ExplainOptions): Promise<Pr
             "score",
           );
   const promoted = settings.promoted && reader.manifest.logits !== null;
-  const subjects = await loadSubjects(reader, facts, latents, new Set(toScore), { ...settings, promoted });
+  const subjects = await loadSubjects(reader, facts, latents, new Set(toScore), {
+    ...settings,
+    promoted,
+    within: options.within,
+  });
   const wanted = subjects.flatMap(({ facts: { latent }, candidates, silence }) =>
     Object.values<readonly Example[]>(candidates ?? {}).flatMap((examples) =>
       examples
@@ -305,7 +311,7 @@ async function explainPrepared(
       model,
       judge: cases.some(({ testSet }) => testSet !== null) ? judge : null,
       promptsVersion: PROMPTS_VERSION,
-      options: recorded,
+      options: { ...recorded, contextsEndAt: options.within === undefined ? "window" : "document" },
       counts: {
         latents: cases.length,
         explained: explanations.size,

@@ -32,6 +32,8 @@ export interface SubjectOptions {
   readonly tokensAfter: number;
   /** show promoted tokens */
   readonly promoted: boolean;
+  /** takes other documents' tokens out of contexts, where it can */
+  readonly within?: (examples: readonly Example[]) => Promise<Example[]>;
 }
 
 /** Latents read at once. */
@@ -54,9 +56,11 @@ export async function loadSubjects(
   options: SubjectOptions,
 ): Promise<Subject[]> {
   const { seed } = options;
-  const cut = (examples: readonly Example[]) =>
-    examples.map((example) => trimmed(example, options.tokensBefore, options.tokensAfter));
-  const pool = toScore.size === 0 ? [] : cut(await randomExamples(reader, facts, seed));
+  const cut = async (examples: readonly Example[]) =>
+    ((await options.within?.(examples)) ?? examples).map((example) =>
+      trimmed(example, options.tokensBefore, options.tokensAfter),
+    );
+  const pool = toScore.size === 0 ? [] : await cut(await randomExamples(reader, facts, seed));
   const subjects: Omit<Subject, "candidates">[] = [];
   const hard = new Map<number, Example[]>();
   for (let from = 0; from < latents.length; from += CHUNK) {
@@ -76,19 +80,21 @@ export async function loadSubjects(
       });
       subjects.push({
         facts: facts[latent],
-        shown: cut(split.shown),
-        heldOut: cut(split.heldOut),
+        shown: await cut(split.shown),
+        heldOut: await cut(split.heldOut),
         promoted: promoted.get(latent) ?? [],
         near: near.get(latent) ?? [],
         silence,
       });
     }
     for (const latent of scored)
-      hard.set(latent, cut(nearest(latent).flatMap((other) => neighbours.get(other) ?? [])));
+      hard.set(latent, await cut(nearest(latent).flatMap((other) => neighbours.get(other) ?? [])));
   }
   const scored = subjects.filter(({ facts }) => toScore.has(facts.latent));
   const tokens = [...new Set(scored.flatMap(ownTokens))];
-  const matched = await reader.examplesAt(tokens, AT_A_TOKEN, seed);
+  const matched = new Map<string, Example[]>();
+  for (const [token, examples] of await reader.examplesAt(tokens, AT_A_TOKEN, seed))
+    matched.set(token, await cut(examples));
   return subjects.map((subject): Subject => {
     const { latent } = subject.facts;
     if (!toScore.has(latent)) return { ...subject, candidates: null };
@@ -108,7 +114,7 @@ export async function loadSubjects(
       ...subject,
       candidates: {
         hard: draw("hard", hard.get(latent) ?? []),
-        matched: draw("matched", cut(at)),
+        matched: draw("matched", at),
         random: draw(
           "random",
           pool.filter((example) => !isNear.has(example.latent)),

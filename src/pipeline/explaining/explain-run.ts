@@ -4,9 +4,12 @@
  */
 import { dirname, relative, resolve } from "node:path";
 import type { ActivationStore } from "../../activations/activations.ts";
+import type { WindowSet } from "../../corpus/windows.ts";
 import { readIndexManifest } from "../../dashboard/index-manifest.ts";
 import { RecipeError, StateError } from "../../errors.ts";
 import { saeIdentity } from "../../evals/result.ts";
+import { withinDocuments } from "../../explain/document-edges.ts";
+import type { Example } from "../../explain/examples.ts";
 import type { ExplainPlan } from "../../explain/plan.ts";
 import { type ExplainOptions, type ExplainSummary, planExplain } from "../../explain/run.ts";
 import type { SilenceOf } from "../../explain/silence.ts";
@@ -18,7 +21,7 @@ import type { Progress, RunContext } from "../context.ts";
 import type { LoadedRecipe } from "../recipe/file.ts";
 import { openRun } from "../run.ts";
 import { finalExport } from "../stages/polish-choice.ts";
-import { openSetStore } from "../stages/recorded.ts";
+import { openSetStore, openSetWindows } from "../stages/recorded.ts";
 import { explainIndex } from "./explain-index.ts";
 
 export interface ExplainRunOptions extends ExplainOptions {
@@ -59,7 +62,12 @@ async function openRunIndex(loaded: LoadedRecipe, runsFolder: string, options: E
   const { folder, layer, phase } = await chooseIndex(context, options);
   const silence = (wanted: readonly WantedSilence[]) =>
     silenceByRun(context, { folder, layer, phase }, wanted, options);
-  return { folder, wanted: { ...options, silence } };
+  if (context.recipe.activations.import !== null) return { folder, wanted: { ...options, silence } };
+  const sets: WindowSet[] = [];
+  for (const set of (await readIndexManifest(folder)).data.sets)
+    sets.push(await openSetWindows(context, set));
+  const within = (examples: readonly Example[]) => withinDocuments(examples, sets);
+  return { folder, wanted: { ...options, silence, within } };
 }
 
 interface RunIndex {

@@ -162,6 +162,7 @@ export interface ExplanationsManifest {
   readonly runs: readonly ExplanationsRun[];
 }
 
+/** How the rows of one (method, model) were made, and what they come to. */
 export interface ExplanationsRun {
   readonly method: string;
   readonly model: string;

@@ -51,6 +51,7 @@ export interface ChatFailure {
   readonly isOutage: boolean;
 }
 
+/** Where requests go, and how long they are waited for. */
 export interface EndpointOptions {
   /** base address, e.g. http://127.0.0.1:8000/v1, or the whole …/chat/completions */
   readonly url: string;

@@ -18,6 +18,7 @@ export interface Case {
   readonly testSet: TestSet | { readonly failure: string } | null;
 }
 
+/** Requests and tokens, counted from the requests themselves. */
 export interface ExplainPlan {
   readonly nLatents: number;
   /** of them, those that never fire, of which nothing is asked */

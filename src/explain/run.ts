@@ -51,6 +51,7 @@ export interface ExplainOptions extends Partial<ExplainSettings> {
   readonly onProgress?: (progress: ExplainProgress) => void;
 }
 
+/** What decides results and costs; recorded, except concurrency and cap. */
 export interface ExplainSettings {
   readonly sample: number;
   readonly seed: number;
@@ -93,6 +94,7 @@ export const DEFAULTS: ExplainSettings = {
   maxTokensTotal: 500_000,
 };
 
+/** How far explaining is. */
 export interface ExplainProgress {
   readonly doing: "explain" | "score";
   /** requests answered, of all in this part */
@@ -101,6 +103,7 @@ export interface ExplainProgress {
   readonly counts: AskerCounts;
 }
 
+/** What came of it. */
 export interface ExplainSummary {
   readonly manifest: ExplanationsManifest;
   /** of this call's latents; also in explanations.parquet */

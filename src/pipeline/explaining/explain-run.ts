@@ -24,6 +24,7 @@ import { finalExport } from "../stages/polish-choice.ts";
 import { openSetStore, openSetWindows } from "../stages/recorded.ts";
 import { explainIndex } from "./explain-index.ts";
 
+/** Which index of the run, and how it is explained. */
 export interface ExplainRunOptions extends ExplainOptions {
   /** the index in this folder of the run, or … */
   readonly folder?: string;

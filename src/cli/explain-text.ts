@@ -1,5 +1,5 @@
 /** What `lapidary explain` tells people: its plan before anything is sent, and what came of it. */
-import type { ChatRequest } from "../explain/endpoint.ts";
+import type { ChatRequest } from "../explain/chat.ts";
 import type { ExplainPlan } from "../explain/plan.ts";
 import type { ExplainSummary } from "../explain/run.ts";
 import { count } from "./progress.ts";
@@ -29,7 +29,10 @@ export function promptsText(samples: readonly ChatRequest[]): string {
     .join("\n\n");
 }
 
-export function summaryText({ rows, manifest, counts, isCapped }: ExplainSummary, folder: string): string {
+export function summaryText(
+  { rows, manifest, counts, isCapped, askedWithout }: ExplainSummary,
+  folder: string,
+): string {
   const own = manifest.runs.find(
     ({ method, model }) => method === rows[0]?.method && model === rows[0]?.model,
   );
@@ -54,6 +57,8 @@ export function summaryText({ rows, manifest, counts, isCapped }: ExplainSummary
   lines.push(
     `${count(counts.sent)} requests sent, ${count(counts.spentTokens)} tokens; ${count(counts.cached)} answers were in the cache, ${count(counts.failed)} requests failed.`,
   );
+  if (askedWithout.length > 0)
+    lines.push(`The endpoint does not take ${askedWithout.join(", ")}, and was asked without.`);
   if (isCapped)
     lines.push(
       `The cap on tokens was reached${own === undefined || own.counts.leftOut === 0 ? "" : ` with ${count(own.counts.leftOut)} latents left out`}: a larger --max-tokens-total goes on from there.`,

@@ -1,7 +1,7 @@
 /** Answers as models give them: lenient in form, strict in content. */
 import { describe, expect, it } from "vitest";
 import { parseExplanation, parseVerdicts } from "./answers.ts";
-import type { ChatAnswer, TokenLogprob } from "./endpoint.ts";
+import type { ChatAnswer, TokenLogprob } from "./chat.ts";
 
 function answer(text: string, changes: Partial<ChatAnswer> = {}): ChatAnswer {
   return { text, finish: "stop", logprobs: null, usage: null, ...changes };

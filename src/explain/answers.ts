@@ -2,7 +2,8 @@
  * From what a model wrote to a value, or a failure with a reason: lenient in form, strict in content. What cannot be read
  * is never guessed at, and never scored.
  */
-import { brief, type ChatAnswer, type TokenLogprob } from "./endpoint.ts";
+import type { ChatAnswer, TokenLogprob } from "./chat.ts";
+import { brief } from "./completion.ts";
 import { EXPLANATION_MARK } from "./prompts.ts";
 
 /** A value, or why there is none. */

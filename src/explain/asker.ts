@@ -2,7 +2,8 @@
 import { EndpointError } from "../errors.ts";
 import { type Budget, mostTokens, spentTokens } from "./budget.ts";
 import { type AnswerCache, requestHash } from "./cache.ts";
-import type { ChatAnswer, ChatRequest, Endpoint } from "./endpoint.ts";
+import type { ChatAnswer, ChatRequest } from "./chat.ts";
+import type { Endpoint } from "./endpoint.ts";
 
 /** An answer; or why there is none; or not asked, since the budget is used up. */
 export type Asked =
@@ -96,6 +97,7 @@ export class Asker {
         return { kind: "answer", answer: outcome };
       }
       this.#failed++;
+      if (outcome.mayHaveCost) spent = most;
       this.#outages = outcome.isOutage ? this.#outages + 1 : 0;
       if (this.#outages >= MAX_OUTAGES)
         throw new EndpointError(

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { Philox } from "../random/philox.ts";
 import { Budget, estimatedTokens, mostTokens, spentTokens } from "./budget.ts";
 import { AnswerCache, requestHash } from "./cache.ts";
-import type { ChatRequest } from "./endpoint.ts";
+import type { ChatRequest } from "./chat.ts";
 import { inParallel } from "./in-parallel.ts";
 
 const request: ChatRequest = {

@@ -3,7 +3,7 @@
  * cost fits into what is left; what it did cost is then what the endpoint counts, or, where that does not count, the
  * estimate.
  */
-import type { ChatAnswer, ChatRequest } from "./endpoint.ts";
+import type { ChatAnswer, ChatRequest } from "./chat.ts";
 
 /** Estimates: UTF-8 bytes a token. English text has 4 and more, with marks and numbers in it a little over 3. */
 const BYTES_PER_TOKEN = 3;

@@ -8,7 +8,7 @@ import { writeFileAtomically } from "../storage/atomic.ts";
 import { statIfPresent } from "../storage/file-error.ts";
 import { hashValue } from "../storage/hash.ts";
 import { readJson } from "../storage/json.ts";
-import type { ChatAnswer, ChatRequest } from "./endpoint.ts";
+import type { ChatAnswer, ChatRequest } from "./chat.ts";
 
 const MAX_ENTRY_BYTES = 8 * 1024 * 1024;
 

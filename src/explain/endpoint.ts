@@ -3,43 +3,16 @@
  * answer or a failure with a reason. Nothing is sent anywhere but to the address that was given: redirects are refused.
  * The key goes into one header; whatever a server says is stripped of it before anyone sees it.
  */
-import { z } from "zod";
 import { EndpointError, LapidaryError } from "../errors.ts";
 import { causeOf, isWorthAnotherTry, pause } from "../hub/hub-fetch.ts";
-
-export interface ChatMessage {
-  readonly role: "system" | "user";
-  readonly content: string;
-}
-
-/** What is asked: all that decides the answer, and what the cache goes by. */
-export interface ChatRequest {
-  readonly model: string;
-  readonly messages: readonly ChatMessage[];
-  /** the answer ends after so many tokens */
-  readonly maxAnswerTokens: number;
-  readonly temperature: number;
-  readonly seed: number;
-  /** ask for the log-probabilities of the answer's tokens */
-  readonly logprobs: boolean;
-}
-
-/** A token of an answer with its log-probability, and the likeliest ones in its place. */
-export interface TokenLogprob {
-  readonly token: string;
-  readonly logprob: number;
-  readonly alternatives: readonly { readonly token: string; readonly logprob: number }[];
-}
-
-export interface ChatAnswer {
-  readonly text: string;
-  /** "stop": it ended by itself; "length": it was cut off; "refusal": `text` says why; else what the server says */
-  readonly finish: string;
-  /** null: not offered */
-  readonly logprobs: readonly TokenLogprob[] | null;
-  /** null: the server does not count */
-  readonly usage: { readonly promptTokens: number; readonly answerTokens: number } | null;
-}
+import type { ChatAnswer, ChatRequest } from "./chat.ts";
+import {
+  errorMessage,
+  fieldNotTaken,
+  type OptionalField,
+  parseCompletion,
+  requestBody,
+} from "./completion.ts";
 
 /** An answer, or why there is none. */
 export type ChatOutcome = ({ readonly kind: "answer" } & ChatAnswer) | ChatFailure;
@@ -49,6 +22,8 @@ export interface ChatFailure {
   readonly reason: string;
   /** the server did not answer at all: another request may fare no better */
   readonly isOutage: boolean;
+  /** it answered something that is no answer, which may have cost tokens */
+  readonly mayHaveCost?: true;
 }
 
 /** Where requests go, and how long they are waited for. */
@@ -59,7 +34,7 @@ export interface EndpointOptions {
   readonly key?: () => string | undefined;
   /** allow plain http to another machine: texts and key can then be read on the way */
   readonly insecure?: boolean;
-  /** of one try, until the last byte of the answer; default 120 000 */
+  /** of one try, until the last byte of the answer; default 120 000, at most 300 000 */
   readonly timeoutMs?: number;
   /** of one request; default 5 */
   readonly attempts?: number;
@@ -69,24 +44,25 @@ export interface EndpointOptions {
 
 /** Longest answer that is read. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
-/** Alternatives asked for at each token; servers allow 5 at least. */
-const TOP_LOGPROBS = 5;
+/** Longest wait for an answer that the runtime allows. */
+const MAX_TIMEOUT_MS = 300_000;
 
 /** The key of the environment: LAPIDARY_EXPLAIN_KEY, else OPENAI_API_KEY. */
 export function keyFromEnvironment(): string | undefined {
   return process.env.LAPIDARY_EXPLAIN_KEY || process.env.OPENAI_API_KEY || undefined;
 }
 
-/** What some servers do without: left out once a server has refused it. */
-type Optional = "logprobs" | "seed" | "temperature" | "max_tokens";
-
 export class Endpoint {
   readonly #url: URL;
   readonly #options: EndpointOptions;
-  readonly #refused = new Set<Optional>();
+  readonly #refused = new Set<OptionalField>();
 
   /** @throws {EndpointError} not an address that may be sent to */
   constructor(options: EndpointOptions) {
+    if ((options.timeoutMs ?? 0) > MAX_TIMEOUT_MS)
+      throw new EndpointError(`a timeout of ${options.timeoutMs! / 1000} s cannot be kept`, {
+        hint: `at most ${MAX_TIMEOUT_MS / 1000} s: --timeout ${MAX_TIMEOUT_MS / 1000}`,
+      });
     this.#url = completionsUrl(options.url, options.insecure ?? false);
     this.#options = options;
   }
@@ -94,6 +70,11 @@ export class Endpoint {
   /** Host and port, for people. */
   get host(): string {
     return this.#url.host;
+  }
+
+  /** What the server was found not to take, and is no longer sent. */
+  get refused(): readonly string[] {
+    return [...this.#refused];
   }
 
   /**
@@ -126,9 +107,8 @@ export class Endpoint {
   async #tryOnce(request: ChatRequest, signal: AbortSignal | undefined): Promise<Tried> {
     signal?.throwIfAborted();
     const { timeoutMs = 120_000 } = this.#options;
-    const key = this.#options.key?.();
-    const without = (text: string) =>
-      key === undefined || key === "" ? text : text.replaceAll(key, "[key]");
+    const key = this.#key();
+    const without = (text: string) => (key === undefined ? text : text.replaceAll(key, "[key]"));
     const timeout = AbortSignal.timeout(timeoutMs);
     const refused = new Set(this.#refused);
     try {
@@ -138,12 +118,12 @@ export class Endpoint {
           "content-type": "application/json",
           ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
         },
-        body: JSON.stringify(body(request, refused)),
+        body: JSON.stringify(requestBody(request, refused)),
         redirect: "manual",
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
       const text = without(await readCapped(response));
-      if (response.ok) return answerOf(text);
+      if (response.ok) return readAnswer(text);
       return this.#refusal(response, text, refused);
     } catch (error) {
       signal?.throwIfAborted();
@@ -153,7 +133,16 @@ export class Endpoint {
     }
   }
 
-  #refusal(response: Response, text: string, refused: ReadonlySet<Optional>): Tried {
+  #key(): string | undefined {
+    const key = this.#options.key?.()?.trim() || undefined;
+    if (key !== undefined && !/^[\x21-\x7e]+$/.test(key))
+      throw new EndpointError("the key holds characters that no key has", {
+        hint: "set LAPIDARY_EXPLAIN_KEY (or OPENAI_API_KEY) anew, without spaces or line breaks in it",
+      });
+    return key;
+  }
+
+  #refusal(response: Response, text: string, refused: ReadonlySet<OptionalField>): Tried {
     const { status } = response;
     const said = errorMessage(text);
     const reason = `the endpoint answered ${status}${said === "" ? "" : `: ${said}`}`;
@@ -177,7 +166,7 @@ export class Endpoint {
         },
       );
     if (status === 400 || status === 422) {
-      const field = OPTIONAL.find((name) => !refused.has(name) && text.includes(name));
+      const field = fieldNotTaken(text, refused);
       if (field !== undefined) return { kind: "without", field };
     }
     if (isWorthAnotherTry(status) || status === 529)
@@ -192,18 +181,17 @@ export class Endpoint {
   }
 }
 
-type Tried =
-  | ChatOutcome
-  | { readonly kind: "without"; readonly field: Optional }
-  | {
-      readonly kind: "again";
-      readonly reason: string;
-      readonly retryAfter: string | null;
-      readonly mayHaveCost: boolean;
-      readonly isOutage: boolean;
-    };
+/** What came of one try. */
+type Tried = ChatOutcome | Retry | { readonly kind: "without"; readonly field: OptionalField };
 
-const OPTIONAL: readonly Optional[] = ["logprobs", "seed", "temperature", "max_tokens"];
+/** Worth another try. */
+interface Retry {
+  readonly kind: "again";
+  readonly reason: string;
+  readonly retryAfter: string | null;
+  readonly mayHaveCost: boolean;
+  readonly isOutage: boolean;
+}
 
 function completionsUrl(address: string, insecure: boolean): URL {
   let url: URL;
@@ -231,21 +219,6 @@ function completionsUrl(address: string, insecure: boolean): URL {
   return url;
 }
 
-function body(request: ChatRequest, refused: ReadonlySet<Optional>): Record<string, unknown> {
-  const { model, messages, maxAnswerTokens, temperature, seed, logprobs } = request;
-  return {
-    model,
-    messages,
-    stream: false,
-    ...(refused.has("max_tokens")
-      ? { max_completion_tokens: maxAnswerTokens }
-      : { max_tokens: maxAnswerTokens }),
-    ...(refused.has("temperature") ? {} : { temperature }),
-    ...(refused.has("seed") ? {} : { seed }),
-    ...(logprobs && !refused.has("logprobs") ? { logprobs: true, top_logprobs: TOP_LOGPROBS } : {}),
-  };
-}
-
 async function readCapped(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let nBytes = 0;
@@ -257,69 +230,11 @@ async function readCapped(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-const logprob = z.object({ token: z.string(), logprob: z.number() });
-const COMPLETION = z.object({
-  choices: z.array(
-    z.object({
-      message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }),
-      finish_reason: z.string().nullish(),
-      logprobs: z
-        .object({ content: z.array(logprob.extend({ top_logprobs: z.array(logprob).nullish() })).nullish() })
-        .nullish(),
-    }),
-  ),
-  usage: z
-    .object({ prompt_tokens: z.int().nonnegative(), completion_tokens: z.int().nonnegative() })
-    .nullish(),
-});
-
-function answerOf(text: string): Tried {
-  const lost = (reason: string): Tried => ({
-    kind: "again",
-    reason,
-    retryAfter: null,
-    mayHaveCost: true,
-    isOutage: false,
-  });
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return lost(`half an answer: ${text.length} characters that are not JSON`);
-  }
-  const parsed = COMPLETION.safeParse(json);
-  if (!parsed.success) return lost(`not a chat completion: ${parsed.error.issues[0].path.join(".")}`);
-  const { choices, usage } = parsed.data;
-  if (choices.length === 0) return lost("an answer without choices");
-  const [{ message, finish_reason, logprobs }] = choices;
-  return {
-    kind: "answer",
-    text: message.refusal || (message.content ?? ""),
-    finish: message.refusal ? "refusal" : (finish_reason ?? "stop"),
-    logprobs:
-      logprobs?.content?.map(({ token, logprob, top_logprobs }) => ({
-        token,
-        logprob,
-        alternatives: (top_logprobs ?? []).map(({ token, logprob }) => ({ token, logprob })),
-      })) ?? null,
-    usage: usage ? { promptTokens: usage.prompt_tokens, answerTokens: usage.completion_tokens } : null,
-  };
-}
-
-/** What an error's body says, in brief. */
-function errorMessage(text: string): string {
-  try {
-    const { error, message } = JSON.parse(text) as { error?: unknown; message?: unknown };
-    const inner =
-      error !== null && typeof error === "object" ? (error as { message?: unknown }).message : error;
-    return brief(String(inner ?? message ?? ""));
-  } catch {
-    return brief(text);
-  }
-}
-
-/** One line of at most 200 characters, no control characters. */
-export function brief(text: string): string {
-  const line = text.replaceAll(/[\p{Cc}\s]+/gu, " ").trim();
-  return line.length > 200 ? `${line.slice(0, 199)}…` : line;
+/** An answer of the right shape; half of one is worth another try, one of another shape would only cost again. */
+function readAnswer(text: string): ChatOutcome | Retry {
+  const found = parseCompletion(text);
+  if (found.kind === "answer") return found;
+  const { reason } = found;
+  if (found.kind === "other shape") return { kind: "failure", reason, isOutage: false, mayHaveCost: true };
+  return { kind: "again", reason, retryAfter: null, mayHaveCost: true, isOutage: false };
 }

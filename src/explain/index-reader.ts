@@ -85,11 +85,11 @@ export class IndexReader {
     seed: number,
   ): Promise<Map<string, Example[]>> {
     if (tokens.length === 0) return new Map();
-    const names = tokens.map((_, i) => `$${i + 1}`).join(", ");
+    const separator = "\u001f"; // in no token that is asked for
     const found = await this.#examples(
-      `WHERE tokens["at" + 1] IN (${names}) QUALIFY row_number() OVER (PARTITION BY tokens["at" + 1] ` +
+      `WHERE tokens["at" + 1] IN (SELECT unnest(string_split($1, '${separator}'))) QUALIFY row_number() OVER (PARTITION BY tokens["at" + 1] ` +
         `ORDER BY md5(concat(latent, ':', "rank", ':', ${Math.floor(seed)})), latent, "rank") <= ${perToken}`,
-      tokens,
+      [tokens.filter((token) => !token.includes(separator)).join(separator)],
     );
     const byToken = new Map<string, Example[]>();
     for (const example of [...found.values()].flat()) {

@@ -1,8 +1,8 @@
 /** What explaining some latents would take, from the requests themselves; nothing is sent. */
 import { SCORERS, type ScorerName } from "../dashboard/explanations.ts";
 import { estimatedTokens } from "./budget.ts";
+import type { ChatRequest } from "./chat.ts";
 import type { Context, TestSet } from "./contexts.ts";
-import type { ChatRequest } from "./endpoint.ts";
 import { labelDescription } from "./prompts.ts";
 import { batches, explainRequest, judgeRequest, type RequestOptions } from "./requests.ts";
 import type { Subject } from "./subjects.ts";

@@ -4,7 +4,7 @@
  * marks and line breaks replaced.
  */
 import type { ScorerName } from "../dashboard/explanations.ts";
-import type { ChatMessage } from "./endpoint.ts";
+import type { ChatMessage } from "./chat.ts";
 import type { Example } from "./examples.ts";
 
 /** Of the wording below. */

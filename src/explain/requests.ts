@@ -1,7 +1,7 @@
 /** From what is to be known to what is sent. */
 import type { ScorerName } from "../dashboard/explanations.ts";
+import type { ChatRequest } from "./chat.ts";
 import type { Context } from "./contexts.ts";
-import type { ChatRequest } from "./endpoint.ts";
 import { explainPrompt, judgePrompt } from "./prompts.ts";
 import type { Subject } from "./subjects.ts";
 

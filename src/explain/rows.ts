@@ -1,8 +1,8 @@
 /** From answers to a row of explanations.parquet, and the means over rows. */
 import type { ScorerName } from "../dashboard/explanations.ts";
 import type { Verdict } from "./answers.ts";
+import type { ChatAnswer } from "./chat.ts";
 import type { Context } from "./contexts.ts";
-import type { ChatAnswer } from "./endpoint.ts";
 import type { ExplanationRow } from "./explanations.ts";
 import { type Case, SCORER_NAMES, type Tested } from "./plan.ts";
 import { type Judgement, MIN_JUDGED, type Score, scoreOf } from "./scores.ts";

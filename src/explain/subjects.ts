@@ -44,8 +44,9 @@ const NEIGHBOURS = 8;
 const CANDIDATES = 3;
 /** Latents from which random negatives are drawn; the same for all. */
 const POOL = 256;
-/** Examples at a latent's tokens that are looked through. */
-const AT_A_TOKEN = 64;
+/** Of a latent's own tokens so many, the most frequent; at each so many examples of others are looked through. */
+const TOKENS = 4;
+const AT_A_TOKEN = 16;
 
 /** In the order of `latents`. `toScore`: those that need contexts to judge. */
 export async function loadSubjects(
@@ -55,78 +56,100 @@ export async function loadSubjects(
   toScore: ReadonlySet<number>,
   options: SubjectOptions,
 ): Promise<Subject[]> {
-  const { seed } = options;
   const cut = async (examples: readonly Example[]) =>
     ((await options.within?.(examples)) ?? examples).map((example) =>
       trimmed(example, options.tokensBefore, options.tokensAfter),
     );
-  const pool = toScore.size === 0 ? [] : await cut(await randomExamples(reader, facts, seed));
-  const subjects: Omit<Subject, "candidates">[] = [];
-  const hard = new Map<number, Example[]>();
+  const pool = toScore.size === 0 ? [] : await cut(await randomExamples(reader, facts, options.seed));
+  const subjects: Subject[] = [];
   for (let from = 0; from < latents.length; from += CHUNK) {
     const chunk = latents.slice(from, from + CHUNK);
-    const examples = await reader.examples(chunk);
-    const promoted = options.promoted ? await reader.promotedTokens(chunk) : new Map<number, string[]>();
-    const near = await reader.decoderNeighbours(chunk);
-    const scored = chunk.filter((latent) => toScore.has(latent));
-    const nearest = (latent: number) => (near.get(latent) ?? []).slice(0, NEIGHBOURS);
-    const neighbours = await reader.examples([...new Set(scored.flatMap(nearest))]);
-    const silence = silenceByIndex(examples, (latent) => facts[latent].nActive);
-    for (const latent of chunk) {
-      const split = splitExamples(examples.get(latent) ?? [], {
-        seed,
-        nShown: options.nShown,
-        nHeldOut: options.nJudged,
-      });
-      subjects.push({
-        facts: facts[latent],
-        shown: await cut(split.shown),
-        heldOut: await cut(split.heldOut),
-        promoted: promoted.get(latent) ?? [],
-        near: near.get(latent) ?? [],
-        silence,
-      });
-    }
-    for (const latent of scored)
-      hard.set(latent, await cut(nearest(latent).flatMap((other) => neighbours.get(other) ?? [])));
+    const loaded = await loadChunk(reader, facts, chunk, options, cut);
+    const scored = loaded.filter(({ facts: { latent } }) => toScore.has(latent));
+    const candidates = await candidatesOf(reader, scored, pool, options, cut);
+    for (const subject of loaded)
+      subjects.push({ ...subject, candidates: candidates.get(subject.facts.latent) ?? null });
   }
-  const scored = subjects.filter(({ facts }) => toScore.has(facts.latent));
-  const tokens = [...new Set(scored.flatMap(ownTokens))];
-  const matched = new Map<string, Example[]>();
-  for (const [token, examples] of await reader.examplesAt(tokens, AT_A_TOKEN, seed))
-    matched.set(token, await cut(examples));
-  return subjects.map((subject): Subject => {
+  return subjects;
+}
+
+type Cut = (examples: readonly Example[]) => Promise<Example[]>;
+type Loaded = Omit<Subject, "candidates">;
+
+async function loadChunk(
+  reader: IndexReader,
+  facts: readonly LatentFacts[],
+  latents: readonly number[],
+  { seed, nShown, nJudged, promoted }: SubjectOptions,
+  cut: Cut,
+): Promise<Loaded[]> {
+  const examples = await reader.examples(latents);
+  const tokens = promoted ? await reader.promotedTokens(latents) : new Map<number, string[]>();
+  const near = await reader.decoderNeighbours(latents);
+  const silence = silenceByIndex(examples, (latent) => facts[latent].nActive);
+  const loaded: Loaded[] = [];
+  for (const latent of latents) {
+    const split = splitExamples(examples.get(latent) ?? [], { seed, nShown, nHeldOut: nJudged });
+    loaded.push({
+      facts: facts[latent],
+      shown: await cut(split.shown),
+      heldOut: await cut(split.heldOut),
+      promoted: tokens.get(latent) ?? [],
+      near: near.get(latent) ?? [],
+      silence,
+    });
+  }
+  return loaded;
+}
+
+/** Of each latent, examples of others in which it may be silent. */
+async function candidatesOf(
+  reader: IndexReader,
+  scored: readonly Loaded[],
+  pool: readonly Example[],
+  { seed, nJudged }: SubjectOptions,
+  cut: Cut,
+): Promise<Map<number, Candidates>> {
+  const nearest = ({ near }: Loaded) => near.slice(0, NEIGHBOURS);
+  const neighbours = await reader.examples([...new Set(scored.flatMap(nearest))]);
+  const matched = await reader.examplesAt([...new Set(scored.flatMap(ownTokens))], AT_A_TOKEN, seed);
+  const candidates = new Map<number, Candidates>();
+  for (const subject of scored) {
     const { latent } = subject.facts;
-    if (!toScore.has(latent)) return { ...subject, candidates: null };
     const draw = (kind: keyof Candidates, examples: readonly Example[]) =>
       drawCandidates(
         examples.filter((example) => example.latent !== latent),
         {
-          n: CANDIDATES * options.nJudged,
+          n: CANDIDATES * nJudged,
           seed,
           purpose: `explain/negatives/${kind}/${latent}`,
           taken: [...subject.shown, ...subject.heldOut],
         },
       );
-    const at = ownTokens(subject).flatMap((token) => matched.get(token) ?? []);
+    const of = <Key>(keys: readonly Key[], examples: ReadonlyMap<Key, Example[]>) =>
+      keys.flatMap((key) => examples.get(key) ?? []);
     const isNear = new Set(subject.near);
-    return {
-      ...subject,
-      candidates: {
-        hard: draw("hard", hard.get(latent) ?? []),
-        matched: draw("matched", at),
-        random: draw(
-          "random",
-          pool.filter((example) => !isNear.has(example.latent)),
-        ),
-      },
-    };
-  });
+    candidates.set(latent, {
+      hard: await cut(draw("hard", of(nearest(subject), neighbours))),
+      matched: await cut(draw("matched", of(ownTokens(subject), matched))),
+      random: draw(
+        "random",
+        pool.filter((example) => !isNear.has(example.latent)),
+      ),
+    });
+  }
+  return candidates;
 }
 
-/** The tokens of its own examples, each once. */
-function ownTokens({ shown, heldOut }: Pick<Subject, "shown" | "heldOut">): string[] {
-  return [...new Set([...shown, ...heldOut].map(({ tokens, at }) => tokens[at]))];
+/** The tokens it fires on most often in its own examples; equally often: in the order of the examples. */
+function ownTokens({ shown, heldOut }: Loaded): string[] {
+  const counts = new Map<string, number>();
+  for (const { tokens, at } of [...shown, ...heldOut])
+    counts.set(tokens[at], (counts.get(tokens[at]) ?? 0) + 1);
+  return [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .slice(0, TOKENS)
+    .map(([token]) => token);
 }
 
 /** All examples of some latents that fire, drawn at random. */

@@ -17,6 +17,7 @@ export interface SeenRequest {
 export type Fault =
   | { readonly kind: "status"; readonly status: number; readonly body?: string; readonly retryAfter?: string }
   | { readonly kind: "hang" | "reset" | "truncated" | "no choices" | "not json" }
+  | { readonly kind: "shape"; readonly body: unknown }
   | { readonly kind: "refusal"; readonly text: string }
   /** another text than the answer */
   | { readonly kind: "says"; readonly text: string; readonly finish?: string };
@@ -124,6 +125,9 @@ export class ChatServer {
         return;
       case "no choices":
         send(response, 200, { ...this.#completion(body, text), choices: [] });
+        return;
+      case "shape":
+        send(response, 200, fault.body);
         return;
       case "refusal":
         send(response, 200, this.#completion(body, null, { refusal: fault.text }));

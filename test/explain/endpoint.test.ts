@@ -1,6 +1,7 @@
 /** The endpoint: what is sent, what is tried again, what stops at once; and that nothing goes elsewhere, least of all the key. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type ChatRequest, Endpoint, type EndpointOptions } from "../../src/explain/endpoint.ts";
+import type { ChatRequest } from "../../src/explain/chat.ts";
+import { Endpoint, type EndpointOptions } from "../../src/explain/endpoint.ts";
 import { ChatServer, type ChatServerOptions } from "./chat-server.ts";
 
 const KEY = "sk-made-up-0123456789";
@@ -26,7 +27,7 @@ function endpoint(changes: Partial<EndpointOptions> = {}): Endpoint {
   return new Endpoint({
     url: server.url,
     key: () => KEY,
-    timeoutMs: 300,
+    timeoutMs: 10_000,
     retryDelayMs: 1,
     attempts: 3,
     ...changes,
@@ -74,6 +75,7 @@ describe("a request", () => {
       "stream",
     ]);
     expect(server.seen[5].authorization).toBeUndefined();
+    expect(client.refused).toEqual(["logprobs", "seed", "max_tokens", "temperature"]);
   });
 });
 
@@ -91,7 +93,8 @@ describe("a failure that may pass", () => {
   ] as const)("%s: asked again", async (_name, fault, mayHaveCost) => {
     server.faults.push(fault);
     let nLost = 0;
-    const outcome = await endpoint().ask(request, undefined, () => ++nLost > 0);
+    const timeoutMs = fault.kind === "hang" ? 1000 : 10_000;
+    const outcome = await endpoint({ timeoutMs }).ask(request, undefined, () => ++nLost > 0);
     expect(outcome).toMatchObject({ kind: "answer", text: "[1, 0]" });
     expect(server.seen).toHaveLength(2);
     expect(nLost).toBe(mayHaveCost ? 1 : 0);
@@ -144,6 +147,29 @@ describe("a failure that will not pass", () => {
     expect(server.seen).toHaveLength(1);
   });
 
+  it("a parameter that is too large is no parameter that is not taken", async () => {
+    const body = JSON.stringify({
+      error: { message: "'max_tokens' is too large: 5000, the context has 4096" },
+    });
+    server.faults.push({ kind: "status", status: 400, body });
+    const client = endpoint();
+    expect(await client.ask(request)).toMatchObject({ kind: "failure" });
+    expect(client.refused).toEqual([]);
+  });
+
+  it("an answer of another shape is not asked for again: it would cost again", async () => {
+    server.faults.push({ kind: "shape", body: { output: "[1, 0]" } });
+    expect(await endpoint().ask(request)).toEqual({
+      kind: "failure",
+      reason: "no chat completion (choices)",
+      isOutage: false,
+      mayHaveCost: true,
+    });
+    expect(server.seen).toHaveLength(1);
+    server.faults.push({ kind: "shape", body: { error: { message: "upstream is busy", code: 502 } } });
+    expect(await endpoint().ask(request)).toMatchObject({ kind: "answer" });
+  });
+
   it("400 is this request's failure alone", async () => {
     server.faults.push({
       kind: "status",
@@ -155,6 +181,15 @@ describe("a failure that will not pass", () => {
       reason: "the endpoint answered 400: too long",
       isOutage: false,
     });
+  });
+
+  it("takes a key with a line break at its end, and none with one inside", async () => {
+    await endpoint({ key: () => `${KEY}\n` }).ask(request);
+    expect(server.seen[0].authorization).toBe(`Bearer ${KEY}`);
+    await expect(endpoint({ key: () => `${KEY}\nx` }).ask(request)).rejects.toThrow(
+      /^the key holds characters/,
+    );
+    expect(server.seen).toHaveLength(1);
   });
 
   it("never shows the key, even if the server does", async () => {
@@ -178,6 +213,10 @@ describe("an address", () => {
     ["127.0.0.1:8000", /over 127\.0\.0\.1|not an address/],
   ])("%s is refused", (url, message) => {
     expect(() => new Endpoint({ url })).toThrow(message);
+  });
+
+  it("is not waited for longer than can be kept to", () => {
+    expect(() => endpoint({ timeoutMs: 301_000 })).toThrow(/301 s cannot be kept/);
   });
 
   it("may be plain http on this machine, https anywhere, and http elsewhere if that is wished", () => {

@@ -178,7 +178,12 @@ describe("answers that are none", () => {
     };
     await explain(
       folder,
-      against(server, { latents: [0, 1, 2, 3, 4], control: false, silence: async () => truth }),
+      against(server, {
+        latents: [0, 1, 2, 3, 4],
+        contextsPerRequest: 5,
+        control: false,
+        silence: async () => truth,
+      }),
     );
     const rows = await readRows(folder);
     expect(rows[0]).toMatchObject({ explanation: null, failure: "no line that begins with EXPLANATION:" });

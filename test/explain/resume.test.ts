@@ -33,7 +33,9 @@ async function bytesOf(folder: string): Promise<Buffer[]> {
 }
 
 describe("killed in the middle", () => {
-  it("goes on: the same file, and nothing that was answered is sent again", { timeout: 60_000 }, async () => {
+  it("goes on: the same file, and nothing that was answered is sent again", {
+    timeout: 120_000,
+  }, async () => {
     await serve({ delayOf: () => 25 });
     const [killed, undisturbed] = [await worlds.copy(), await worlds.copy()];
     const args = [

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Database, quoted } from "../../src/dashboard/database.ts";
 import type { ExplanationsManifest } from "../../src/dashboard/explanations.ts";
-import { type ExplainOptions, explainLatents } from "../../src/explain/run.ts";
+import { explainLatents } from "../../src/explain/run.ts";
+import type { ExplainOptions } from "../../src/explain/settings.ts";
 import type { ChatServer } from "./chat-server.ts";
 import { writeMadeUpIndex } from "./made-up-index.ts";
 
@@ -34,11 +35,12 @@ export class Worlds {
   }
 }
 
-/** Options against `server`: quick to fail, everything else as it is by default. */
+/** Options against `server`: few requests, everything else as it is by default. */
 export function against(server: ChatServer, changes: Partial<ExplainOptions> = {}): ExplainOptions {
   return {
-    endpoint: { url: server.url, timeoutMs: 2000, retryDelayMs: 1, attempts: 3 },
+    endpoint: { url: server.url, timeoutMs: 20_000, retryDelayMs: 1, attempts: 3 },
     model: "made-up-model",
+    contextsPerRequest: 10,
     ...changes,
   };
 }

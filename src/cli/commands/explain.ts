@@ -4,7 +4,8 @@ import { basename, dirname, join, relative, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
 import type { ExplainPlan } from "../../explain/plan.ts";
-import type { ExplainOptions, ExplainProgress, ExplainSummary } from "../../explain/run.ts";
+import type { ExplainSummary } from "../../explain/run.ts";
+import type { ExplainOptions, ExplainProgress } from "../../explain/settings.ts";
 import type { Progress } from "../../pipeline/context.ts";
 import {
   addCommonOptions,
@@ -117,9 +118,9 @@ async function explain(what: string, options: ExplainCommandOptions): Promise<vo
       onPlan: (plan) => output.event({ kind: "note", message: planText(plan) }),
       onProgress: progressTo(output),
     });
-    const { rows, counts, isCapped, manifest } = summary;
+    const { manifest, ...rest } = summary;
     const path = relative(".", folder) || ".";
-    output.result(summaryText(summary, path), { folder: path, counts, isCapped, file: manifest.file, rows });
+    output.result(summaryText(summary, path), { folder: path, file: manifest.file, ...rest });
   } finally {
     output.clear();
   }

@@ -1,6 +1,7 @@
 /** Explaining an index that lies in a folder, one process at a time. */
 import { join, resolve } from "node:path";
-import { type ExplainOptions, type ExplainSummary, explainLatents } from "../../explain/run.ts";
+import { type ExplainSummary, explainLatents } from "../../explain/run.ts";
+import type { ExplainOptions } from "../../explain/settings.ts";
 import { lockRun } from "../run-lock.ts";
 
 /** As `explainLatents`. @throws {StateError} another process explains this index */

@@ -36,7 +36,26 @@ const EXAMPLES = { topExamples: 20, examplesPerInterval: 5, tokensBefore: 32, to
 const EXAMPLES_A_LATENT = 45;
 const EXAMPLE_TOKENS = 64;
 
-type Stages = Record<BuildProgress["stage"] | "open", number>;
+type Stages = Record<BuildProgress["stage"] | "open", Spent>;
+
+/** Wall-clock and processor seconds, all threads together. On a machine shared with others the second tells more. */
+interface Spent {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+}
+
+function clock(): Spent {
+  const { user, system } = process.cpuUsage();
+  return { seconds: performance.now() / 1000, cpuSeconds: (user + system) / 1e6 };
+}
+
+function since(from: Spent, to = clock()): Spent {
+  return { seconds: to.seconds - from.seconds, cpuSeconds: to.cpuSeconds - from.cpuSeconds };
+}
+
+function rounded({ seconds, cpuSeconds }: Spent): Spent {
+  return { seconds: round(seconds), cpuSeconds: round(cpuSeconds) };
+}
 
 export async function benchIndex(options: BenchOptions): Promise<BenchReport> {
   const { size, batchTokens = 2048, note, threads } = options;
@@ -78,7 +97,7 @@ export async function benchIndex(options: BenchOptions): Promise<BenchReport> {
       Number.MAX_SAFE_INTEGER,
     );
     const dir = join(folder, "index");
-    const { manifest, stages, seconds } = await timed((onProgress) =>
+    const { manifest, stages, whole } = await timed((onProgress) =>
       buildIndex({
         dir,
         sae,
@@ -107,8 +126,8 @@ export async function benchIndex(options: BenchOptions): Promise<BenchReport> {
       engine: { name, numericClass, description },
       checks,
       nTokens: store.nRows,
-      encodeSeconds: raw.seconds,
-      seconds,
+      encoding: raw.spent,
+      whole,
       stages,
       plannedBytes: plan.memory.total,
       pages: await pageBytes(dir),
@@ -142,26 +161,22 @@ function saeOf(planted: PlantedSae, { dIn, dSae }: BenchSize, threshold: Float32
 /** When each stage ended, counted from the end of the one before. */
 async function timed(
   build: (onProgress: (progress: BuildProgress) => void) => Promise<IndexManifest>,
-): Promise<{ manifest: IndexManifest; stages: Stages; seconds: number }> {
-  const begun = performance.now();
-  const last: Partial<Record<BuildProgress["stage"], number>> = {};
-  let first: number | null = null;
+): Promise<{ manifest: IndexManifest; stages: Stages; whole: Spent }> {
+  const begun = clock();
+  const last: Partial<Record<BuildProgress["stage"], Spent>> = {};
+  let first: Spent | null = null;
   const manifest = await build(({ stage }) => {
-    first ??= performance.now();
-    last[stage] = performance.now();
+    first ??= clock();
+    last[stage] = clock();
   });
   const ends = [
     first ?? begun,
     ...(["encode", "neighbours", "latents", "tables"] as const).map((s) => last[s]!),
   ];
-  const [open, encode, neighbours, latents, tables] = ends.map(
-    (end, i) => (end - (i === 0 ? begun : ends[i - 1])) / 1000,
+  const [open, encode, neighbours, latents, tables] = ends.map((end, i) =>
+    since(i === 0 ? begun : ends[i - 1], end),
   );
-  return {
-    manifest,
-    stages: { open, encode, neighbours, latents, tables },
-    seconds: (performance.now() - begun) / 1000,
-  };
+  return { manifest, stages: { open, encode, neighbours, latents, tables }, whole: since(begun) };
 }
 
 /** Encodes the store's rows one chunk after the other; the clock runs while the engine does. */
@@ -170,21 +185,22 @@ async function encodeOnly(
   store: ActivationStore,
   selection: Selection,
   chunkRows: number,
-): Promise<{ seconds: number; count: Float64Array; max: Float32Array }> {
+): Promise<{ spent: Spent; count: Float64Array; max: Float32Array }> {
   const count = new Float64Array(engine.config.dSae);
   const max = new Float32Array(engine.config.dSae);
-  let seconds = 0;
+  let spent: Spent = { seconds: 0, cpuSeconds: 0 };
   await engine.encode((await store.rows(0, Math.min(chunkRows, store.nRows))).activations, selection); // warm
   for await (const { activations } of store.stream(chunkRows)) {
-    const begun = performance.now();
+    const begun = clock();
     const { latents, values } = await engine.encode(activations, selection);
-    seconds += (performance.now() - begun) / 1000;
+    const { seconds, cpuSeconds } = since(begun);
+    spent = { seconds: spent.seconds + seconds, cpuSeconds: spent.cpuSeconds + cpuSeconds };
     for (let e = 0; e < latents.length; e++) {
       count[latents[e]] += 1;
       max[latents[e]] = Math.max(max[latents[e]], values[e]);
     }
   }
-  return { seconds, count, max };
+  return { spent, count, max };
 }
 
 /** How often each latent fires, and how strongly at most, as encoding alone has it. @throws {EngineError} the index says otherwise */
@@ -217,8 +233,8 @@ interface Measured {
   readonly engine: Pick<Engine, "name" | "numericClass" | "description">;
   readonly checks: readonly Check[];
   readonly nTokens: number;
-  readonly encodeSeconds: number;
-  readonly seconds: number;
+  readonly encoding: Spent;
+  readonly whole: Spent;
   readonly stages: Stages;
   readonly plannedBytes: number;
   readonly pages: PageBytes;
@@ -226,12 +242,15 @@ interface Measured {
 }
 
 function reportOf(measured: Measured): BenchReport {
-  const { size, batchTokens, engine, checks, nTokens, encodeSeconds, seconds, stages, plannedBytes, pages } =
+  const { size, batchTokens, engine, checks, nTokens, encoding, whole, stages, plannedBytes, pages } =
     measured;
   const { files } = measured.manifest;
   const indexBytes = Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0);
   const memory = peakMemoryBytes();
-  const times = Object.entries(stages).map(([stage, time]) => `${stage} ${sayTime(time)}`);
+  const { seconds } = whole;
+  const times = Object.entries(stages).map(([stage, spent]) => `${stage} ${sayTime(spent.seconds)}`);
+  const ofEncode = seconds / encoding.seconds;
+  const cpuOfEncode = whole.cpuSeconds / encoding.cpuSeconds;
   return {
     figures: {
       bench: "index",
@@ -240,11 +259,11 @@ function reportOf(measured: Measured): BenchReport {
       batchTokens,
       engine,
       tokens: nTokens,
-      seconds: round(seconds),
-      stageSeconds: Object.fromEntries(Object.entries(stages).map(([stage, time]) => [stage, round(time)])),
-      encodeSeconds: round(encodeSeconds),
-      encodeTokensPerSecond: round(nTokens / encodeSeconds),
-      timesEncode: round(seconds / encodeSeconds),
+      ...rounded(whole),
+      stages: Object.fromEntries(Object.entries(stages).map(([stage, spent]) => [stage, rounded(spent)])),
+      encoding: { ...rounded(encoding), tokensPerSecond: round(nTokens / encoding.seconds) },
+      timesEncode: round(ofEncode),
+      cpuTimesEncode: round(cpuOfEncode),
       peakMemoryBytes: memory,
       plannedBytes,
       indexBytes,
@@ -259,7 +278,7 @@ function reportOf(measured: Measured): BenchReport {
         ({ what, relativeError }) => `  checked   against ${what}: ${relativeError.toExponential(1)}`,
       ),
       `  tokens/s  ${sayNumber(nTokens / seconds)}: ${sayTime(seconds)} (${times.join(", ")})`,
-      `  encoding  ${sayNumber(nTokens / encodeSeconds)} tokens/s alone: the index takes ${(seconds / encodeSeconds).toFixed(2)} times as long`,
+      `  encoding  ${sayNumber(nTokens / encoding.seconds)} tokens/s alone: the index takes ${ofEncode.toFixed(2)} times as long, ${cpuOfEncode.toFixed(2)} times the processors' time`,
       `  a page    ${sayBytes(pages.most)} at most, ${sayBytes(pages.mean)} on average; footers ${sayBytes(pages.footers)}, once`,
       `  disk      ${sayBytes(indexBytes)}, ${sayNumber(files.examples.nRows)} examples`,
       `  memory    ${sayBytes(memory)} at most, of this process; planned ${sayBytes(plannedBytes)} without it`,

@@ -28,7 +28,7 @@ import { type KnownLatents, LatentRows } from "./latent-rows.ts";
 import { driftOf, weightScalars } from "./latent-weights.ts";
 import type { LatentLogits, LogitLens } from "./logits/logits.ts";
 import type { IndexedFile, IndexManifest } from "./manifest.ts";
-import { firingNeighbours } from "./neighbours/firing-together.ts";
+import { FiringNeighbours } from "./neighbours/firing-neighbours.ts";
 import { StatisticsReader } from "./statistics/latent-statistics.ts";
 import { TABLES, type TableName } from "./tables.ts";
 import type { IndexedSet } from "./tokens/indexed-set.ts";
@@ -158,6 +158,7 @@ async function writeTables(
     memoryBytes: budget.databaseBytes,
     ...(options.threads === undefined ? {} : { threads: options.threads }),
   });
+  const neighbours = await FiringNeighbours.open(entries, budget.firing);
   try {
     const known = {
       sae,
@@ -176,10 +177,7 @@ async function writeTables(
     const logits = new LogitsAhead(lens, sae.weights.wDec, dSae);
     for (const range of blocksOf(totals.count, budget.blockEntries)) {
       const block = await sortBlock(entries, totals.count, range);
-      const firing = firingNeighbours(block, entries, totals, table.nTokens, {
-        k: NEIGHBOURS,
-        sumsBytes: budget.sumsBytes,
-      });
+      const firing = neighbours.of({ block, totals, nTokens: table.nTokens, k: NEIGHBOURS });
       for (let latent = block.from; latent < block.to; latent++) {
         signal?.throwIfAborted();
         const acts = actsOf(block, latent);
@@ -202,6 +200,7 @@ async function writeTables(
     }
     return await rows.finish((done, total) => onProgress?.({ stage: "tables", done, total, unit: "tables" }));
   } finally {
+    await neighbours.close();
     database.close();
     await rm(join(folder, TEMPORARY_FOLDER), { recursive: true, force: true });
   }

@@ -35,7 +35,7 @@ export function testSetOf(
   if (candidates === null) throw new Error(`latent ${facts.latent} was not loaded to be scored`);
   if (heldOut.length < MIN_JUDGED)
     return {
-      failure: `only ${heldOut.length} held-out documents in which it fires, ${MIN_JUDGED} are needed`,
+      failure: `too few held-out documents in which it fires: ${heldOut.length}, where ${MIN_JUDGED} are needed`,
     };
   const negatives = chooseNegatives(candidates, {
     latent: facts.latent,
@@ -45,7 +45,7 @@ export function testSetOf(
   });
   if (negatives.length < MIN_JUDGED)
     return {
-      failure: `only ${negatives.length} contexts in which it is known, or likely enough, not to fire; ${MIN_JUDGED} are needed`,
+      failure: `too few contexts in which it is known, or likely enough, not to fire: ${negatives.length}, where ${MIN_JUDGED} are needed`,
     };
   const draw = new Philox(options.seed, `explain/contexts/${facts.latent}`);
   const marks = heldOut.map((example) => markedTokens(example));

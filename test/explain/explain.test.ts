@@ -152,9 +152,9 @@ describe("a judge that knows the rule", () => {
     const [common, rare] = await readRows(folder);
     expect(common).toMatchObject({ explanation: "the word the", detection_accuracy: null, judge: null });
     expect(common.score_failure).toMatch(
-      /only 0 contexts in which it is known, or likely enough, not to fire/,
+      /too few contexts in which it is known, or likely enough, not to fire: 0/,
     );
-    expect(rare.score_failure).toMatch(/only 1 held-out documents/);
+    expect(rare.score_failure).toMatch(/too few held-out documents in which it fires: 1,/);
     expect((await readManifest(folder)).runs[0].counts.scored).toBe(0);
   });
 });

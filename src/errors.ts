@@ -15,6 +15,7 @@ export type ErrorCode =
   | "TRAINING"
   | "STATE"
   | "HUB"
+  | "ENDPOINT"
   | "RESOURCES"
   | "VERIFY"
   | "GATE";
@@ -120,6 +121,13 @@ export class StateError extends LapidaryError {
 export class HubError extends LapidaryError {
   constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
     super("HUB", message, options);
+  }
+}
+
+/** A language model's endpoint cannot be used, or does not answer. */
+export class EndpointError extends LapidaryError {
+  constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super("ENDPOINT", message, options);
   }
 }
 

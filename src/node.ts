@@ -224,6 +224,27 @@ export {
   openIndex,
 } from "./dashboard/open-index.ts";
 
+// ── Explanations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What `explanations.parquet` and `explanations.json` hold. */
+export type { ExplanationsManifest, ExplanationsRun } from "./dashboard/explanations.ts";
+/** A request as a plan shows it. */
+export type { ChatRequest } from "./explain/chat.ts";
+/** Where a language model is reached: any OpenAI-compatible endpoint. */
+export type { EndpointOptions } from "./explain/endpoint.ts";
+/** A row of explanations, by column. */
+export type { ExplanationRow } from "./explain/explanations.ts";
+/** What explaining would take, before anything is sent. */
+export type { ExplainPlan } from "./explain/plan.ts";
+/** That plan of an index; and what explaining comes to. */
+export { type ExplainSummary, planExplain } from "./explain/run.ts";
+/** What may be asked for. */
+export type { ExplainOptions, ExplainProgress, ExplainSettings } from "./explain/settings.ts";
+/** Explains latents of an index by itself, and scores that; the same call goes on after any interruption. */
+export { explainIndex } from "./pipeline/explaining/explain-index.ts";
+/** The same of a run's index, whose activations prove where latents are silent; and its plan. */
+export { type ExplainRunOptions, explainRun, planExplainRun } from "./pipeline/explaining/explain-run.ts";
+
 // ── Recipes and runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** What a run tells while it works. */

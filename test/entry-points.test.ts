@@ -14,6 +14,7 @@ const src = fileURLToPath(new URL("../src/", import.meta.url));
 
 const BROWSER = [
   "DataError",
+  "EndpointError",
   "EngineError",
   "FormatError",
   "GateError",
@@ -74,6 +75,8 @@ const NODE = [
   "evaluateSplice",
   "evaluateText",
   "evaluateTransfer",
+  "explainIndex",
+  "explainRun",
   "foldInputMap",
   "harvest",
   "harvestWindows",
@@ -89,6 +92,7 @@ const NODE = [
   "log10Frequencies",
   "measureGeometry",
   "openActivationStore",
+  "openIndex",
   "openResidualModel",
   "openSafetensors",
   "openSplicedModel",
@@ -97,6 +101,8 @@ const NODE = [
   "pairedDifferences",
   "parseRecipe",
   "plainText",
+  "planExplain",
+  "planExplainRun",
   "planHarvest",
   "planPublication",
   "planRecipe",

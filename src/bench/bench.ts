@@ -27,7 +27,7 @@ export interface BenchOptions {
   readonly model?: string;
   /** `harvest`: layers it taps; undefined: at a quarter, half and three quarters of the model's height. */
   readonly layers?: readonly number[];
-  /** Tokens of one harvest, or of one evaluation; undefined: what takes about `seconds`, or eight chunks. */
+  /** Tokens of one harvest, evaluation or index; undefined: what takes about `seconds`, or eight chunks. */
   readonly tokens?: number;
   /** Called with a line for people now and then. */
   readonly note: (line: string) => void;

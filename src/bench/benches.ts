@@ -6,6 +6,7 @@ export const BENCHES = {
   train: async () => (await import("./train.ts")).benchTrain,
   encode: async () => (await import("./encode.ts")).benchEncode,
   evaluate: async () => (await import("./evaluate.ts")).benchEvaluate,
+  index: async () => (await import("./index-latents.ts")).benchIndex,
   decode: async () => (await import("./decode.ts")).benchDecode,
   adam: async () => (await import("./adam.ts")).benchAdam,
   harvest: async () => (await import("./harvest.ts")).benchHarvest,

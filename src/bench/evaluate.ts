@@ -6,10 +6,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ActivationStore } from "../activations/activations.ts";
-import { allocateRows } from "../activations/rows.ts";
-import { openActivationStore } from "../activations/store.ts";
-import { openWriter } from "../activations/writer.ts";
 import { EngineError } from "../errors.ts";
 import { type EvaluateOptions, evaluate, evaluateRows } from "../evals/evaluate.ts";
 import { TOKEN_CLASSES } from "../evals/token-classes.ts";
@@ -19,16 +15,13 @@ import { plainConfig } from "../sae/dialects/config.ts";
 import type { BenchOptions, BenchReport } from "./bench.ts";
 import { type Check, checkCoding } from "./check.ts";
 import { chooseSelection } from "./encode.ts";
+import { DOCUMENT_TOKENS, HOOK_NAME, SET, writeStore } from "./made-up-store.ts";
 import { peakMemoryBytes, round, type Timing, timeTurns, timingOf } from "./measure.ts";
 import type { BenchSize } from "./sizes.ts";
 import { sayBytes, sayNumber, saySize, sayTime } from "./words.ts";
-import { openWorkload, type Workload } from "./workload.ts";
+import { openWorkload } from "./workload.ts";
 
-const SET = "made up";
-const HOOK_NAME = "blocks.0.hook_resid_post";
 const CHUNKS = 8;
-const DOCUMENT_TOKENS = 300;
-const WINDOW_TOKENS = 1024;
 const CHECKED_TOKENS = 256;
 /** Between two fp64 sums of the same tokens. */
 const TOLERANCE = 1e-9;
@@ -132,29 +125,6 @@ async function checkMetrics(sae: Reconstructor, batch: Float32Array, dIn: number
       hint: "npm test -- src/evals says where",
     });
   return { what: `plain sums, on ${n} tokens`, relativeError: Number(relativeError.toPrecision(2)) };
-}
-
-/** The batches in rotation, as a store on disk in bf16. */
-async function writeStore(
-  dir: string,
-  { batch, batchTokens }: Workload,
-  { dIn }: BenchSize,
-  nChunks: number,
-): Promise<ActivationStore> {
-  const writer = await openWriter(dir, { dtype: "bf16", dIn, hookName: HOOK_NAME, set: SET, provenance: {} });
-  for (let i = 0; i < nChunks; i++) {
-    const rows = { ...allocateRows(batchTokens, dIn), activations: batch(i) };
-    for (let row = 0; row < batchTokens; row++) {
-      const token = i * batchTokens + row;
-      rows.tokenIds[row] = token % 1009;
-      rows.window[row] = Math.floor(token / WINDOW_TOKENS);
-      rows.position[row] = token % WINDOW_TOKENS;
-      rows.document[row] = Math.floor(token / DOCUMENT_TOKENS);
-    }
-    await writer.writeShard(i, rows);
-  }
-  await writer.finish();
-  return openActivationStore(dir);
 }
 
 interface Measured {

@@ -12,6 +12,7 @@ import { addCompareCommand } from "./commands/compare.ts";
 import { addConvertCommand } from "./commands/convert.ts";
 import { addDoctorCommand } from "./commands/doctor.ts";
 import { addEvalCommand } from "./commands/eval.ts";
+import { addExplainCommand } from "./commands/explain.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addIndexCommand } from "./commands/index.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
@@ -53,6 +54,7 @@ async function createProgram(): Promise<Command> {
   addCompareCommand(program);
   addIndexCommand(program);
   addServeCommand(program);
+  addExplainCommand(program);
   addVerifyCommand(program);
   addCheckCommand(program);
   addCardCommand(program);

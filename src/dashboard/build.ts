@@ -21,6 +21,7 @@ import { Entries } from "./entries/entries.ts";
 import { actsOf, blocksOf, sortBlock } from "./entries/sorted-block.ts";
 import { LatentTotals } from "./entries/totals.ts";
 import { chooseExamples } from "./examples/choose-examples.ts";
+import { EXPLANATIONS_FILE, EXPLANATIONS_MANIFEST } from "./explanations.ts";
 import { INDEX_MANIFEST } from "./index-manifest.ts";
 import type { IndexBudget } from "./index-plan.ts";
 import type { IndexedTokens, Label } from "./labels/labels.ts";
@@ -28,14 +29,11 @@ import { type KnownLatents, LatentRows } from "./latent-rows.ts";
 import { driftOf, weightScalars } from "./latent-weights.ts";
 import type { LatentLogits, LogitLens } from "./logits/logits.ts";
 import type { IndexedFile, IndexManifest } from "./manifest.ts";
-import { firingNeighbours } from "./neighbours/firing-together.ts";
+import { FiringNeighbours } from "./neighbours/firing-neighbours.ts";
 import { StatisticsReader } from "./statistics/latent-statistics.ts";
 import { TABLES, type TableName } from "./tables.ts";
 import type { IndexedSet } from "./tokens/indexed-set.ts";
 import { TokenTable } from "./tokens/token-table.ts";
-
-/** What explaining adds to an index. */
-export const EXPLANATIONS_FILE = "explanations.parquet";
 
 /** Neighbours of each kind. */
 export const NEIGHBOURS = 10;
@@ -93,7 +91,8 @@ const SCRATCH = "scratch";
 
 /** Replaces a finished index in `dir`, and nothing else that might lie there. */
 export async function buildIndex(options: BuildOptions): Promise<IndexManifest> {
-  const names = [...Object.values(TABLES).map(({ file }) => file), INDEX_MANIFEST, EXPLANATIONS_FILE];
+  const explanations = [EXPLANATIONS_FILE, EXPLANATIONS_MANIFEST];
+  const names = [...Object.values(TABLES).map(({ file }) => file), INDEX_MANIFEST, ...explanations];
   return writeFolder(options.dir, { what: "a latent index", names }, (folder) => fill(folder, options));
 }
 
@@ -152,14 +151,13 @@ async function writeTables(
 ): Promise<Record<TableName, number>> {
   const { sae, base, budget, lens, signal, onProgress } = options;
   const { dSae } = sae.config;
-  const { wDec } = sae.weights;
-  const dOut = wDec.length / dSae;
   const near = await decoderNeighbours(options);
   const database = await Database.open({
     folder,
     memoryBytes: budget.databaseBytes,
     ...(options.threads === undefined ? {} : { threads: options.threads }),
   });
+  const neighbours = await FiringNeighbours.open(entries, budget.firing);
   try {
     const known = {
       sae,
@@ -175,22 +173,14 @@ async function writeTables(
     const rows = await LatentRows.open(database, known, budget.partValues);
     const labeller = options.openLabeller?.(table.forLabels()) ?? null;
     const statistics = new StatisticsReader(table);
+    const logits = new LogitsAhead(lens, sae.weights.wDec, dSae);
     for (const range of blocksOf(totals.count, budget.blockEntries)) {
       const block = await sortBlock(entries, totals.count, range);
-      const firing = firingNeighbours(block, entries, totals, table.nTokens, {
-        k: NEIGHBOURS,
-        sumsBytes: budget.sumsBytes,
-      });
-      let logits: readonly LatentLogits[] = [];
+      const firing = neighbours.of({ block, totals, nTokens: table.nTokens, k: NEIGHBOURS });
       for (let latent = block.from; latent < block.to; latent++) {
         signal?.throwIfAborted();
-        const place = (latent - block.from) % LENS_ROWS;
-        if (lens !== null && place === 0) {
-          const last = Math.min(block.to, latent + LENS_ROWS);
-          logits = await lens.logitsOf(wDec.subarray(latent * dOut, last * dOut));
-        }
         const acts = actsOf(block, latent);
-        const own = logits[place] ?? null;
+        const own = await logits.of(latent);
         const together = await firing.next();
         await rows.add({
           acts,
@@ -209,8 +199,42 @@ async function writeTables(
     }
     return await rows.finish((done, total) => onProgress?.({ stage: "tables", done, total, unit: "tables" }));
   } finally {
+    await neighbours.close();
     database.close();
     await rm(join(folder, TEMPORARY_FOLDER), { recursive: true, force: true });
+  }
+}
+
+/** Logits of latents in ascending order, the next ones being computed while one looks at these. */
+class LogitsAhead {
+  readonly #lens: LogitLens | null;
+  readonly #wDec: Float32Array;
+  readonly #dSae: number;
+  #from = 0;
+  #held: readonly LatentLogits[] = [];
+  #next: Promise<readonly LatentLogits[]> | null = null;
+
+  constructor(lens: LogitLens | null, wDec: Float32Array, dSae: number) {
+    this.#lens = lens;
+    this.#wDec = wDec;
+    this.#dSae = dSae;
+  }
+
+  async of(latent: number): Promise<LatentLogits | null> {
+    if (this.#lens === null) return null;
+    if (latent >= this.#from + this.#held.length) {
+      this.#from = latent;
+      this.#held = await (this.#next ?? this.#ask(latent));
+      this.#next = this.#ask(latent + this.#held.length);
+      this.#next.catch(() => {}); // told when its turn comes
+    }
+    return this.#held[latent - this.#from];
+  }
+
+  async #ask(from: number): Promise<readonly LatentLogits[]> {
+    const to = Math.min(this.#dSae, from + LENS_ROWS);
+    const width = this.#wDec.length / this.#dSae;
+    return from >= to ? [] : this.#lens!.logitsOf(this.#wDec.subarray(from * width, to * width));
   }
 }
 

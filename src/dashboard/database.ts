@@ -23,6 +23,9 @@ export interface DatabaseOptions {
   readonly threads?: number;
 }
 
+/** A fifth smaller than the default of 3, for half as much time again. */
+const ZSTD_LEVEL = 9;
+
 /** Where DuckDB puts what exceeds its memory, in the folder. */
 export const TEMPORARY_FOLDER = ".duckdb.tmp";
 
@@ -105,7 +108,7 @@ export class Database {
   /** Writes a query's rows to a new Parquet file `path` in the folder; the caller renames it to its final name. */
   async writeParquet(query: string, path: string): Promise<void> {
     await this.#connection.run(
-      `COPY (${query}) TO ${quoted(resolve(this.folder, path))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`,
+      `COPY (${query}) TO ${quoted(resolve(this.folder, path))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`,
     );
   }
 

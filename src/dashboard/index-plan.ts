@@ -3,11 +3,13 @@
  * can also keep on disk. Results never depend on it.
  */
 
+import { availableParallelism } from "node:os";
 import { AHEAD, DEFAULT_CHUNK_ROWS } from "../evals/token-source.ts";
 import type { EngineConfig } from "../kernels/kernels.ts";
 import { type MemoryPlan, memoryPlan, planOf } from "../kernels/memory.ts";
 import { type EntriesBudget, entryBytes } from "./entries/entries.ts";
 import { SORTED_BYTES } from "./entries/sorted-block.ts";
+import type { FiringBudget } from "./neighbours/firing-neighbours.ts";
 import { SUMS_BYTES } from "./neighbours/firing-together.ts";
 import { TEXT_BYTES, TOKEN_BYTES } from "./tokens/token-table.ts";
 
@@ -16,8 +18,7 @@ export interface IndexBudget {
   readonly entries: EntriesBudget;
   /** activations sorted by latent at a time */
   readonly blockEntries: number;
-  /** for sums of latents that fire together, where entries are on disk */
-  readonly sumsBytes: number;
+  readonly firing: FiringBudget;
   /** DuckDB's own limit */
   readonly databaseBytes: number;
   /** of a table, before they are written as a part of its file */
@@ -59,6 +60,10 @@ const SEGMENT_ENTRIES = 1 << 23;
 const BLOCK_ENTRIES = 1 << 26;
 const DATABASE_BYTES = 768 * 2 ** 20;
 const PART_VALUES = 1 << 23;
+/** Sums of fewer pairs of latents take less time than starting threads for them. */
+const LEAST_PAIRS = 1e8;
+/** A thread's own heap and code. */
+const WORKER_BYTES = 40e6;
 /** A counting sort of less makes too many rounds. */
 const LEAST_BLOCK_ENTRIES = 1 << 20;
 
@@ -79,12 +84,15 @@ export function planIndex(work: IndexWork, freeBytes: number): IndexPlan {
   const encoder = memoryPlan(config(dIn), { batchTokens: chunkRows, k: l0 }).total;
   const search = memoryPlan(config(dOut), { batchTokens: chunkRows, k: 11 }).total;
   const nEntries = nTokens * l0;
+  const pairs = nEntries * l0;
+  const firingThreads = pairs < LEAST_PAIRS ? 0 : (threads ?? availableParallelism());
   const fixed = [
     { name: "SAE", bytes: weights },
     { name: "engine", bytes: Math.max(encoder, search, hasBase ? weights : 0) },
     { name: "activations read", bytes: (AHEAD + 2) * chunkRows * dIn * 4 },
     { name: "tokens", bytes: nTokens * (TOKEN_BYTES + TEXT_TOKENS * TEXT_BYTES) },
     { name: "sums", bytes: dSae * (4 + 5 * 8) + SUMS_BYTES * dSae },
+    { name: "workers", bytes: firingThreads * (WORKER_BYTES + (SUMS_BYTES + 8) * dSae) },
     { name: "segment under way", bytes: 3 * entryBytes(dSae) * Math.min(nEntries, SEGMENT_ENTRIES) },
     { name: "database", bytes: DATABASE_BYTES },
   ];
@@ -109,7 +117,7 @@ export function planIndex(work: IndexWork, freeBytes: number): IndexPlan {
     budget: {
       entries: { residentBytes, segmentEntries: SEGMENT_ENTRIES },
       blockEntries,
-      sumsBytes,
+      firing: { threads: isResident ? firingThreads : 0, sumsBytes },
       databaseBytes: DATABASE_BYTES,
       partValues: PART_VALUES,
     },

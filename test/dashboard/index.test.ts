@@ -111,7 +111,7 @@ describe("buildIndex", () => {
       {
         entries: { residentBytes: 0, segmentEntries: 1 },
         blockEntries: 1,
-        sumsBytes: 1,
+        firing: { threads: 0, sumsBytes: 1 },
         databaseBytes: AMPLE.databaseBytes,
         partValues: 1000,
       },
@@ -123,11 +123,12 @@ describe("buildIndex", () => {
         ...AMPLE,
         entries: { residentBytes: 3000, segmentEntries: 300 },
         blockEntries: 500,
-        sumsBytes: 12 * D_SAE * 4,
+        firing: { threads: 2, sumsBytes: 12 * D_SAE * 4 }, // threads are for entries in memory alone
       },
       64,
     ],
     ["another size of chunks", AMPLE, 37],
+    ["worker threads", { ...AMPLE, blockEntries: 4000, firing: { threads: 2, sumsBytes: 1 } }, 64],
   ])("same bytes: %s", async (name, budget, chunkRows) => {
     const { set } = madeUpTokens(D_IN, { chunkRows });
     const manifest = await buildIndex({ ...optionsIn(name), sets: [set], budget, threads: 1 });

@@ -16,7 +16,7 @@ export const createEngine = (await selectEngine("auto")).create;
 export const AMPLE: IndexBudget = {
   entries: { residentBytes: 1e9, segmentEntries: 1e6 },
   blockEntries: 1e6,
-  sumsBytes: 1e9,
+  firing: { threads: 0, sumsBytes: 1e9 },
   databaseBytes: 256 * 2 ** 20,
   partValues: 1e9,
 };

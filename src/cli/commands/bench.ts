@@ -49,7 +49,11 @@ export function addBenchCommand(program: Command): void {
     .option("--d <n>", "input width, in place of the size's", positiveInteger)
     .option("--F <n>", "number of latents, in place of the size's", positiveInteger)
     .option("--k <n>", "latents a token, in place of the size's", positiveInteger)
-    .option("--batch <tokens>", "tokens of a batch (default: 1024; evaluate 2048, adam 64)", positiveInteger)
+    .option(
+      "--batch <tokens>",
+      "tokens of a batch (default: 1024; evaluate and index 2048, adam 64)",
+      positiveInteger,
+    )
     .option("--engine <name>", "auto, native, wasm, reference: who computes", "auto")
     .option("--margin <kind>", "of the native engine's screen: rigorous, none, or a number of sigmas", margin)
     .option("--seconds <n>", "time at least this long; three turns at least", positiveNumber, 5)
@@ -69,7 +73,7 @@ export function addBenchCommand(program: Command): void {
     .option("--layers <list>", "harvest: layers to tap, e.g. 2,4 (default: at 1/4, 1/2 and 3/4)", layerList)
     .option(
       "--tokens <n>",
-      "harvest, evaluate: tokens of one (default: for about --seconds; eight chunks)",
+      "harvest, evaluate, index: tokens of one (default: for about --seconds; eight chunks)",
       positiveInteger,
     )
     .option("--save [folder]", `keep each result as a dated JSON file (default folder: ${RESULTS})`)
@@ -118,7 +122,7 @@ const OWNED = [
   ["selection", "encode"],
   ["model", "harvest"],
   ["layers", "harvest"],
-  ["tokens", "harvest", "evaluate"],
+  ["tokens", "harvest", "evaluate", "index"],
 ] as const;
 
 async function bench(benches: readonly BenchName[], options: BenchCommandOptions): Promise<void> {

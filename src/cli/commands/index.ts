@@ -23,6 +23,8 @@ interface IndexCommandOptions extends CommonOptions {
   readonly set?: string[];
   readonly tokens?: number;
   readonly overwrite?: boolean;
+  readonly logits: boolean;
+  readonly finalNorm?: boolean;
   readonly data?: string[];
   readonly text?: string[];
   readonly model?: string;
@@ -50,6 +52,8 @@ export function addIndexCommand(program: Command): void {
       "tokens that are indexed, all sets together (default: 3 000 000; of texts 65 536)",
       positiveInteger,
     )
+    .option("--no-logits", "leave out what latents promote through the model's head")
+    .option("--final-norm", "multiply decoder rows by the final norm's weight before the head")
     .option("--overwrite", "make anew an index of something else that lies there")
     .option("--data <store>", "of an SAE: an activation store (repeatable)", collect)
     .option(
@@ -57,7 +61,7 @@ export function addIndexCommand(program: Command): void {
       "of an SAE: plain text, or documents or chats in .jsonl, .parquet (repeatable)",
       collect,
     )
-    .option("--model <folder>", "reads the texts; with --data: says what tokens are written as")
+    .option("--model <folder>", "reads the texts; with --data: what its head and tokens are taken from")
     .option("--out <folder>", "of an SAE: where the index goes")
     .option("--base <index>", "of an SAE: an index of the SAE it comes from, on the same tokens")
     .option("--base-sae <sae>", "of an SAE: the SAE it comes from, to measure how far latents moved")
@@ -72,7 +76,7 @@ export function addIndexCommand(program: Command): void {
       positiveInteger,
     )
     .option("--device <name>", "with --text: cpu, cuda, webgpu, coreml, dml (default: cpu)")
-    .option("--dtype <suffix>", "with --text, of models with several variants: which")
+    .option("--dtype <suffix>", "of models with several variants: which")
     .addHelpText("after", HELP)
     .action(index);
 }
@@ -111,8 +115,10 @@ async function index(what: string, options: IndexCommandOptions, command: Comman
   }
 }
 
-function common({ tokens, overwrite, threads }: IndexCommandOptions, output: Output) {
+function common({ tokens, overwrite, threads, logits, finalNorm }: IndexCommandOptions, output: Output) {
   return {
+    logits,
+    ...(finalNorm !== undefined && { finalNorm }),
     ...(tokens !== undefined && { tokens }),
     ...(overwrite !== undefined && { overwrite }),
     ...(threads !== undefined && { threads }),
@@ -144,9 +150,7 @@ async function ofSae(sae: string, options: IndexCommandOptions, output: Output):
     throw new RecipeError("--data and --text were both given", "leave one out");
   if (text !== undefined && model === undefined)
     throw new RecipeError("which model shall read the texts?", "--model FOLDER");
-  const unread = (["layer", "context", "device", "dtype"] as const).find(
-    (name) => options[name] !== undefined,
-  );
+  const unread = (["layer", "context", "device"] as const).find((name) => options[name] !== undefined);
   if (text === undefined && unread !== undefined)
     throw new RecipeError(`--${unread} goes with --text`, "leave it out");
   const { indexSae } = await import("../../pipeline/indexing/index-sae.ts");

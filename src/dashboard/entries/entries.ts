@@ -182,9 +182,9 @@ class GrowingSegment {
   take(): Segment {
     return {
       firstToken: this.#firstToken,
-      offsets: this.#offsets.slice(0, this.nTokens + 1),
-      latents: this.#latents.slice(0, this.nEntries),
-      values: this.#values.slice(0, this.nEntries),
+      offsets: shared(this.#offsets.subarray(0, this.nTokens + 1)),
+      latents: shared(this.#latents.subarray(0, this.nEntries)),
+      values: shared(this.#values.subarray(0, this.nEntries)),
     };
   }
 
@@ -203,6 +203,14 @@ class GrowingSegment {
 function grown<T extends Float32Array | Uint32Array | Uint16Array>(old: T, larger: T): T {
   larger.set(old);
   return larger;
+}
+
+/** A copy in memory that threads share. */
+function shared<T extends Float32Array | Uint32Array | Uint16Array>(values: T): T {
+  const Kind = values.constructor as new (buffer: SharedArrayBuffer) => T;
+  const copy = new Kind(new SharedArrayBuffer(values.byteLength));
+  copy.set(values);
+  return copy;
 }
 
 function latentsArray(dSae: number, n: number): Uint16Array | Uint32Array {

@@ -38,11 +38,12 @@ export async function sortBlock(
   count: Uint32Array,
   [from, to]: readonly [number, number],
 ): Promise<SortedBlock> {
-  const starts = new Uint32Array(to - from + 1);
+  const words = (n: number) => new SharedArrayBuffer(4 * n); // threads look at it, too
+  const starts = new Uint32Array(words(to - from + 1));
   for (let i = from; i < to; i++) starts[i - from + 1] = starts[i - from] + count[i];
   const next = starts.slice();
-  const tokens = new Uint32Array(starts[to - from]);
-  const values = new Float32Array(starts[to - from]);
+  const tokens = new Uint32Array(words(starts[to - from]));
+  const values = new Float32Array(words(starts[to - from]));
   for (let s = 0; s < entries.nSegments; s++) {
     const segment = await entries.segment(s);
     for (let t = 0; t < segment.offsets.length - 1; t++) {

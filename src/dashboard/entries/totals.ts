@@ -1,4 +1,4 @@
-/** Sums over all tokens of each latent's activations: what densities, moments and the cut into blocks are made from. */
+/** Sums over all tokens of each latent's activations: what moments and the cut into blocks are made from. Threads share them. */
 import type { SparseActs } from "../../kernels/kernels.ts";
 
 export class LatentTotals {
@@ -9,9 +9,9 @@ export class LatentTotals {
   readonly squares: Float64Array;
 
   constructor(dSae: number) {
-    this.count = new Uint32Array(dSae);
-    this.sum = new Float64Array(dSae);
-    this.squares = new Float64Array(dSae);
+    this.count = new Uint32Array(new SharedArrayBuffer(4 * dSae));
+    this.sum = new Float64Array(new SharedArrayBuffer(8 * dSae));
+    this.squares = new Float64Array(new SharedArrayBuffer(8 * dSae));
   }
 
   add({ latents, values }: SparseActs): void {

@@ -8,7 +8,7 @@
  *
  * Work: Σ over tokens of L0². Memory: 12 bytes a latent and latent of a group.
  */
-import type { Entries, Segment } from "../entries/entries.ts";
+import type { Segment } from "../entries/entries.ts";
 import { actsOf, type LatentActs, type SortedBlock } from "../entries/sorted-block.ts";
 import type { LatentTotals } from "../entries/totals.ts";
 
@@ -23,43 +23,58 @@ export interface FiringNeighbour {
   readonly jaccard: number;
 }
 
-export interface FiringOptions {
+/** What is summed up with what. */
+export interface FiringData {
+  readonly block: SortedBlock;
+  readonly totals: LatentTotals;
+  readonly nTokens: number;
   /** neighbours a latent, at most */
   readonly k: number;
-  /** for the sums of a group of latents; one latent at least. Only entries on disk need groups of several */
-  readonly sumsBytes: number;
 }
 
-/**
- * For each latent of the block, ascending, those that fire with it at least once, largest correlation first (ties: the
- * lowest latent), k at most. Constant activations have no correlation and are left out.
- */
-export async function* firingNeighbours(
-  block: SortedBlock,
-  entries: Entries,
-  totals: LatentTotals,
-  nTokens: number,
-  { k, sumsBytes }: FiringOptions,
-): AsyncGenerator<readonly FiringNeighbour[]> {
-  const dSae = totals.count.length;
-  const fitting = entries.isResident ? 1 : Math.max(1, Math.floor(sumsBytes / (SUMS_BYTES * dSae)));
-  const size = Math.min(fitting, block.to - block.from);
-  const counts = Array.from({ length: size }, () => new Uint32Array(dSae));
-  const products = Array.from({ length: size }, () => new Float64Array(dSae));
-  const spread = Float64Array.from(totals.sum, (sum, i) => nTokens * totals.squares[i] - sum * sum);
-  for (let from = block.from; from < block.to; from += size) {
-    const group = Math.min(size, block.to - from);
-    const cursors = new Uint32Array(group);
-    for (let s = 0; s < entries.nSegments; s++) {
-      const segment = await entries.segment(s);
-      for (let g = 0; g < group; g++)
-        cursors[g] = addUp(actsOf(block, from + g), cursors[g], segment, counts[g], products[g]);
-    }
-    for (let g = 0; g < group; g++) {
-      yield nearest(from + g, counts[g], products[g], { totals, spread, nTokens, k });
-      counts[g].fill(0);
-      products[g].fill(0);
-    }
+/** Sums of a few latents with all others, used again and again. */
+export class FiringSums {
+  readonly #data: FiringData;
+  /** [dSae] N Σa² − (Σa)² */
+  readonly #spread: Float64Array;
+  readonly #counts: Uint32Array[];
+  readonly #products: Float64Array[];
+
+  /** `size`: latents at once. */
+  constructor(data: FiringData, size: number) {
+    const { totals, nTokens } = data;
+    const dSae = totals.count.length;
+    this.#data = data;
+    this.#spread = Float64Array.from(totals.sum, (sum, i) => nTokens * totals.squares[i] - sum * sum);
+    this.#counts = Array.from({ length: size }, () => new Uint32Array(dSae));
+    this.#products = Array.from({ length: size }, () => new Float64Array(dSae));
+  }
+
+  get size(): number {
+    return this.#counts.length;
+  }
+
+  /**
+   * Neighbours of latents [from, to), `size` at most, `segments` being all of them in order: for each latent those that fire
+   * with it at least once, largest correlation first (ties: the lowest latent). Constant activations have no correlation and
+   * are left out.
+   */
+  async of(
+    from: number,
+    to: number,
+    segments: Iterable<Segment> | AsyncIterable<Segment>,
+  ): Promise<FiringNeighbour[][]> {
+    const { block } = this.#data;
+    const cursors = new Uint32Array(to - from);
+    for await (const segment of segments)
+      for (let g = 0; g < cursors.length; g++)
+        cursors[g] = addUp(actsOf(block, from + g), cursors[g], segment, this.#counts[g], this.#products[g]);
+    return Array.from(cursors, (_, g) => {
+      const found = nearest(from + g, this.#counts[g], this.#products[g], this.#spread, this.#data);
+      this.#counts[g].fill(0);
+      this.#products[g].fill(0);
+      return found;
+    });
   }
 }
 
@@ -86,19 +101,12 @@ function addUp(
   return entry;
 }
 
-interface Known {
-  readonly totals: LatentTotals;
-  /** [dSae] N Σa² − (Σa)² */
-  readonly spread: Float64Array;
-  readonly nTokens: number;
-  readonly k: number;
-}
-
 function nearest(
   latent: number,
   counts: Uint32Array,
   products: Float64Array,
-  { totals: { count, sum, squares }, spread, nTokens, k }: Known,
+  spread: Float64Array,
+  { totals: { count, sum, squares }, nTokens, k }: FiringData,
 ): FiringNeighbour[] {
   const best: { other: number; pearson: number }[] = [];
   if (!(spread[latent] > 0)) return [];

@@ -22,6 +22,7 @@ import { densitiesOf, describeSae, tokenText } from "./describe.ts";
 import {
   DEFAULT_TOKENS,
   dataHashOf,
+  type IndexHead,
   type IndexingOptions,
   type MadeIndex,
   makeIndex,
@@ -35,6 +36,10 @@ export interface IndexRunOptions extends IndexingOptions {
   readonly sets?: readonly string[];
   /** of all sets together, shared equally; default DEFAULT_TOKENS */
   readonly tokens?: number;
+  /** default true: logits by the run's own model */
+  readonly logits?: boolean;
+  /** multiply by the final norm's weight first; default false */
+  readonly finalNorm?: boolean;
 }
 
 /**
@@ -87,8 +92,7 @@ async function indexLayer(
       sets: data.sets,
       dataHash: data.hash,
       textOf: await tokenTexts(context),
-      lens: null,
-      openLabeller: null,
+      head: options.logits === false ? null : await headOf(context, options.finalNorm ?? false),
       createEngine: (await context.engine()).create,
     };
     const after = await loadSae(dir.sae(id));
@@ -162,6 +166,11 @@ async function openSets(
       for (const store of stores) await store.close();
     },
   };
+}
+
+async function headOf(context: RunContext, finalNorm: boolean): Promise<IndexHead> {
+  const { dtype } = context.modelRecipe("model");
+  return { folder: await context.modelFolder("model"), finalNorm, ...(dtype === null ? {} : { dtype }) };
 }
 
 async function tokenTexts(context: RunContext): Promise<(tokenId: number) => string> {

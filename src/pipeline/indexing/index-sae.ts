@@ -40,6 +40,10 @@ export interface IndexSaeOptions extends IndexingOptions {
   readonly model?: string;
   /** tokens of all sets together; default DEFAULT_TOKENS, of texts DEFAULT_TEXT_TOKENS */
   readonly tokens?: number;
+  /** default true: logits by the model, if one is given */
+  readonly logits?: boolean;
+  /** multiply by the final norm's weight first; default false */
+  readonly finalNorm?: boolean;
   /** whose output the SAE reads; default: what it says */
   readonly layer?: number;
   /** tokens a window of a text; default: the SAE's context size, else 256 */
@@ -72,8 +76,7 @@ export async function indexSae(options: IndexSaeOptions): Promise<MadeIndex> {
         textOf: tokenText(await vocabularyOf(options.model)),
         base: await baseOf(options, data.hash),
         training: null,
-        lens: null,
-        openLabeller: null,
+        head: headOf(options),
         createEngine: options.createEngine,
       },
       options,
@@ -174,6 +177,11 @@ async function readTexts(
     await tapped.close();
   }
   return { sets, hash: dataHashOf(hashes), async close() {} };
+}
+
+function headOf({ model, dtype, logits, finalNorm = false }: IndexSaeOptions): WantedIndex["head"] {
+  if (model === undefined || logits === false) return null;
+  return { folder: model, finalNorm, ...(dtype === undefined ? {} : { dtype }) };
 }
 
 async function vocabularyOf(model: string | undefined): Promise<Vocabulary | null> {

@@ -4,13 +4,18 @@
  */
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type BuildOptions, buildIndex } from "../../dashboard/build.ts";
+import { type BuildOptions, buildIndex, type Labeller } from "../../dashboard/build.ts";
 import { INDEX_MANIFEST, readIndexManifest } from "../../dashboard/index-manifest.ts";
 import { planIndex } from "../../dashboard/index-plan.ts";
+import type { IndexedTokens } from "../../dashboard/labels/labels.ts";
+import { TriggerFinder } from "../../dashboard/labels/trigger-finder.ts";
+import type { LogitLens } from "../../dashboard/logits/logits.ts";
+import type { LogitLensOptions } from "../../dashboard/logits/open-logit-lens.ts";
 import type { IndexManifest } from "../../dashboard/manifest.ts";
-import { ResourceError, StateError } from "../../errors.ts";
+import { ModelError, ResourceError, StateError } from "../../errors.ts";
 import { refuseMismatch } from "../../evals/evaluate.ts";
 import { saeIdentity } from "../../evals/result.ts";
+import { planOf } from "../../kernels/memory.ts";
 import { sweepTemporary } from "../../storage/atomic.ts";
 import { describeDifferences, jsonDifferences } from "../../storage/differences.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
@@ -41,15 +46,24 @@ export type WantedIndex = Pick<
   | "textOf"
   | "base"
   | "training"
-  | "lens"
-  | "openLabeller"
   | "createEngine"
 > & {
   /** for people */
   readonly title: string;
+  /** the model whose head gives logits; null: none are computed */
+  readonly head: IndexHead | null;
   /** activations a token, for the plan; null: not known */
   readonly l0: number | null;
 };
+
+/** A model's head. */
+export interface IndexHead {
+  /** of the model */
+  readonly folder: string;
+  readonly dtype?: string;
+  /** multiply by the final norm's weight */
+  readonly finalNorm: boolean;
+}
 
 /** What was made, or was there. */
 export interface MadeIndex {
@@ -108,9 +122,12 @@ export async function makeIndex(wanted: WantedIndex, options: IndexingOptions): 
   await mkdir(dirname(dir), { recursive: true });
   await sweepTemporary(dirname(dir));
   const budget = await planned(wanted, options, unit);
+  const lens = await openHead(wanted.head, options);
   try {
     const manifest = await buildIndex({
       ...wanted,
+      lens,
+      openLabeller: (tokens) => labellerOf(tokens, wanted.textOf),
       examples: EXAMPLES,
       budget,
       software: await softwareVersions(),
@@ -123,7 +140,36 @@ export async function makeIndex(wanted: WantedIndex, options: IndexingOptions): 
     return { dir, manifest, made: true, seconds: seconds() };
   } catch (error) {
     throw memoryError(error, title);
+  } finally {
+    await lens?.close();
   }
+}
+
+async function openHead(head: IndexHead | null, { threads }: IndexingOptions): Promise<LogitLens | null> {
+  if (head === null) return null;
+  const { openLogitLens } = await import("../../dashboard/logits/open-logit-lens.ts");
+  try {
+    return await openLogitLens(head.folder, lensOptions(head, threads));
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    throw new ModelError(error.message, {
+      hint: `${error.hint ?? ""} --no-logits makes the index without them.`.trim(),
+      cause: error,
+    });
+  }
+}
+
+function lensOptions({ dtype, finalNorm }: IndexHead, threads: number | undefined): LogitLensOptions {
+  return {
+    finalNorm,
+    ...(dtype === undefined ? {} : { dtype }),
+    ...(threads === undefined ? {} : { threads }),
+  };
+}
+
+function labellerOf(tokens: IndexedTokens, textOf: (tokenId: number) => string): Labeller {
+  const finder = new TriggerFinder(tokens, ([id]) => textOf(id));
+  return ({ tokens: rows, values }, logits) => finder.label(rows, values, logits?.top ?? null);
 }
 
 async function existing(dir: string): Promise<IndexManifest | null> {
@@ -135,55 +181,62 @@ function identityOf({ sae, data, options, base, logits }: IndexManifest) {
   return {
     sae: sae.hash,
     widths: sae.widths,
+    model: data.model,
     data: data.hash,
     sets: data.sets,
     options,
     base: base === null ? null : { hash: base.hash, index: base.index },
-    logits,
+    logits: logits === null ? null : { finalNorm: logits.finalNorm },
   };
 }
 
 function wantedIdentity({
   sae,
   widths,
+  modelName,
   dataHash,
   sets,
   base,
-  lens,
+  head,
 }: WantedIndex): ReturnType<typeof identityOf> {
   const { hash, dSae } = saeIdentity(sae);
   return {
     sae: hash,
     widths: widths ?? [dSae],
+    model: modelName,
     data: dataHash,
     sets: sets.map(({ tokens }) => tokens.set),
     options: EXAMPLES,
     base: base === null ? null : { hash: base.hash, index: base.index },
-    logits: lens === null ? null : { vocabSize: lens.vocabSize, finalNorm: lens.finalNorm },
+    logits: head === null ? null : { finalNorm: head.finalNorm },
   };
 }
 
 async function planned(wanted: WantedIndex, options: IndexingOptions, unit: string) {
-  const { sae, sets, dir, title, base, l0 } = wanted;
+  const { sae, sets, dir, title, base, l0, head } = wanted;
+  const nTokens = sets.reduce((sum, { tokens }) => sum + tokens.total, 0);
   const free = await freeMemory();
   const { dIn, dSae, output } = sae.config;
-  const held = process.memoryUsage.rss();
+  const beside = planOf([
+    { name: "process", bytes: process.memoryUsage.rss() },
+    { name: "logits", bytes: head === null ? 0 : await lensBytes(head, options) },
+    { name: "labels", bytes: TriggerFinder.bytes(nTokens) + 8 * nTokens },
+  ]);
   const { memory, budget, diskBytes } = planIndex(
     {
       dIn,
       dOut: output?.dOut ?? dIn,
       dSae,
-      nTokens: sets.reduce((sum, { tokens }) => sum + tokens.total, 0),
+      nTokens,
       l0: l0 ?? sae.config.k ?? USUAL_L0,
       hasBase: base?.load != null,
       examples: EXAMPLES.topExamples + INTERVALS_SHOWN * EXAMPLES.examplesPerInterval,
       exampleTokens: EXAMPLES.tokensBefore + 1 + EXAMPLES.tokensAfter,
       ...(options.threads === undefined ? {} : { threads: options.threads }),
     },
-    free - held,
+    free - beside.total,
   );
-  const parts = [...memory.parts, { name: "process", bytes: held }];
-  const total = memory.total + held;
+  const { parts, total } = planOf([...memory.parts, ...beside.parts]);
   options.onEvent?.({ kind: "memory", unit, parts, total, free });
   if (total > free)
     throw new ResourceError(
@@ -197,6 +250,11 @@ async function planned(wanted: WantedIndex, options: IndexingOptions, unit: stri
       "index fewer tokens (--tokens), or put it on another disk (--out)",
     );
   return budget;
+}
+
+async function lensBytes(head: IndexHead, { threads }: IndexingOptions): Promise<number> {
+  const { logitLensMemory } = await import("../../dashboard/logits/open-logit-lens.ts");
+  return (await logitLensMemory(head.folder, lensOptions(head, threads))).total;
 }
 
 function gigabytes(bytes: number): string {

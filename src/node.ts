@@ -223,6 +223,12 @@ export {
   type OpenIndexOptions,
   openIndex,
 } from "./dashboard/open-index.ts";
+/** Indexes a run's layers, as `lapidary index` does. */
+export { type IndexRunOptions, indexRun } from "./pipeline/indexing/index-run.ts";
+/** Indexes any SAE, on a store or on texts. */
+export { type IndexSaeOptions, indexSae } from "./pipeline/indexing/index-sae.ts";
+/** What that made. */
+export type { MadeIndex } from "./pipeline/indexing/make-index.ts";
 
 // ── Recipes and runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -143,6 +143,7 @@ it("any SAE on a store: the same statistics, with what its base gives", async ()
   expect((await own.latent(20)).examples[0].tokens.join("")).toContain("[token ");
   own.close();
   ofRun.close();
+  expect((await readdir(folder)).filter((name) => name.startsWith("own"))).toEqual(["own"]); // nor a lock
   const fewer = ["--data", store, "--tokens", "1000", "--out", "fewer"];
   expectError(await lapidary("index", sae, ...fewer, ...base), 1, /of other tokens/, /same --tokens/);
 });

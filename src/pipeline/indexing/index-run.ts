@@ -95,7 +95,6 @@ async function indexLayer(
       head: options.logits === false ? null : await headOf(context, options.finalNorm ?? false),
       createEngine: (await context.engine()).create,
     };
-    const after = await loadSae(dir.sae(id));
     let base: WantedIndex["base"] = null;
     if ("from" in context.recipe.sae) {
       const name = publicName(context.recipe.sae.from.replaceAll("{layer}", String(layer)));
@@ -125,7 +124,7 @@ async function indexLayer(
           ...common,
           dir: dir.index(layer, "after"),
           title: `index: layer ${layer}`,
-          ...describeSae(after, id),
+          ...describeSae(await loadSae(dir.sae(id)), id),
           base,
           training: await trainingFacts(context, layer),
         },

@@ -29,6 +29,7 @@ import {
   type WantedIndex,
 } from "./make-index.ts";
 
+/** Which of a run is indexed, on which of its tokens. */
 export interface IndexRunOptions extends IndexingOptions {
   /** default: those that are finished */
   readonly layers?: readonly number[];

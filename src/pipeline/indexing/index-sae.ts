@@ -29,6 +29,7 @@ import {
   type WantedIndex,
 } from "./make-index.ts";
 
+/** Which SAE is indexed, on what, and where the index goes. */
 export interface IndexSaeOptions extends IndexingOptions {
   /** folder or file of the SAE, or its place on the hub */
   readonly sae: string;

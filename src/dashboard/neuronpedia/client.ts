@@ -6,6 +6,7 @@ import { HubError } from "../../errors.ts";
 import { causeOf, isWorthAnotherTry, pause } from "../../hub/hub-fetch.ts";
 import { type UploadBatch, uploadBatch } from "./schemas.ts";
 
+/** Where Neuronpedia is, who asks, and how patiently. */
 export interface ClientSettings {
   /** origin; https, or http on this machine */
   readonly endpoint: string;
@@ -27,6 +28,7 @@ export const KEY_VARIABLE = "NEURONPEDIA_API_KEY";
 const TOO_MANY = 429;
 const SHOWN_LETTERS = 300;
 
+/** Asks and uploads, each again where that may help. */
 export class NeuronpediaClient {
   readonly endpoint: string;
   readonly #key: string;

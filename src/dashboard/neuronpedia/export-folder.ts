@@ -14,6 +14,7 @@ import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
 import { type DecoderRows, type IndexTables, readLatents } from "./records.ts";
 import { activationLinesOf, featureLineOf, type Stamp } from "./spellings.ts";
 
+/** What is written, and where. */
 export interface ExportOptions {
   readonly folder: string;
   readonly place: NeuronpediaPlace;
@@ -26,6 +27,7 @@ export interface ExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** A folder that is whole. */
 export interface WrittenFolder {
   readonly dir: string;
   readonly nBatches: number;

@@ -27,6 +27,7 @@ export const KEY_VARIABLE = "NEURONPEDIA_API_KEY";
 /** The server said: too many requests. Nothing of such a request was done. */
 const TOO_MANY = 429;
 const SHOWN_LETTERS = 300;
+const READ_LETTERS = 4096;
 
 /** Asks and uploads, each again where that may help. */
 export class NeuronpediaClient {
@@ -97,11 +98,10 @@ export class NeuronpediaClient {
         redirect: "manual", // the key does not follow
         signal,
       });
-      const text = await response.text();
       return {
         what: `${method} ${path}`,
         status: response.status,
-        text,
+        text: await beginningOf(response),
         retryAfter: response.headers.get("retry-after"),
       };
     } catch (error) {
@@ -118,6 +118,19 @@ export class NeuronpediaClient {
       hintFor(status) === undefined ? {} : { hint: hintFor(status) },
     );
   }
+}
+
+/** What an answer begins with; of a success nothing. */
+async function beginningOf(response: Response): Promise<string> {
+  let text = "";
+  const decoder = new TextDecoder();
+  if (!response.ok && response.body !== null)
+    for await (const bytes of response.body) {
+      text += decoder.decode(bytes, { stream: true });
+      if (text.length >= READ_LETTERS) break;
+    }
+  else await response.body?.cancel();
+  return text;
 }
 
 /** In place of a status: the connection failed, or took too long. */

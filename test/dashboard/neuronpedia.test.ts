@@ -20,6 +20,7 @@ import {
   sourceLine,
   sourceSetLine,
 } from "../../src/dashboard/neuronpedia/schemas.ts";
+import { hookNameOf } from "../../src/dashboard/neuronpedia/spellings.ts";
 import { round5, safeText } from "../../src/dashboard/neuronpedia/values.ts";
 import { hashFile } from "../../src/storage/hash.ts";
 import { countsOf, SILENT, TINY, type TinyIndex, writeTinyIndex } from "./tiny-index.ts";
@@ -304,6 +305,17 @@ describe("names and rows", () => {
     expect(() => sourceIdOf({ ...PLACE, setName: "my_" })).toThrow(/"_" between/);
     expect(() => sourceIdOf({ ...PLACE, setName: "../x" })).toThrow(/setName/);
     expect(() => sourceIdOf({ ...PLACE, layer: 1.5 })).toThrow(/whole number/);
+  });
+
+  it("hook names are in TransformerLens' words", () => {
+    const hookNames = ["model.layers.4", "blocks.4.hook_mlp_out", "blocks.4.attn.hook_z", "elsewhere", null];
+    expect(hookNames.map((hookName) => hookNameOf({ sae: { ...tiny.manifest.sae, hookName } }))).toEqual([
+      "blocks.4.hook_resid_post",
+      "blocks.4.hook_mlp_out",
+      "blocks.4.attn.hook_z",
+      "elsewhere",
+      null,
+    ]);
   });
 
   it("any range of latents reads as it does among all; a decoder of another SAE is refused", async () => {

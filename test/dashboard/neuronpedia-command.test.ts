@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { commandLine } from "../run/command-line.ts";
 import { NeuronpediaServer } from "./neuronpedia-server.ts";
@@ -82,6 +82,14 @@ it.each([
   const result = await lapidary("neuronpedia", run, ...names, ...args);
   expect(result.code).toBe(code);
   expect(result.stderr).toMatch(message);
+});
+
+it("refuses the weights of another SAE than was indexed", async () => {
+  const sae = resolve("assets/tiny-gemma/sae-base/layer_4");
+  const { code, stderr } = await lapidary("neuronpedia", run, ...names, "--batches", "other", "--sae", sae);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/is not the SAE that was indexed \([0-9a-f]{12}, the index has 111111111111\)/);
+  expect(existsSync(join(root, "other"))).toBe(false);
 });
 
 it("says which indexes a run has, and when it has none", async () => {

@@ -46,7 +46,7 @@ it("uploads dry without a key, and not without one otherwise", async () => {
   const dry = await lapidary("neuronpedia", run, ...names, "--upload", "--dry-run", "--json");
   expect(dry.code).toBe(0);
   const last = JSON.parse(dry.stdout.trim().split("\n").at(-1) as string);
-  expect(last.result).toMatchObject({ kind: "upload", endpoint: null, nSent: nFiring, next: TINY.dSae });
+  expect(last.result).toMatchObject({ kind: "upload", address: null, nSent: nFiring, next: TINY.dSae });
   const { code, stderr } = await lapidary("neuronpedia", run, ...names, "--upload");
   expect(code).toBe(1);
   expect(stderr).toMatch(/no API key of Neuronpedia in NEURONPEDIA_API_KEY/);
@@ -75,6 +75,7 @@ it.each([
   [["--export", "x"], 2, /an export says who made the SAEs/],
   [[], 2, /nothing to write/],
   [["--batches", "x", "--most", "3"], 2, /--most belongs to --upload/],
+  [["--upload", "--dry-run", "--record", "r.json"], 2, /--record belongs to --upload without --dry-run/],
   [["--upload", "--created-at", "2026-01-01"], 2, /--created-at belongs to --export/],
   [["--export", "x", "--creator", "Me", "--created-at", "soon"], 2, /an ISO time is wanted/],
   [["--batches", "x", "--set", "My Set"], 2, /setName "My Set"/],

@@ -298,12 +298,15 @@ describe("SAEDashboard's batches", () => {
 });
 
 describe("names and rows", () => {
-  it("names that cannot stand on Neuronpedia are refused, with one that can", () => {
+  it("names that cannot stand on Neuronpedia are refused, with one that can", async () => {
     expect(sourceIdOf({ ...PLACE, suffix: null })).toBe("4-my-set");
     expect(() => sourceIdOf({ ...PLACE, modelId: "Gemma-4-E4B" })).toThrow(/modelId "Gemma-4-E4B"/);
     expect(() => sourceIdOf({ ...PLACE, setName: "my__set" })).toThrow(/"_" between/);
     expect(() => sourceIdOf({ ...PLACE, setName: "my_" })).toThrow(/"_" between/);
     expect(() => sourceIdOf({ ...PLACE, setName: "../x" })).toThrow(/setName/);
+    await expect(exportTo("misnamed", { release: { ...RELEASE, name: "My Release" } })).rejects.toThrow(
+      /release "My Release"/,
+    );
     expect(() => sourceIdOf({ ...PLACE, layer: 1.5 })).toThrow(/whole number/);
   });
 

@@ -2,6 +2,8 @@
 import { stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
+import type { NeuronpediaPlace } from "../../dashboard/neuronpedia/place.ts";
+import type { DecoderRows, IndexTables } from "../../dashboard/neuronpedia/records.ts";
 import type { UploadResult } from "../../dashboard/neuronpedia/upload.ts";
 import { DataError, RecipeError } from "../../errors.ts";
 import type { Sae } from "../../sae/sae.ts";
@@ -92,7 +94,6 @@ async function neuronpedia(path: string, options: NeuronpediaOptions): Promise<v
   const { openTables } = await import("../../dashboard/neuronpedia/open-tables.ts");
   const { sourceIdOf } = await import("../../dashboard/neuronpedia/place.ts");
   const index = await openTables(dir);
-  const signal = interruptSignal();
   try {
     const { manifest } = index;
     const place = {
@@ -101,96 +102,116 @@ async function neuronpedia(path: string, options: NeuronpediaOptions): Promise<v
       setName: options.set,
       suffix: options.suffix ?? null,
     };
-    const source = sourceIdOf(place);
-    const dataset = options.dataset ?? manifest.data.sets.join(", ");
-    const decoder = options.sae === undefined ? null : await decoderOf(options.sae, manifest.sae.hash);
-    if (options.export !== undefined) {
-      const { exportNeuronpedia } = await import("../../dashboard/neuronpedia/export-folder.ts");
-      const [hfRepoId, hfFolderId] = weightsOf(options.weights);
-      const written = await exportNeuronpedia(index, {
-        folder: resolve(options.export),
-        place,
-        release: {
-          name: options.release ?? options.set,
-          description: options.description ?? options.set,
-          creatorName: wanted(options.creator, "--creator", "who made the SAEs"),
-          url: options.url ?? null,
-          hfRepoId,
-          hfFolderId,
-          dataset,
-        },
-        stamp: {
-          creatorId: options.creatorId,
-          createdAt: options.createdAt ?? (await stat(join(dir, "index.json"))).mtime,
-        },
-        decoder,
-        signal,
-        onProgress: progress(output, `export ${source}`),
-      });
-      output.result(
-        `${relative(".", written.dir)}: export of ${count(manifest.sae.dSae)} latents, ${written.nBatches} batches`,
-        { kind: "export", ...written },
-      );
-    }
-    if (options.batches !== undefined) {
-      const { writeDashboardBatches } = await import("../../dashboard/neuronpedia/dashboard-folder.ts");
-      const written = await writeDashboardBatches(index, {
-        folder: resolve(options.batches),
-        place,
-        dataset,
-        decoder,
-        signal,
-        onProgress: progress(output, `batches ${source}`),
-      });
-      output.result(`${relative(".", written.dir)}: ${written.nBatches} batch files of SAEDashboard`, {
-        kind: "batches",
-        ...written,
-      });
-    }
-    if (options.upload) {
-      const { KEY_VARIABLE, NEURONPEDIA, NeuronpediaClient } = await import(
-        "../../dashboard/neuronpedia/client.ts"
-      );
-      const { uploadNeuronpedia } = await import("../../dashboard/neuronpedia/upload.ts");
-      const record = resolve(options.record ?? `${dir}.neuronpedia-${source}.json`);
-      const client = options.dryRun
-        ? null
-        : new NeuronpediaClient({
-            endpoint: options.endpoint ?? NEURONPEDIA,
-            key: () => process.env[KEY_VARIABLE],
-            signal,
-          });
-      const sent = await uploadNeuronpedia(index, {
-        place,
-        client,
-        record,
-        most: options.most,
-        signal,
-        onProgress: progress(output, `upload ${source}`),
-      });
-      output.result(
-        uploadText(sent, client?.endpoint ?? null, `${place.modelId}/${source}`, manifest.sae.dSae),
-        {
-          kind: "upload",
-          endpoint: client?.endpoint ?? null,
-          record: client === null ? null : record,
-          ...sent,
-        },
-      );
-    }
+    const job: Job = {
+      dir,
+      index,
+      options,
+      output,
+      place,
+      source: sourceIdOf(place),
+      dataset: options.dataset ?? manifest.data.sets.join(", "),
+      decoder: options.sae === undefined ? null : await decoderOf(options.sae, manifest.sae.hash),
+      signal: interruptSignal(),
+    };
+    if (options.export !== undefined) await writeExport(job, options.export);
+    if (options.batches !== undefined) await writeBatchFiles(job, options.batches);
+    if (options.upload) await upload(job);
   } finally {
     output.clear();
     index.close();
   }
 }
 
+/** What all three formats are told from. */
+interface Job {
+  /** the index's folder */
+  readonly dir: string;
+  readonly index: IndexTables;
+  readonly options: NeuronpediaOptions;
+  readonly output: Output;
+  readonly place: NeuronpediaPlace;
+  readonly source: string;
+  readonly dataset: string;
+  readonly decoder: DecoderRows | null;
+  readonly signal: AbortSignal;
+}
+
+async function writeExport(job: Job, folder: string): Promise<void> {
+  const { dir, index, options, output, place, source, dataset, decoder, signal } = job;
+  const { exportNeuronpedia } = await import("../../dashboard/neuronpedia/export-folder.ts");
+  const [hfRepoId, hfFolderId] = weightsOf(options.weights);
+  if (options.creator === undefined)
+    throw new RecipeError("an export says who made the SAEs", "add --creator");
+  const written = await exportNeuronpedia(index, {
+    folder: resolve(folder),
+    place,
+    release: {
+      name: options.release ?? options.set,
+      description: options.description ?? options.set,
+      creatorName: options.creator,
+      url: options.url ?? null,
+      hfRepoId,
+      hfFolderId,
+      dataset,
+    },
+    stamp: {
+      creatorId: options.creatorId,
+      createdAt: options.createdAt ?? (await stat(join(dir, "index.json"))).mtime,
+    },
+    decoder,
+    signal,
+    onProgress: progress(output, `export ${source}`),
+  });
+  const where = relative(".", written.dir);
+  output.result(
+    `${where}: export of ${count(index.manifest.sae.dSae)} latents, ${written.nBatches} batches`,
+    {
+      kind: "export",
+      ...written,
+    },
+  );
+}
+
+async function writeBatchFiles(job: Job, folder: string): Promise<void> {
+  const { index, output, place, source, dataset, decoder, signal } = job;
+  const { writeDashboardBatches } = await import("../../dashboard/neuronpedia/dashboard-folder.ts");
+  const onProgress = progress(output, `batches ${source}`);
+  const options = { folder: resolve(folder), place, dataset, decoder, signal, onProgress };
+  const written = await writeDashboardBatches(index, options);
+  output.result(`${relative(".", written.dir)}: ${written.nBatches} batch files of SAEDashboard`, {
+    kind: "batches",
+    ...written,
+  });
+}
+
+async function upload({ dir, index, options, output, place, source, signal }: Job): Promise<void> {
+  const { KEY_VARIABLE, NEURONPEDIA, NeuronpediaClient } = await import(
+    "../../dashboard/neuronpedia/client.ts"
+  );
+  const { uploadNeuronpedia } = await import("../../dashboard/neuronpedia/upload.ts");
+  const { endpoint = NEURONPEDIA, most, dryRun } = options;
+  const record = resolve(options.record ?? `${dir}.neuronpedia-${source}.json`);
+  const client = dryRun
+    ? null
+    : new NeuronpediaClient({ endpoint, key: () => process.env[KEY_VARIABLE], signal });
+  const onProgress = progress(output, `upload ${source}`);
+  const sent = await uploadNeuronpedia(index, { place, client, record, most, signal, onProgress });
+  const address = client === null ? null : `${client.endpoint}/${place.modelId}/${source}/0`;
+  output.result(uploadText(sent, address, index.manifest.sae.dSae), {
+    kind: "upload",
+    address,
+    record: client === null ? null : record,
+    ...sent,
+  });
+}
+
 /** Options that belong to what was not asked for. */
 function refuseUnused(options: NeuronpediaOptions): void {
   const needs: [keyof NeuronpediaOptions, string, boolean][] = [
     ["dryRun", "--upload", options.upload === true],
-    ["record", "--upload", options.upload === true],
+    ["record", "--upload without --dry-run", options.upload === true && options.dryRun !== true],
     ["most", "--upload", options.upload === true],
-    ["endpoint", "--upload", options.upload === true],
+    ["endpoint", "--upload without --dry-run", options.upload === true && options.dryRun !== true],
     ["creator", "--export", options.export !== undefined],
     ["release", "--export", options.export !== undefined],
     ["description", "--export", options.export !== undefined],
@@ -204,7 +225,7 @@ function refuseUnused(options: NeuronpediaOptions): void {
     if (options[key] !== undefined && !isThere)
       throw new RecipeError(
         `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} belongs to ${what}`,
-        `add ${what}, or leave it out`,
+        `ask for ${what}, or leave it out`,
       );
 }
 
@@ -215,7 +236,7 @@ async function layerOf(hookName: string | null): Promise<number> {
   return parseHookName(hookName).layer;
 }
 
-async function decoderOf(location: string, hash: string): Promise<{ dIn: number; wDec: Float32Array }> {
+async function decoderOf(location: string, hash: string): Promise<DecoderRows> {
   const { loadSae } = await import("../../sae/load.ts");
   const { saeIdentity } = await import("../../evals/result.ts");
   const sae: Sae = await loadSae(location.startsWith("hf:") ? location : resolve(location));
@@ -237,11 +258,6 @@ function weightsOf(text: string | undefined): [string | null, string | null] {
   return [`${owner}/${name}`, folder.length === 0 ? null : folder.join("/")];
 }
 
-function wanted(value: string | undefined, option: string, what: string): string {
-  if (value === undefined) throw new RecipeError(`an export says ${what}`, `add ${option}`);
-  return value;
-}
-
 function time(text: string): Date {
   const date = new Date(text);
   if (Number.isNaN(date.getTime()))
@@ -256,13 +272,12 @@ function progress(output: Output, unit: string): (done: number, total: number) =
 
 function uploadText(
   { nSent, nRequests, bytes, nSilent, next }: UploadResult,
-  endpoint: string | null,
-  place: string,
+  address: string | null,
   dSae: number,
 ): string {
   const what = `${count(nSent)} latents in ${count(nRequests)} requests, ${formatBytes(bytes)}`;
   const silent = `${count(nSilent)} without an example, which cannot be uploaded`;
-  if (endpoint === null) return `Would send ${what} (${silent}). Nothing was sent.`;
+  if (address === null) return `Would send ${what} (${silent}). Nothing was sent.`;
   const rest = next < dSae ? `; ${count(dSae - next)} to go: run it again` : "";
-  return `Sent ${what} (${silent})${rest}.\n${endpoint}/${place}/0`;
+  return `Sent ${what} (${silent})${rest}.\n${address}`;
 }

@@ -14,6 +14,7 @@ import { addEvalCommand } from "./commands/eval.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addIndexCommand } from "./commands/index.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
+import { addNeuronpediaCommand } from "./commands/neuronpedia.ts";
 import { addPublishCommand } from "./commands/publish.ts";
 import { addPullCommand } from "./commands/pull.ts";
 import { addRunCommand } from "./commands/run.ts";
@@ -55,6 +56,7 @@ async function createProgram(): Promise<Command> {
   addCardCommand(program);
   addPublishCommand(program);
   addPullCommand(program);
+  addNeuronpediaCommand(program);
   addInspectCommand(program);
   addConvertCommand(program);
   addDoctorCommand(program);

@@ -20,6 +20,7 @@ import {
   sourceLine,
   sourceSetLine,
 } from "../../src/dashboard/neuronpedia/schemas.ts";
+import { hookNameOf } from "../../src/dashboard/neuronpedia/spellings.ts";
 import { round5, safeText } from "../../src/dashboard/neuronpedia/values.ts";
 import { hashFile } from "../../src/storage/hash.ts";
 import { countsOf, SILENT, TINY, type TinyIndex, writeTinyIndex } from "./tiny-index.ts";
@@ -297,12 +298,27 @@ describe("SAEDashboard's batches", () => {
 });
 
 describe("names and rows", () => {
-  it("names that cannot stand on Neuronpedia are refused, with one that can", () => {
+  it("names that cannot stand on Neuronpedia are refused, with one that can", async () => {
     expect(sourceIdOf({ ...PLACE, suffix: null })).toBe("4-my-set");
     expect(() => sourceIdOf({ ...PLACE, modelId: "Gemma-4-E4B" })).toThrow(/modelId "Gemma-4-E4B"/);
-    expect(() => sourceIdOf({ ...PLACE, setName: "my__set" })).toThrow(/single "_"/);
+    expect(() => sourceIdOf({ ...PLACE, setName: "my__set" })).toThrow(/"_" between/);
+    expect(() => sourceIdOf({ ...PLACE, setName: "my_" })).toThrow(/"_" between/);
     expect(() => sourceIdOf({ ...PLACE, setName: "../x" })).toThrow(/setName/);
+    await expect(exportTo("misnamed", { release: { ...RELEASE, name: "My Release" } })).rejects.toThrow(
+      /release "My Release"/,
+    );
     expect(() => sourceIdOf({ ...PLACE, layer: 1.5 })).toThrow(/whole number/);
+  });
+
+  it("hook names are in TransformerLens' words", () => {
+    const hookNames = ["model.layers.4", "blocks.4.hook_mlp_out", "blocks.4.attn.hook_z", "elsewhere", null];
+    expect(hookNames.map((hookName) => hookNameOf({ sae: { ...tiny.manifest.sae, hookName } }))).toEqual([
+      "blocks.4.hook_resid_post",
+      "blocks.4.hook_mlp_out",
+      "blocks.4.attn.hook_z",
+      "elsewhere",
+      null,
+    ]);
   });
 
   it("any range of latents reads as it does among all; a decoder of another SAE is refused", async () => {

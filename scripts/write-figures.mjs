@@ -40,7 +40,7 @@ const screen = { "screen, of int8 peak": ({ screen }) => percent(screen?.ofInt8P
 const memory = { "peak memory": ({ peakMemoryBytes }) => gigabytes(peakMemoryBytes) };
 const speed = { "tokens/s, median (best)": rate };
 
-const writers = { quickstart, peaks, train, densetrain, encode, decode, evaluate, adam, peers };
+const writers = { quickstart, peaks, train, densetrain, encode, decode, evaluate, index, adam, peers };
 for (const name of DOCUMENTS) {
   const path = join(root, name);
   const text = readFileSync(path, "utf8");
@@ -137,6 +137,27 @@ function evaluate() {
     ...speed,
     "encoding alone": ({ encodeTokensPerSecond }) => grouped(encodeTokensPerSecond),
     "of that": ({ ofEncode }) => percent(ofEncode),
+    ...memory,
+  });
+}
+
+function index() {
+  const share =
+    (stage) =>
+    ({ stages, cpuSeconds }) =>
+      percent(stages[stage].cpuSeconds / cpuSeconds);
+  return table(results("index"), {
+    ...about,
+    tokens: ({ tokens }) => grouped(tokens),
+    "tokens/s": ({ tokensPerSecond }) => grouped(tokensPerSecond),
+    "encoding alone": ({ encoding }) => grouped(encoding.tokensPerSecond),
+    "processor time, of encoding alone": ({ cpuTimesEncode }) => `${cpuTimesEncode.toFixed(2)} ×`,
+    encode: share("encode"),
+    latents: share("latents"),
+    tables: share("tables"),
+    "a page, at most": ({ pageBytes }) => `${Math.round(pageBytes.most / 1e3)} kB`,
+    "footers, once": ({ footerBytes }) => `${Math.round(footerBytes / 1e3)} kB`,
+    disk: ({ indexBytes }) => `${Math.round(indexBytes / 1e6)} MB`,
     ...memory,
   });
 }

@@ -223,6 +223,38 @@ export {
   type OpenIndexOptions,
   openIndex,
 } from "./dashboard/open-index.ts";
+/** Indexes a run's layers, as `lapidary index` does. */
+export { type IndexRunOptions, indexRun } from "./pipeline/indexing/index-run.ts";
+/** Indexes any SAE, on a store or on texts. */
+export { type IndexSaeOptions, indexSae } from "./pipeline/indexing/index-sae.ts";
+/** What that made. */
+export type { MadeIndex } from "./pipeline/indexing/make-index.ts";
+
+// ── What latents do ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What a stored label predicts of a token. */
+export { type Trigger, triggerOf } from "./dashboard/labels/trigger.ts";
+/** Labels of latents by what they fire on, without a language model. */
+export { TriggerFinder, type TriggerLimits } from "./dashboard/labels/trigger-finder.ts";
+/** What a latent promotes: its decoder row through the model's own head. */
+export {
+  type LogitLensOptions,
+  logitLensMemory,
+  type ModelLogitLens,
+  openLogitLens,
+} from "./dashboard/logits/open-logit-lens.ts";
+/** Neuronpedia's API, with a key. */
+export { type ClientSettings, NeuronpediaClient } from "./dashboard/neuronpedia/client.ts";
+/** An open index as SAEDashboard's batch files. */
+export { type DashboardOptions, writeDashboardBatches } from "./dashboard/neuronpedia/dashboard-folder.ts";
+/** An open index as Neuronpedia's export folder. */
+export {
+  type ExportOptions,
+  exportNeuronpedia,
+  type WrittenFolder,
+} from "./dashboard/neuronpedia/export-folder.ts";
+/** Uploads an open index to Neuronpedia; the same call goes on after any interruption. */
+export { type UploadOptions, type UploadResult, uploadNeuronpedia } from "./dashboard/neuronpedia/upload.ts";
 
 // ── Explanations ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -279,10 +279,14 @@ function reportOf(measured: Measured): BenchReport {
       ),
       `  tokens/s  ${sayNumber(nTokens / seconds)}: ${sayTime(seconds)} (${times.join(", ")})`,
       `  encoding  ${sayNumber(nTokens / encoding.seconds)} tokens/s alone: the index takes ${ofEncode.toFixed(2)} times as long, ${cpuOfEncode.toFixed(2)} times the processors' time`,
-      `  a page    ${sayBytes(pages.most)} at most, ${sayBytes(pages.mean)} on average; footers ${sayBytes(pages.footers)}, once`,
+      `  a page    ${sayKilobytes(pages.most)} at most, ${sayKilobytes(pages.mean)} on average; footers ${sayKilobytes(pages.footers)}, once`,
       `  disk      ${sayBytes(indexBytes)}, ${sayNumber(files.examples.nRows)} examples`,
       `  memory    ${sayBytes(memory)} at most, of this process; planned ${sayBytes(plannedBytes)} without it`,
     ],
     variant: `${size.name}-T${nTokens}${engine.name === "native" ? "" : `-${engine.name}`}`,
   };
+}
+
+function sayKilobytes(bytes: number): string {
+  return `${sayNumber(Math.round(bytes / 1e3))} kB`;
 }

@@ -16,6 +16,7 @@ import { addExplainCommand } from "./commands/explain.ts";
 import { addImportCommand } from "./commands/import.ts";
 import { addIndexCommand } from "./commands/index.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
+import { addNeuronpediaCommand } from "./commands/neuronpedia.ts";
 import { addPublishCommand } from "./commands/publish.ts";
 import { addPullCommand } from "./commands/pull.ts";
 import { addRunCommand } from "./commands/run.ts";
@@ -61,6 +62,7 @@ async function createProgram(): Promise<Command> {
   addReportCommand(program);
   addPublishCommand(program);
   addPullCommand(program);
+  addNeuronpediaCommand(program);
   addInspectCommand(program);
   addConvertCommand(program);
   addDoctorCommand(program);

@@ -1,5 +1,6 @@
 /** Rows of an index as they are read: keys are the files' column names (`tables.ts`), spelled as there. Types only. */
 
+/** A row of `latents`. */
 export interface LatentRow {
   readonly latent: number;
   readonly level: number;
@@ -29,6 +30,7 @@ export interface LatentRow {
   readonly label_recall: number | null;
 }
 
+/** A row of `histograms`. */
 export interface HistogramRow {
   readonly latent: number;
   readonly activations: readonly number[];
@@ -36,6 +38,7 @@ export interface HistogramRow {
   readonly intervals: readonly number[];
 }
 
+/** A row of `examples`. */
 export interface ExampleRow {
   readonly latent: number;
   readonly rank: number;
@@ -51,6 +54,7 @@ export interface ExampleRow {
   readonly acts: readonly number[];
 }
 
+/** A row of `logits`. */
 export interface LogitRow {
   readonly latent: number;
   readonly side: string;
@@ -60,6 +64,7 @@ export interface LogitRow {
   readonly value: number;
 }
 
+/** A row of `neighbours`. */
 export interface NeighbourRow {
   readonly latent: number;
   readonly kind: string;
@@ -71,6 +76,7 @@ export interface NeighbourRow {
   readonly jaccard: number | null;
 }
 
+/** A row of `splits`. */
 export interface SplitRow {
   readonly latent: number;
   readonly kind: string;

@@ -4,6 +4,7 @@
  */
 import type { TableName } from "./tables.ts";
 
+/** `index.json`. */
 export interface IndexManifest {
   readonly format: "lapidary-index";
   readonly version: 1;

@@ -15,6 +15,7 @@ import type {
 import type { IndexManifest } from "./manifest.ts";
 import { TABLES, type TableName } from "./tables.ts";
 
+/** What the database may take. */
 export interface OpenIndexOptions {
   /** of the database; default 512 MB */
   readonly memoryBytes?: number;
@@ -34,6 +35,7 @@ export interface LatentQuery {
   readonly offset?: number;
 }
 
+/** A column of `latents` compared with a value. */
 export interface LatentCondition {
   readonly column: keyof LatentRow;
   readonly is: "=" | "!=" | "<" | "<=" | ">" | ">=";

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type ClientSettings, NeuronpediaClient } from "../../src/dashboard/neuronpedia/client.ts";
-import { openTables } from "../../src/dashboard/neuronpedia/open-tables.ts";
 import type { IndexTables } from "../../src/dashboard/neuronpedia/records.ts";
 import { type UploadOptions, uploadNeuronpedia } from "../../src/dashboard/neuronpedia/upload.ts";
 import { round5 } from "../../src/dashboard/neuronpedia/values.ts";
+import { openIndex } from "../../src/dashboard/open-index.ts";
 import { writeJson } from "../../src/storage/atomic.ts";
 import { NeuronpediaServer } from "./neuronpedia-server.ts";
 import { TINY, type TinyIndex, writeTinyIndex } from "./tiny-index.ts";
@@ -25,7 +25,7 @@ let serial = 0;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "lapidary-upload-"));
   tiny = await writeTinyIndex(join(root, "index"));
-  index = await openTables(tiny.dir);
+  index = await openIndex(tiny.dir);
 });
 afterAll(async () => {
   index?.close();

@@ -6,7 +6,6 @@ import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { writeDashboardBatches } from "../../src/dashboard/neuronpedia/dashboard-folder.ts";
 import { exportNeuronpedia, featuresPerFile } from "../../src/dashboard/neuronpedia/export-folder.ts";
-import { openTables } from "../../src/dashboard/neuronpedia/open-tables.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "../../src/dashboard/neuronpedia/place.ts";
 import { type IndexTables, readLatents } from "../../src/dashboard/neuronpedia/records.ts";
 import {
@@ -20,7 +19,9 @@ import {
   sourceLine,
   sourceSetLine,
 } from "../../src/dashboard/neuronpedia/schemas.ts";
+import { hookNameOf } from "../../src/dashboard/neuronpedia/spellings.ts";
 import { round5, safeText } from "../../src/dashboard/neuronpedia/values.ts";
+import { openIndex } from "../../src/dashboard/open-index.ts";
 import { hashFile } from "../../src/storage/hash.ts";
 import { countsOf, SILENT, TINY, type TinyIndex, writeTinyIndex } from "./tiny-index.ts";
 
@@ -43,7 +44,7 @@ let index: IndexTables & { close(): void };
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "lapidary-neuronpedia-"));
   tiny = await writeTinyIndex(join(root, "index"));
-  index = await openTables(tiny.dir);
+  index = await openIndex(tiny.dir);
 });
 afterAll(async () => {
   index?.close();
@@ -297,12 +298,27 @@ describe("SAEDashboard's batches", () => {
 });
 
 describe("names and rows", () => {
-  it("names that cannot stand on Neuronpedia are refused, with one that can", () => {
+  it("names that cannot stand on Neuronpedia are refused, with one that can", async () => {
     expect(sourceIdOf({ ...PLACE, suffix: null })).toBe("4-my-set");
     expect(() => sourceIdOf({ ...PLACE, modelId: "Gemma-4-E4B" })).toThrow(/modelId "Gemma-4-E4B"/);
-    expect(() => sourceIdOf({ ...PLACE, setName: "my__set" })).toThrow(/single "_"/);
+    expect(() => sourceIdOf({ ...PLACE, setName: "my__set" })).toThrow(/"_" between/);
+    expect(() => sourceIdOf({ ...PLACE, setName: "my_" })).toThrow(/"_" between/);
     expect(() => sourceIdOf({ ...PLACE, setName: "../x" })).toThrow(/setName/);
+    await expect(exportTo("misnamed", { release: { ...RELEASE, name: "My Release" } })).rejects.toThrow(
+      /release "My Release"/,
+    );
     expect(() => sourceIdOf({ ...PLACE, layer: 1.5 })).toThrow(/whole number/);
+  });
+
+  it("hook names are in TransformerLens' words", () => {
+    const hookNames = ["model.layers.4", "blocks.4.hook_mlp_out", "blocks.4.attn.hook_z", "elsewhere", null];
+    expect(hookNames.map((hookName) => hookNameOf({ sae: { ...tiny.manifest.sae, hookName } }))).toEqual([
+      "blocks.4.hook_resid_post",
+      "blocks.4.hook_mlp_out",
+      "blocks.4.attn.hook_z",
+      "elsewhere",
+      null,
+    ]);
   });
 
   it("any range of latents reads as it does among all; a decoder of another SAE is refused", async () => {

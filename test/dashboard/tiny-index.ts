@@ -1,11 +1,12 @@
 /** A small latent index written from numbers that a test knows: 600 latents, some of which never fire. */
-import { rename } from "node:fs/promises";
+import { rename, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Database, quoted } from "../../src/dashboard/database.ts";
 import type { IndexedFile, IndexManifest } from "../../src/dashboard/manifest.ts";
 import { HISTOGRAM_BINS, INTERVALS, TABLES, type TableName } from "../../src/dashboard/tables.ts";
 import { Philox } from "../../src/random/philox.ts";
 import { writeJson } from "../../src/storage/atomic.ts";
+import { hashFile } from "../../src/storage/hash.ts";
 
 export const TINY = {
   dIn: 8,
@@ -154,7 +155,9 @@ export async function writeTinyIndex(dir: string): Promise<TinyIndex> {
     }
     await database.writeParquet(`SELECT * FROM "${name}"`, `${file}.tmp`);
     await rename(join(dir, `${file}.tmp`), join(dir, file));
-    files[name] = { name: file, bytes: 0, sha256: "0".repeat(64), nRows: rows[name].length };
+    const path = join(dir, file);
+    const { size: bytes } = await stat(path);
+    files[name] = { name: file, bytes, sha256: await hashFile(path), nRows: rows[name].length };
   }
   database.close();
   const manifest: IndexManifest = {

@@ -5,6 +5,7 @@ import { numberGrams } from "./grams.ts";
 import type { IndexedTokens, Label } from "./labels.ts";
 import { afterText, outputText, runText } from "./trigger.ts";
 
+/** What a trigger must reach to be a label. */
 export interface TriggerLimits {
   /** a trigger counts only if the latent fires on it at least so often */
   readonly leastHits: number;
@@ -12,6 +13,7 @@ export interface TriggerLimits {
   readonly leastF1: number;
 }
 
+/** Fewer hits say nothing; under an F1 of a half a label misleads more than it tells. */
 export const TRIGGER_LIMITS: TriggerLimits = { leastHits: 3, leastF1: 0.5 };
 
 /** Of the top logits, so many are named. */

@@ -11,6 +11,7 @@ import { findUnembedding } from "../../models/unembedding.ts";
 import type { LatentLogits, LogitLens } from "./logits.ts";
 import { summarizeLogits } from "./summary.ts";
 
+/** How a head is opened. */
 export interface LogitLensOptions {
   /** multiplies rows by the final norm's weight; default false */
   readonly finalNorm?: boolean;

@@ -22,7 +22,7 @@ function bySorting(logits: Float32Array, top: number): LatentLogits {
   for (const value of logits)
     histogram[
       max > min
-        ? Math.min(HISTOGRAM_BINS - 1, Math.floor(((value - min) / (max - min)) * HISTOGRAM_BINS))
+        ? Math.min(HISTOGRAM_BINS - 1, Math.floor(((value - min) * HISTOGRAM_BINS) / (max - min)))
         : HISTOGRAM_BINS - 1
     ]++;
   const std = Math.sqrt(logits.reduce((sum, value) => sum + (value - mean) ** 2, 0) / logits.length);

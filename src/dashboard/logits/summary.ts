@@ -3,7 +3,7 @@ import { HISTOGRAM_BINS } from "../tables.ts";
 import type { LatentLogits, RankedTokens } from "./logits.ts";
 
 /**
- * Summary of one row of logits, in double precision. A logit v lies in bin `⌊(v − min) / (max − min) · bins⌋`, the largest in
+ * Summary of one row of logits, in double precision. A logit v lies in bin `⌊(v − min) · bins / (max − min)⌋`, the largest in
  * the last; if all are equal, all in the last.
  *
  * Shapes   logits [vocabulary] f32
@@ -31,8 +31,8 @@ export function summarizeLogits(logits: Float32Array, top: number): LatentLogits
     const value = logits[id];
     const from = value - mean;
     squares += from * from;
-    const bin = Math.floor(((value - min) / width) * HISTOGRAM_BINS);
-    histogram[bin < last ? bin : last]++; // all are equal: 0 / 0, which is below nothing
+    const bin = Math.floor(((value - min) * HISTOGRAM_BINS) / width);
+    histogram[bin < last ? bin : last]++; // all equal: 0 / 0, which is below nothing
     if (value > largest.bar) largest.add(id, value);
     if (value < -smallest.bar) smallest.add(id, value);
   }

@@ -6,6 +6,7 @@ import { HubError } from "../../errors.ts";
 import { causeOf, isWorthAnotherTry, pause } from "../../hub/hub-fetch.ts";
 import { type UploadBatch, uploadBatch } from "./schemas.ts";
 
+/** Where Neuronpedia is, who asks, and how patiently. */
 export interface ClientSettings {
   /** origin; https, or http on this machine */
   readonly endpoint: string;
@@ -26,7 +27,9 @@ export const KEY_VARIABLE = "NEURONPEDIA_API_KEY";
 /** The server said: too many requests. Nothing of such a request was done. */
 const TOO_MANY = 429;
 const SHOWN_LETTERS = 300;
+const READ_LETTERS = 4096;
 
+/** Asks and uploads, each again where that may help. */
 export class NeuronpediaClient {
   readonly endpoint: string;
   readonly #key: string;
@@ -95,11 +98,10 @@ export class NeuronpediaClient {
         redirect: "manual", // the key does not follow
         signal,
       });
-      const text = await response.text();
       return {
         what: `${method} ${path}`,
         status: response.status,
-        text,
+        text: await beginningOf(response),
         retryAfter: response.headers.get("retry-after"),
       };
     } catch (error) {
@@ -116,6 +118,19 @@ export class NeuronpediaClient {
       hintFor(status) === undefined ? {} : { hint: hintFor(status) },
     );
   }
+}
+
+/** What an answer begins with; of a success nothing. */
+async function beginningOf(response: Response): Promise<string> {
+  let text = "";
+  const decoder = new TextDecoder();
+  if (!response.ok && response.body !== null)
+    for await (const bytes of response.body) {
+      text += decoder.decode(bytes, { stream: true });
+      if (text.length >= READ_LETTERS) break;
+    }
+  else await response.body?.cancel();
+  return text;
 }
 
 /** In place of a status: the connection failed, or took too long. */

@@ -7,6 +7,7 @@ import { type DecoderRows, type IndexTables, readLatents } from "./records.ts";
 import type { DashboardBatch } from "./schemas.ts";
 import { dashboardFeatureOf } from "./spellings.ts";
 
+/** What is written, and where. */
 export interface DashboardOptions {
   /** the folder to make, with the batches in it */
   readonly folder: string;

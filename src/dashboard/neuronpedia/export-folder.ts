@@ -12,8 +12,9 @@ import { writeBatches } from "./batches.ts";
 import { metadataFiles, type Release } from "./export-metadata.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
 import { type DecoderRows, type IndexTables, readLatents } from "./records.ts";
-import { activationLinesOf, featureLineOf, type Stamp } from "./spellings.ts";
+import { activationLinesOf, featureLineOf, hookNameOf, type Stamp } from "./spellings.ts";
 
+/** What is written, and where. */
 export interface ExportOptions {
   readonly folder: string;
   readonly place: NeuronpediaPlace;
@@ -26,6 +27,7 @@ export interface ExportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** A folder that is whole. */
 export interface WrittenFolder {
   readonly dir: string;
   readonly nBatches: number;
@@ -49,6 +51,7 @@ export async function exportNeuronpedia(index: IndexTables, options: ExportOptio
   const indexHash = hashValue(manifest);
   const extras = metadataFiles(manifest, place, options.release, stamp);
   const latentsPerFile = featuresPerFile(manifest.sae.dSae);
+  const hookName = hookNameOf(manifest);
   const lastOf = (batch: number) => `features/batch-${batch}.jsonl.gz`;
   const written = await writeBatches({
     dir,
@@ -58,7 +61,7 @@ export async function exportNeuronpedia(index: IndexTables, options: ExportOptio
     extras,
     lastOf,
     files: (batch, records) => {
-      const features = records.map((record) => featureLineOf(record, place, stamp, manifest.sae.hookName));
+      const features = records.map((record) => featureLineOf(record, place, stamp, hookName));
       const activations = records.flatMap((record) => activationLinesOf(record, place, stamp, indexHash));
       const last = [lastOf(batch), gzipLines(features)] as const;
       // The importer fails on a file without lines.

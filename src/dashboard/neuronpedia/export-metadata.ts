@@ -1,6 +1,6 @@
 /** The four small files of an export: release, model, source set, source. Neuronpedia leaves rows that it has as they are. */
 import type { IndexManifest } from "../manifest.ts";
-import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
+import { type NeuronpediaPlace, requireName, sourceIdOf } from "./place.ts";
 import type { ModelLine, ReleaseLine, SourceLine, SourceSetLine } from "./schemas.ts";
 import { promptsOf, type Stamp } from "./spellings.ts";
 
@@ -19,13 +19,14 @@ export interface Release {
   readonly dataset: string;
 }
 
-/** Their contents by name. */
+/** Their contents by name. @throws {RecipeError} the release's name cannot stand on Neuronpedia */
 export function metadataFiles(
   manifest: IndexManifest,
   place: NeuronpediaPlace,
   release: Release,
   stamp: Stamp,
 ): Record<string, string> {
+  requireName("release", release.name);
   const { creatorId } = stamp;
   const createdAt = stamp.createdAt.toISOString();
   const { creatorName, description, dataset, hfRepoId, hfFolderId } = release;

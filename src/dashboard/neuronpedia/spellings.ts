@@ -1,4 +1,6 @@
 /** A latent's record in each of Neuronpedia's spellings. */
+import { UnsupportedError } from "../../errors.ts";
+import { parseHookName } from "../../sae/hook-name.ts";
 import { hashValue } from "../../storage/hash.ts";
 import type { IndexManifest } from "../manifest.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
@@ -59,6 +61,18 @@ export function promptsOf({ data }: IndexManifest): {
     nPrompts: nDocuments,
     nTokensInPrompt: nDocuments === 0 ? 0 : Math.round(nTokens / nDocuments),
   };
+}
+
+/** In TransformerLens' words, which Neuronpedia uses; a name that is not understood as it is. */
+export function hookNameOf({ sae }: Pick<IndexManifest, "sae">): string | null {
+  if (sae.hookName === null) return null;
+  try {
+    const { layer, site } = parseHookName(sae.hookName);
+    return `blocks.${layer}.${site.includes("hook_") ? site : `hook_${site}`}`;
+  } catch (error) {
+    if (error instanceof UnsupportedError) return sae.hookName;
+    throw error;
+  }
 }
 
 export function featureLineOf(

@@ -10,6 +10,7 @@ import { type IndexTables, readLatents } from "./records.ts";
 import { type UploadBatch, type UploadFeature, uploadBatch } from "./schemas.ts";
 import { uploadFeatureOf } from "./spellings.ts";
 
+/** What is sent, and where that is recorded. */
 export interface UploadOptions {
   readonly place: NeuronpediaPlace;
   /** null: nothing is sent, and nothing recorded; batches are made and checked all the same */
@@ -22,6 +23,7 @@ export interface UploadOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** What a call did. */
 export interface UploadResult {
   /** in this call */
   readonly nSent: number;

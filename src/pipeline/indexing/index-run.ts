@@ -29,6 +29,7 @@ import {
   type WantedIndex,
 } from "./make-index.ts";
 
+/** Which of a run is indexed, on which of its tokens. */
 export interface IndexRunOptions extends IndexingOptions {
   /** default: those that are finished */
   readonly layers?: readonly number[];
@@ -95,7 +96,6 @@ async function indexLayer(
       head: options.logits === false ? null : await headOf(context, options.finalNorm ?? false),
       createEngine: (await context.engine()).create,
     };
-    const after = await loadSae(dir.sae(id));
     let base: WantedIndex["base"] = null;
     if ("from" in context.recipe.sae) {
       const name = publicName(context.recipe.sae.from.replaceAll("{layer}", String(layer)));
@@ -125,7 +125,7 @@ async function indexLayer(
           ...common,
           dir: dir.index(layer, "after"),
           title: `index: layer ${layer}`,
-          ...describeSae(after, id),
+          ...describeSae(await loadSae(dir.sae(id)), id),
           base,
           training: await trainingFacts(context, layer),
         },

@@ -14,6 +14,7 @@ import { canonicalHookName } from "../../sae/hook-name.ts";
 import { loadSae } from "../../sae/load.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { publicName } from "../recipe/file.ts";
+import { lockRun } from "../run-lock.ts";
 import { layerOf, TappedLayer } from "../transfer/tapped-layer.ts";
 import type { TransferText } from "../transfer/texts.ts";
 import { transferWindows } from "../transfer/windows.ts";
@@ -28,6 +29,7 @@ import {
   type WantedIndex,
 } from "./make-index.ts";
 
+/** Which SAE is indexed, on what, and where the index goes. */
 export interface IndexSaeOptions extends IndexingOptions {
   /** folder or file of the SAE, or its place on the hub */
   readonly sae: string;
@@ -62,6 +64,15 @@ export interface IndexSaeOptions extends IndexingOptions {
  * @throws {StateError} another index lies there, and `overwrite` is not set
  */
 export async function indexSae(options: IndexSaeOptions): Promise<MadeIndex> {
+  const unlock = await lockRun(`${options.out}.lock`);
+  try {
+    return await index(options);
+  } finally {
+    await unlock();
+  }
+}
+
+async function index(options: IndexSaeOptions): Promise<MadeIndex> {
   const sae = await loadSae(options.sae);
   const data = await openData(sae, options);
   try {

@@ -16,7 +16,7 @@ import { ModelError, ResourceError, StateError } from "../../errors.ts";
 import { refuseMismatch } from "../../evals/evaluate.ts";
 import { saeIdentity } from "../../evals/result.ts";
 import { planOf } from "../../kernels/memory.ts";
-import { sweepTemporary } from "../../storage/atomic.ts";
+import { sweep } from "../../storage/atomic.ts";
 import { describeDifferences, jsonDifferences } from "../../storage/differences.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import { hashValue } from "../../storage/hash.ts";
@@ -95,6 +95,7 @@ export function dataHashOf(sets: readonly { readonly hash: string; readonly nRow
 }
 
 /**
+ * For who holds the lock of the index's folder, or of the run that it lies in.
  * @throws {StateError} another index lies there, and `overwrite` is not set
  * @throws {ResourceError} it needs more memory or disk than there is
  */
@@ -120,7 +121,7 @@ export async function makeIndex(wanted: WantedIndex, options: IndexingOptions): 
   }
   emit({ kind: "begin", unit, title, resumed: false });
   await mkdir(dirname(dir), { recursive: true });
-  await sweepTemporary(dirname(dir));
+  await sweep(dirname(dir), (name) => !isLeftOver(name, basename(dir)));
   const budget = await planned(wanted, options, unit);
   const lens = await openHead(wanted.head, options);
   try {
@@ -170,6 +171,11 @@ function lensOptions({ dtype, finalNorm }: IndexHead, threads: number | undefine
 function labellerOf(tokens: IndexedTokens, textOf: (tokenId: number) => string): Labeller {
   const finder = new TriggerFinder(tokens, ([id]) => textOf(id));
   return ({ tokens: rows, values }, logits) => finder.label(rows, values, logits?.top ?? null);
+}
+
+/** What a killed build of the index `name` left beside it. */
+function isLeftOver(entry: string, name: string): boolean {
+  return entry.startsWith(`${name}.`) && /^\.\d+-\d+\.tmp$/.test(entry.slice(name.length));
 }
 
 async function existing(dir: string): Promise<IndexManifest | null> {

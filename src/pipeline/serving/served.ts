@@ -1,7 +1,7 @@
 /** What is to be shown: runs and their indexes, and indexes by themselves, each under a name of its own. */
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { EXPLANATIONS_FILE } from "../../dashboard/build.ts";
+import { EXPLANATIONS_FILE } from "../../dashboard/explanations.ts";
 import { INDEX_MANIFEST, readIndexManifest } from "../../dashboard/index-manifest.ts";
 import type { IndexManifest } from "../../dashboard/manifest.ts";
 import type { SiteIndex } from "../../dashboard/site.ts";

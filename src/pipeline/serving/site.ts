@@ -1,6 +1,6 @@
 /** Runs and indexes → a site: every file of it, and what is live. The server answers with it, an export copies it. */
 import { join } from "node:path";
-import { EXPLANATIONS_FILE } from "../../dashboard/build.ts";
+import { EXPLANATIONS_FILE } from "../../dashboard/explanations.ts";
 import { INDEX_MANIFEST } from "../../dashboard/index-manifest.ts";
 import type { LiveModel } from "../../dashboard/live/live-model.ts";
 import type { Overview } from "../../dashboard/overview.ts";

@@ -166,7 +166,7 @@ describe.skipIf(!present)(`manners of the native engine${missing}`, () => {
     const source = `
       const { workerData, parentPort } = require("node:worker_threads");
       const { Engine } = require(workerData);
-      const engine = new Engine(16, 64, Uint32Array.of(64), true, true, true, 2, 0);
+      const engine = new Engine(16, 64, Uint32Array.of(64), true, true, true, 2, 0, false, Float64Array.of(0, 1, 1, 0));
       engine.read(0, 0, 0, 64).then((rows) => { parentPort.postMessage(rows.length); engine.read(0, 0, 0, 64); });`;
     const worker = new Worker(source, { eval: true, workerData: path });
     const length = await new Promise((resolve, reject) => {

@@ -1,0 +1,137 @@
+/** One latent: what it is called, when it fires, what it does, what it is like; beside its base, or beside any other. */
+import { useEffect } from "preact/hooks";
+import type { Site, SiteIndex } from "../../../src/dashboard/site.ts";
+import { visibleText } from "../../../src/report/visible-text.ts";
+import { baseOf, type Latents, loadLatents, nameOf } from "../data/latents.ts";
+import { findIndex } from "../data/site.ts";
+import { IndexChoice } from "../parts/index-choice.tsx";
+import { Shown } from "../parts/notices.tsx";
+import { useLoaded } from "../parts/use-loaded.ts";
+import { href, type Route, withQuery } from "../routes.ts";
+import { LatentSheet } from "./latent/sheet.tsx";
+
+export interface LatentViewProps {
+  readonly site: Site;
+  readonly index: SiteIndex;
+  readonly route: Route;
+}
+
+export function LatentView({ site, index, route }: LatentViewProps) {
+  const latents = useLoaded(() => loadLatents(index), index.id);
+  return (
+    <Shown of={latents} what="the latents">
+      {(value) => <Latent site={site} index={index} route={route} latents={value} />}
+    </Shown>
+  );
+}
+
+function Latent({ site, index, route, latents }: LatentViewProps & { latents: Latents }) {
+  const text = route.parts[1] ?? "";
+  const latent = /^\d+$/.test(text) ? Number(text) : -1;
+  const isThere = latent >= 0 && latent < latents.nLatents;
+  const name = isThere ? visibleText(nameOf(latents, latent)) : "";
+  useEffect(() => {
+    document.title = `Latent ${text}${name === "" ? "" : `: ${name}`} · Lapidary`;
+  }, [text, name]);
+  if (!isThere)
+    return (
+      <>
+        <h1>No such latent</h1>
+        <p>
+          {visibleText(index.title)} has latents 0 … {latents.nLatents - 1}.
+        </p>
+        <p>
+          <a href={href("latents", [index.id])}>All latents</a>
+        </p>
+      </>
+    );
+
+  const base = baseOf(site, index);
+  const beside = besideOf(site, route.query.get("beside"));
+  const isSideBySide = beside !== null;
+  return (
+    <>
+      <div class="head">
+        <nav aria-label="Neighbouring numbers" class="steps">
+          {latent > 0 && (
+            <a href={href("latent", [index.id, latent - 1])} rel="prev" aria-label={`Latent ${latent - 1}`}>
+              ‹
+            </a>
+          )}
+          {latent < latents.nLatents - 1 && (
+            <a href={href("latent", [index.id, latent + 1])} rel="next" aria-label={`Latent ${latent + 1}`}>
+              ›
+            </a>
+          )}
+        </nav>
+        <h1>
+          Latent {latent}
+          {name !== "" && (
+            <>
+              {" "}
+              <bdi class="called">{name}</bdi>
+            </>
+          )}
+        </h1>
+        <IndexChoice site={site} index={index} address={(id) => href("latent", [id, latent])} />
+      </div>
+      <p class="actions">
+        {base !== undefined && !isSideBySide && (
+          <a class="button" href={withQuery(route, { beside: `${base.id}/${latent}` })}>
+            Beside the base SAE
+          </a>
+        )}
+        {isSideBySide && (
+          <a class="button" href={withQuery(route, { beside: null })}>
+            Alone
+          </a>
+        )}
+        {site.live?.indexes.includes(index.id) === true && (
+          <a class="button" href={href("steer", [index.id], { do: `add:${latent}` })}>
+            Steer with it
+          </a>
+        )}
+      </p>
+      {beside === null ? (
+        <LatentSheet site={site} index={index} latents={latents} latent={latent} level={2} />
+      ) : (
+        <div class="side-by-side">
+          <section aria-labelledby="left-title">
+            <h2 id="left-title" class="column-title">
+              {visibleText(index.title)}, latent {latent}
+            </h2>
+            <LatentSheet site={site} index={index} latents={latents} latent={latent} level={3} />
+          </section>
+          <section aria-labelledby="right-title">
+            <h2 id="right-title" class="column-title before">
+              {visibleText(beside.index.title)}, latent {beside.latent}
+            </h2>
+            <Other site={site} index={beside.index} latent={beside.latent} />
+          </section>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Other({ site, index, latent }: { site: Site; index: SiteIndex; latent: number }) {
+  const latents = useLoaded(() => loadLatents(index), index.id);
+  return (
+    <Shown of={latents} what="the other latents">
+      {(value) =>
+        latent < value.nLatents ? (
+          <LatentSheet site={site} index={index} latents={value} latent={latent} level={3} />
+        ) : (
+          <p>It has latents 0 … {value.nLatents - 1}.</p>
+        )
+      }
+    </Shown>
+  );
+}
+
+/** "<index>/<latent>" of a query, where there is such an index. */
+function besideOf(site: Site, text: string | null): { index: SiteIndex; latent: number } | null {
+  const [, id, number] = /^(.+)\/(\d+)$/.exec(text ?? "") ?? [];
+  const index = id === undefined ? undefined : findIndex(site, id);
+  return index === undefined ? null : { index, latent: Number(number) };
+}

@@ -9,6 +9,14 @@ export function setup(options?: {
   log?: (line: string) => void;
 }): Promise<{ engine: "native" | "wasm" | "reference"; reason: string; changed: boolean }>;
 
+/** False: nothing has changed since it was built, or there are no sources. */
+export function buildPage(context: {
+  root: string;
+  verbose: boolean;
+  log: (line: string) => void;
+  state: Record<string, unknown>;
+}): Promise<boolean>;
+
 export function packagesMatchLock(root: string): boolean;
 
 export function npmAdvice(output: string): string;

@@ -1,8 +1,20 @@
 /** What a made-up run measured: two layers, three sets, a training with incidents, predictions. */
-import type { Estimate, LayerOverview, MeasuredPhase, MeasurementOverview, Overview, TrainingOverview } from "../../src/dashboard/overview.ts";
+import type {
+  Estimate,
+  LayerOverview,
+  MeasuredPhase,
+  MeasurementOverview,
+  Overview,
+  TrainingOverview,
+} from "../../src/dashboard/overview.ts";
 
 const SETS = ["heldout", "chat <i>", "code"] as const;
-const VE: Readonly<Record<MeasuredPhase, number>> = { home: 0.83, before: 0.61, prepolish: 0.78, after: 0.81 };
+const VE: Readonly<Record<MeasuredPhase, number>> = {
+  home: 0.83,
+  before: 0.61,
+  prepolish: 0.78,
+  after: 0.81,
+};
 
 export function madeUpOverview(): Overview {
   return {
@@ -25,7 +37,13 @@ export function madeUpOverview(): Overview {
           layers: [4, 6],
           nTokens: 20_000,
           nDocuments: 90,
-          metrics: { ceClean: estimate(2.91), ceSpliced: estimate(phase === "after" ? 3.05 : 4.4), klSpliced: estimate(0.2), ceScore: estimate(phase === "after" ? 0.97 : 0.71), klScore: estimate(0.95) },
+          metrics: {
+            ceClean: estimate(2.91),
+            ceSpliced: estimate(phase === "after" ? 3.05 : 4.4),
+            klSpliced: estimate(0.2),
+            ceScore: estimate(phase === "after" ? 0.97 : 0.71),
+            klScore: estimate(0.95),
+          },
         })),
         definitions: {
           ve: "1 − Σ‖x − x̂‖² / Σ‖x − x̄‖²",
@@ -56,7 +74,12 @@ function layer(number: number): LayerOverview {
     nDeadInTraining: 12,
     trainings: [training()],
     verdicts: [
-      { phase: "before", verdict: "fails", set: "heldout", reasons: ["VE 0.61 is below 0.75.", "Norms are 1.4 times those at home."] },
+      {
+        phase: "before",
+        verdict: "fails",
+        set: "heldout",
+        reasons: ["VE 0.61 is below 0.75.", "Norms are 1.4 times those at home."],
+      },
       { phase: "after", verdict: "fits", set: "heldout", reasons: ["VE 0.81 is above 0.75 on every set."] },
     ],
   };
@@ -70,21 +93,28 @@ function measurement(phase: MeasuredPhase, set: string, offset: number): Measure
     nTokens: 20_000,
     nDocuments: 90,
     saeHash: "0".repeat(64),
-    metrics: { ve: estimate(VE[phase] + offset / 50), l0: estimate(40 + offset), mse: estimate(12.5 - offset) },
+    metrics: {
+      ve: estimate(VE[phase] + offset / 50),
+      l0: estimate(40 + offset),
+      mse: estimate(12.5 - offset),
+    },
     veChange: phase === "after" ? estimate(VE.after - VE.before) : null,
     nLatents: 512,
     nNeverFired: phase === "after" ? 14 : 80,
     densities: {
       floor: -6,
       binWidth: 0.25,
-      counts: Array.from({ length: 24 }, (_, i) => Math.round(60 * Math.exp(-(((i - (phase === "after" ? 12 : 9)) / 4) ** 2)))),
+      counts: Array.from({ length: 24 }, (_, i) =>
+        Math.round(60 * Math.exp(-(((i - (phase === "after" ? 12 : 9)) / 4) ** 2))),
+      ),
     },
   };
 }
 
 function training(): TrainingOverview {
   const step = Array.from({ length: 200 }, (_, i) => 10 * (i + 1));
-  const decay = (from: number, to: number) => step.map((at, i) => to + (from - to) * Math.exp(-at / 300) + 0.01 * Math.sin(i));
+  const decay = (from: number, to: number) =>
+    step.map((at, i) => to + (from - to) * Math.exp(-at / 300) + 0.01 * Math.sin(i));
   return {
     name: "training",
     nSteps: 2000,

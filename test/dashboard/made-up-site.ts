@@ -7,9 +7,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Database } from "../../src/dashboard/database.ts";
-import type { IndexManifest, IndexedFile, TokenClass } from "../../src/dashboard/manifest.ts";
+import type { IndexedFile, IndexManifest, TokenClass } from "../../src/dashboard/manifest.ts";
 import type { Site, SiteIndex, SiteLive } from "../../src/dashboard/site.ts";
-import { HISTOGRAM_BINS, INTERVALS, type TableName, TABLES } from "../../src/dashboard/tables.ts";
+import { HISTOGRAM_BINS, INTERVALS, TABLES, type TableName } from "../../src/dashboard/tables.ts";
 import { madeUpOverview } from "./made-up-overview.ts";
 
 export const HOSTILE = [
@@ -25,9 +25,14 @@ export const HOSTILE = [
 ] as const;
 
 const WORDS = [
-  ..." the| of| and| bank| river| money| in| to| is|ing|,|.|\n| loan|s| water| deep| credit| shore| boat| said| she| he| not| very|ly| 1| 2| one| two".split("|"),
+  ..." the| of| and| bank| river| money| in| to| is|ing|,|.|\n| loan|s| water| deep| credit| shore| boat| said| she| he| not| very|ly| 1| 2| one| two".split(
+    "|",
+  ),
   ...HOSTILE,
 ];
+
+/** The latent named after the first hostile text; the others follow. Each has that text as its token, too. */
+export const FIRST_HOSTILE = WORDS.length - HOSTILE.length;
 
 export interface MadeUpSiteOptions {
   readonly folder: string;
@@ -46,12 +51,35 @@ export const LIVE: SiteLive = {
 };
 
 /** Writes `data/` of a site into the folder. */
-export async function makeSite({ folder, nLatents, detailEvery = 1, live = null }: MadeUpSiteOptions): Promise<Site> {
+export async function makeSite({
+  folder,
+  nLatents,
+  detailEvery = 1,
+  live = null,
+}: MadeUpSiteOptions): Promise<Site> {
   const data = join(folder, "data");
   await mkdir(data, { recursive: true });
   const indexes: SiteIndex[] = [
-    { id: "layer-4", path: "layer-4", title: "layer 4, adapted <b>", run: "made-up", layer: 4, phase: "after", base: "layer-4-before", explanations: true },
-    { id: "layer-4-before", path: "layer-4-before", title: "layer 4, before", run: "made-up", layer: 4, phase: "before", base: null, explanations: false },
+    {
+      id: "layer-4",
+      path: "layer-4",
+      title: "layer 4, adapted <b>",
+      run: "made-up",
+      layer: 4,
+      phase: "after",
+      base: "layer-4-before",
+      explanations: true,
+    },
+    {
+      id: "layer-4-before",
+      path: "layer-4-before",
+      title: "layer 4, before",
+      run: "made-up",
+      layer: 4,
+      phase: "before",
+      base: null,
+      explanations: false,
+    },
   ];
   for (const [seed, index] of indexes.entries())
     await makeIndex(join(data, index.path), index, nLatents, detailEvery, seed);
@@ -71,7 +99,13 @@ export async function makeSite({ folder, nLatents, detailEvery = 1, live = null 
   return site;
 }
 
-async function makeIndex(folder: string, index: SiteIndex, nLatents: number, every: number, seed: number): Promise<void> {
+async function makeIndex(
+  folder: string,
+  index: SiteIndex,
+  nLatents: number,
+  every: number,
+  seed: number,
+): Promise<void> {
   const database = await Database.open({ folder, memoryBytes: 512 * 2 ** 20 });
   try {
     await database.createTable("words", [
@@ -89,7 +123,9 @@ async function makeIndex(folder: string, index: SiteIndex, nLatents: number, eve
     await database.run(`CREATE TABLE w AS SELECT list(word ORDER BY id) AS words FROM words`);
     await database.run(`CREATE TABLE latents AS ${latentsQuery(nLatents, seed, index.base !== null)}`);
     for (const table of Object.keys(TABLES) as TableName[]) {
-      const columns = TABLES[table].columns.map(({ name, type }) => `"${name}"::${type} AS "${name}"`).join(", ");
+      const columns = TABLES[table].columns
+        .map(({ name, type }) => `"${name}"::${type} AS "${name}"`)
+        .join(", ");
       const query = table === "latents" ? "SELECT * FROM latents" : DETAIL[table](every, seed);
       await database.writeParquet(`SELECT ${columns} FROM (${query}) ORDER BY latent`, TABLES[table].file);
     }
@@ -137,13 +173,13 @@ const DETAIL: Readonly<Record<Exclude<TableName, "latents">, (every: number, see
       CASE WHEN n_active = 0 THEN []::UINTEGER[] ELSE list_transform(range(${INTERVALS}), j -> floor(n_active * exp(-2.0 * j))) END AS intervals
     FROM latents`,
   examples: (every, seed) => `
-    SELECT latent, e AS rank, CASE WHEN e < 10 THEN -1 ELSE ${INTERVALS - 1} - (e - 10) // 2 END AS interval,
-      max_act * CASE WHEN e < 10 THEN 1 - e * 0.02 ELSE greatest(0.05, 1 - (e - 10) * 0.1 - 0.05) END AS value,
+    SELECT latent, e AS rank, CASE WHEN e < 10 THEN -1 ELSE ${INTERVALS + 9} - e END AS interval,
+      max_act * CASE WHEN e < 10 THEN 1 - e * 0.02 ELSE greatest(0.05, 1 - (e - 10) * 0.2 - 0.1) END AS value,
       h(latent * 100 + e, 90) AS document, h(latent * 100 + e, 700) AS "window", 12 + h(latent * 101 + e, 100) AS position,
       h(latent + e, 3) AS role, h(latent + e, 2) AS source, 10 AS at,
       list_transform(range(21), j -> CASE WHEN j = 10 THEN words[1 + latent % len(words)] ELSE words[1 + h(latent * 1000 + e * 31 + j + ${seed}, 29)] END) AS tokens,
       list_transform(range(21), j -> CASE WHEN j = 10 THEN value WHEN h(latent * 77 + e * 31 + j, 5) = 0 THEN value * u(latent * 78 + e * 31 + j) * 0.8 ELSE 0 END) AS acts
-    FROM latents, w, range(20) t(e) WHERE n_active > 0 AND latent % ${every} = 0
+    FROM latents, w, range(15) t(e) WHERE n_active > 0 AND latent % ${every} = 0
     ORDER BY latent, rank`,
   logits: () => `
     SELECT latent, CASE WHEN e < 10 THEN 'top' ELSE 'bottom' END AS side, e % 10 AS rank, h(latent * 40 + e, 30000) AS token_id,
@@ -190,7 +226,8 @@ async function makeMatches(data: string, nLatents: number): Promise<void> {
 }
 
 async function manifestOf(folder: string, index: SiteIndex, nLatents: number): Promise<IndexManifest> {
-  const classes = (...names: string[]): TokenClass[] => names.map((name, i) => ({ name, nTokens: 12_000 / (i + 1) }));
+  const classes = (...names: string[]): TokenClass[] =>
+    names.map((name, i) => ({ name, nTokens: 12_000 / (i + 1) }));
   const files: [TableName, IndexedFile][] = [];
   for (const table of Object.keys(TABLES) as TableName[]) {
     const name = TABLES[table].file;
@@ -210,8 +247,18 @@ async function manifestOf(folder: string, index: SiteIndex, nLatents: number): P
       widths: [nLatents / 4, nLatents / 2, nLatents],
       hookName: "blocks.4.hook_resid_post",
     },
-    data: { model: "made-up/model", sets: ["heldout"], nTokens: 20_000, nDocuments: 90, hash: "1".repeat(64) },
-    splits: { role: classes("system", "user", "assistant"), source: classes("books", "<b>web</b>"), position: classes("1", "2–15", "16+") },
+    data: {
+      model: "made-up/model",
+      sets: ["heldout"],
+      nTokens: 20_000,
+      nDocuments: 90,
+      hash: "1".repeat(64),
+    },
+    splits: {
+      role: classes("system", "user", "assistant"),
+      source: classes("books", "<b>web</b>"),
+      position: classes("1", "2–15", "16+"),
+    },
     logits: { vocabSize: 30_000, finalNorm: false },
     base: index.base === null ? null : { name: "base", hash: "2".repeat(64), index: index.base },
     options: { topExamples: 10, examplesPerInterval: 2, tokensBefore: 10, tokensAfter: 10, seed: 0 },

@@ -5,10 +5,17 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { extname, join, normalize } from "node:path";
 import type { AddressInfo } from "node:net";
+import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Encoded, EncodeRequest, LiveInput, SteerEvent, SteerRequest } from "../../src/dashboard/live.ts";
+import type {
+  Encoded,
+  EncodeRequest,
+  LiveInput,
+  SteerEvent,
+  SteerRequest,
+} from "../../src/dashboard/live.ts";
+import type { Site } from "../../src/dashboard/site.ts";
 
 const PAGE = fileURLToPath(new URL("../../web/dist", import.meta.url));
 const POLICY =
@@ -28,11 +35,21 @@ export interface SiteServer {
   close(): Promise<void>;
 }
 
-/** Serves the page and `<folder>/data` under `/<path>/`; without ranges if `ranges` is false. */
-export async function serveSite(folder: string, { path = "some/path", ranges = true } = {}): Promise<SiteServer> {
+export interface SiteServerOptions {
+  /** under which path of the host the site lies */
+  readonly path?: string;
+  /** false: as a host that knows no ranges */
+  readonly ranges?: boolean;
+  /** answered as data/site.json instead of the file */
+  readonly site?: Site;
+}
+
+/** Serves the page and `<folder>/data`. */
+export async function serveSite(folder: string, options: SiteServerOptions = {}): Promise<SiteServer> {
+  const { path = "some/path" } = options;
   const asked: string[] = [];
   const server = createServer((request, response) => {
-    answer(request, response, folder, path, ranges, asked).catch(() => {
+    answer(request, response, folder, options, asked).catch(() => {
       if (!response.headersSent) response.writeHead(404);
       response.end();
     });
@@ -46,8 +63,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   folder: string,
-  base: string,
-  ranges: boolean,
+  { path: base = "some/path", ranges = true, site }: SiteServerOptions,
   asked: string[],
 ): Promise<void> {
   const at = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
@@ -55,6 +71,10 @@ async function answer(
   const path = normalize(at.slice(base.length + 2)) || "index.html";
   response.setHeader("Content-Security-Policy", POLICY);
   if (path.startsWith("api")) return live(path, request, response);
+  if (path === "data/site.json" && site !== undefined) {
+    response.end(JSON.stringify(site));
+    return;
+  }
   const file = path.startsWith("data") ? join(folder, path) : join(PAGE, path === "." ? "index.html" : path);
   const { size } = await stat(file);
   if (path.startsWith("data")) asked.push(`${path} ${request.headers.range ?? "whole"}`);
@@ -67,7 +87,10 @@ async function answer(
   }
   const start = first === "" ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === "" || last === "" ? size - 1 : Math.min(size - 1, Number(last));
-  response.writeHead(206, { "Content-Length": end - start + 1, "Content-Range": `bytes ${start}-${end}/${size}` });
+  response.writeHead(206, {
+    "Content-Length": end - start + 1,
+    "Content-Range": `bytes ${start}-${end}/${size}`,
+  });
   createReadStream(file, { start, end }).pipe(response);
 }
 
@@ -78,7 +101,9 @@ async function live(path: string, request: IncomingMessage, response: ServerResp
     const { input } = JSON.parse(body) as EncodeRequest;
     if (textOf(input).includes("refuse")) {
       response.writeHead(422, { "Content-Type": "application/json" });
-      response.end(JSON.stringify({ code: "refused", message: "this text is refused <b>", hint: "type another" }));
+      response.end(
+        JSON.stringify({ code: "refused", message: "this text is refused <b>", hint: "type another" }),
+      );
       return;
     }
     response.end(JSON.stringify(encoded(input)));
@@ -94,7 +119,9 @@ async function live(path: string, request: IncomingMessage, response: ServerResp
 }
 
 const textOf = (input: LiveInput) =>
-  input.kind === "text" ? input.text : input.messages.map(({ role, content }) => `<${role}>${content}`).join("\n");
+  input.kind === "text"
+    ? input.text
+    : input.messages.map(({ role, content }) => `<${role}>${content}`).join("\n");
 
 /** Latents 7 and 10 + the token's length fire on each word. */
 function encoded(input: LiveInput): Encoded {
@@ -102,7 +129,16 @@ function encoded(input: LiveInput): Encoded {
   return {
     truncated: false,
     tokens: [
-      { id: 0, text: "<bos>", role: "bos", kept: false, latents: [], acts: [], squaredNorm: null, squaredError: null },
+      {
+        id: 0,
+        text: "<bos>",
+        role: "bos",
+        kept: false,
+        latents: [],
+        acts: [],
+        squaredNorm: null,
+        squaredError: null,
+      },
       ...texts.map((text, i) => ({
         id: i + 1,
         text,

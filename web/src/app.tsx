@@ -39,16 +39,9 @@ export function App() {
 
   return (
     <>
-      <a
-        class="skip"
-        href="#main"
-        onClick={(event) => {
-          event.preventDefault();
-          main.current?.focus();
-        }}
-      >
+      <button type="button" class="skip" onClick={() => main.current?.focus()}>
         Skip to content
-      </a>
+      </button>
       <header class="top">
         <p class="brand">
           <a href={href("overview")}>Lapidary</a>
@@ -58,7 +51,10 @@ export function App() {
           <ul>
             {TABS.map(({ view, title }) => (
               <li key={view}>
-                <a href={tabAddress(view, route, site.state === "here" ? site.value : null)} aria-current={isUnder(route, view) ? "page" : undefined}>
+                <a
+                  href={tabAddress(view, route, site.state === "here" ? site.value : null)}
+                  aria-current={isUnder(route, view) ? "page" : undefined}
+                >
                   {title}
                 </a>
               </li>
@@ -116,7 +112,8 @@ function Viewed({ route, site }: { route: Route | null; site: Site }) {
 
 /** Tabs keep the index that is looked at. */
 function tabAddress(view: View, route: Route | null, site: Site | null): string {
-  const id = route === null || route.view === "overview" || route.view === "compare" ? undefined : route.parts[0];
+  const id =
+    route === null || route.view === "overview" || route.view === "compare" ? undefined : route.parts[0];
   if (view === "overview") return href("overview");
   if (view === "compare") {
     const comparison = site?.comparisons.find(({ a, b }) => a === id || b === id) ?? site?.comparisons[0];

@@ -38,7 +38,10 @@ export function href(
   parts: readonly (string | number)[] = [],
   query: Readonly<Record<string, string | number | null | undefined>> = {},
 ): string {
-  const path = [...(view === "overview" && parts.length === 0 ? [] : [view]), ...parts.map((part) => encodeURIComponent(part))];
+  const path = [
+    ...(view === "overview" && parts.length === 0 ? [] : [view]),
+    ...parts.map((part) => encodeURIComponent(part)),
+  ];
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query))
     if (value !== null && value !== undefined && value !== "") search.set(name, String(value));
@@ -47,7 +50,10 @@ export function href(
 }
 
 /** The same place with other values in its query. */
-export function withQuery(route: Route, patch: Readonly<Record<string, string | number | null | undefined>>): string {
+export function withQuery(
+  route: Route,
+  patch: Readonly<Record<string, string | number | null | undefined>>,
+): string {
   return href(route.view, route.parts, { ...Object.fromEntries(route.query), ...patch });
 }
 

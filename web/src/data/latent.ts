@@ -82,7 +82,9 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
     rows<Neighbour>("neighbours"),
     rows<Split>("splits"),
     index.explanations
-      ? (readRows({ url: dataUrl(`${index.path}/explanations.parquet`) }, latent) as Promise<readonly unknown[]>)
+      ? (readRows({ url: dataUrl(`${index.path}/explanations.parquet`) }, latent) as Promise<
+          readonly unknown[]
+        >)
       : [],
   ]);
   return {

@@ -10,7 +10,9 @@ import { readColumns } from "./reader.ts";
 import { dataUrl, findIndex, loadManifest, loadSite, tableFile } from "./site.ts";
 
 const TEXTS = ["label", "label_kind"] as const;
-const NUMBERS = TABLES.latents.columns.map(({ name }) => name).filter((name) => !TEXTS.some((text) => text === name));
+const NUMBERS = TABLES.latents.columns
+  .map(({ name }) => name)
+  .filter((name) => !TEXTS.some((text) => text === name));
 
 export interface Latents {
   readonly nLatents: number;
@@ -42,7 +44,9 @@ async function readLatents(index: SiteIndex): Promise<Latents> {
   ]);
   const latent = columns.latent;
   if (nRows !== manifest.sae.dSae || !(latent instanceof Float64Array) || latent[nRows - 1] !== nRows - 1)
-    throw new Error(`${index.path}/latents.parquet has ${nRows} rows; its manifest says ${manifest.sae.dSae} latents`);
+    throw new Error(
+      `${index.path}/latents.parquet has ${nRows} rows; its manifest says ${manifest.sae.dSae} latents`,
+    );
   const absent = new Float64Array(nRows).fill(Number.NaN);
   return {
     nLatents: nRows,

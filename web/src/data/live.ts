@@ -1,5 +1,11 @@
 /** The live part of the site: encoding typed text, and steering, whose tokens come one by one. */
-import type { Encoded, EncodeRequest, LiveError, SteerEvent, SteerRequest } from "../../../src/dashboard/live.ts";
+import type {
+  Encoded,
+  EncodeRequest,
+  LiveError,
+  SteerEvent,
+  SteerRequest,
+} from "../../../src/dashboard/live.ts";
 
 /** What the server refused, in its words. */
 export class LiveRefusal extends Error {

@@ -1,7 +1,7 @@
 /** Parquet files of an index, as columns of all latents or as the rows of one. Runs in the worker; knows no view. */
 import { decompress } from "fzstd";
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetRead } from "hyparquet";
-import { openRangeFile } from "./range-file.ts";
+import { openRangeFile, TAIL_BYTES } from "./range-file.ts";
 
 /** A file of the site: its address, and its size where a manifest says it. */
 export interface FileAddress {
@@ -31,7 +31,7 @@ async function openParquet({ url, bytes }: FileAddress): Promise<OpenFile> {
     open.get(url) ??
     (async () => {
       const file = await openRangeFile(url, bytes);
-      return { file, metadata: await parquetMetadataAsync(file) };
+      return { file, metadata: await parquetMetadataAsync(file, { initialFetchSize: TAIL_BYTES }) };
     })();
   open.set(url, opened);
   opened.catch(() => open.delete(url));

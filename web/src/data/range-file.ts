@@ -6,8 +6,8 @@ import type { AsyncBuffer } from "hyparquet";
 
 /** Bytes of ranges kept a file. */
 const KEPT_BYTES = 32 * 2 ** 20;
-/** What is asked for of a file whose size is not known: its end, where a Parquet file keeps its footer. */
-const TAIL_BYTES = 64 * 2 ** 10;
+/** What is read first: the end of the file, where Parquet keeps its footer. Of a file of unknown size this also tells the size. */
+export const TAIL_BYTES = 64 * 2 ** 10;
 
 /**
  * Opens `url`; `byteLength` undefined: asks the server.

@@ -17,7 +17,10 @@ addEventListener("message", async ({ data }: MessageEvent<{ id: number; question
     const value = await answer(data.question);
     postMessage({ id: data.id, value } satisfies Answer, { transfer: buffersOf(value) });
   } catch (error) {
-    postMessage({ id: data.id, error: error instanceof Error ? error.message : String(error) } satisfies Answer);
+    postMessage({
+      id: data.id,
+      error: error instanceof Error ? error.message : String(error),
+    } satisfies Answer);
   }
 });
 

@@ -29,7 +29,8 @@ function startWorker(): Worker {
     else asked?.resolve(data.value);
   });
   started.addEventListener("error", ({ message }) => {
-    for (const { reject } of waiting.values()) reject(new Error(message || "the reader could not be started"));
+    for (const { reject } of waiting.values())
+      reject(new Error(message || "the reader could not be started"));
     waiting.clear();
     worker = undefined;
   });

@@ -23,7 +23,9 @@ const json = new Once<unknown>(async (path) => {
 export async function loadSite(): Promise<Site> {
   const site = (await json.get("site.json")) as Site;
   if (site.format !== "lapidary-site" || site.version !== 1)
-    throw new Error(`data/site.json is of format ${site.format} ${site.version}; this page reads lapidary-site 1`);
+    throw new Error(
+      `data/site.json is of format ${site.format} ${site.version}; this page reads lapidary-site 1`,
+    );
   return site;
 }
 

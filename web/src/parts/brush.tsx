@@ -43,7 +43,8 @@ export function Brush({ area, axes, chosen, onChoose, onClick, onHover, onLeave 
   };
   const boxTo = (x: number, y: number): Box | null => {
     const from = start.current;
-    if (from === null || Math.max(Math.abs(x - from.x), axes === "both" ? Math.abs(y - from.y) : 0) < DRAG) return null;
+    if (from === null || Math.max(Math.abs(x - from.x), axes === "both" ? Math.abs(y - from.y) : 0) < DRAG)
+      return null;
     return {
       left: Math.min(from.x, x),
       right: Math.max(from.x, x),

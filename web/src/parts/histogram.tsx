@@ -1,7 +1,7 @@
 /** A histogram of equal bins, with one before it as an outline where there is one; a range of it can be chosen by dragging. */
 import { linear, type Scale } from "../../../src/report/charts/scale.ts";
 import { count } from "../../../src/report/numbers.ts";
-import { type Area, Chart, CHART_WIDTH, place, XAxis, YAxis } from "./axes.tsx";
+import { type Area, CHART_WIDTH, Chart, place, XAxis, YAxis } from "./axes.tsx";
 import { type Box, Brush } from "./brush.tsx";
 
 export interface HistogramProps {
@@ -87,7 +87,9 @@ function yScale(most: number, isLog: boolean, area: Area): Scale {
     at,
     low: 0,
     high: top,
-    ticks: [0, ...powers].map((power) => ({ at: at(Math.log10(1 + power)), label: count(power) })).filter(apart),
+    ticks: [0, ...powers]
+      .map((power) => ({ at: at(Math.log10(1 + power)), label: count(power) }))
+      .filter(apart),
   };
 }
 

@@ -43,7 +43,10 @@ export function LineChart({ title, meaning, xLabel, lines, moments, isLog = fals
   const x = linear(xs.low, xs.high, { from: area.left, to: area.right }, { exact: true });
   const yLinear = linear(ys.low, ys.high, { from: area.bottom, to: area.top });
   const y = isLog
-    ? { ...yLinear, ticks: yLinear.ticks.map((tick, i) => ({ ...tick, label: short(10 ** tickValue(yLinear, i), 2) })) }
+    ? {
+        ...yLinear,
+        ticks: yLinear.ticks.map((tick, i) => ({ ...tick, label: short(10 ** tickValue(yLinear, i), 2) })),
+      }
     : yLinear;
   const steps = lines[0].x;
   const move = (to: number) => setReading(Math.max(0, Math.min(steps.length - 1, to)));
@@ -75,9 +78,10 @@ export function LineChart({ title, meaning, xLabel, lines, moments, isLog = fals
     <figure class="line-chart">
       <figcaption data-tip={meaning}>
         <span class="title">{title}</span>{" "}
-        <span class="reading">{read ?? lines.map(({ name, y: values }) => `${name} ${short(values.at(-1))}`).join(" · ")}</span>
+        <span class="reading">
+          {read ?? lines.map(({ name, y: values }) => `${name} ${short(values.at(-1))}`).join(" · ")}
+        </span>
       </figcaption>
-      {/** biome-ignore lint/a11y/noNoninteractiveTabindex: a slider over the steps, see onKeyDown */}
       <svg
         class="chart"
         viewBox={`0 0 ${CHART_WIDTH} ${HEIGHT}`}
@@ -113,7 +117,13 @@ export function LineChart({ title, meaning, xLabel, lines, moments, isLog = fals
             />
             {line.hasDots === true &&
               line.x.map((at, i) => (
-                <circle key={at} class={`dot ${line.series}`} cx={place(x.at(at))} cy={place(y.at(height(line.y[i])))} r="2.4" />
+                <circle
+                  key={at}
+                  class={`dot ${line.series}`}
+                  cx={place(x.at(at))}
+                  cy={place(y.at(height(line.y[i])))}
+                  r="2.4"
+                />
               ))}
           </g>
         ))}

@@ -9,7 +9,10 @@ export function exponents(low: number, high: number, pieces = 6): (range: Range)
     const scale = linear(from, to, range, { exact: true, pieces });
     const every = Math.max(1, Math.ceil((to - from) / pieces));
     const whole = Array.from({ length: to - from + 1 }, (_, i) => from + i).filter((_, i) => i % every === 0);
-    return { ...scale, ticks: whole.map((exponent) => ({ at: scale.at(exponent), label: powerOfTen(exponent) })) };
+    return {
+      ...scale,
+      ticks: whole.map((exponent) => ({ at: scale.at(exponent), label: powerOfTen(exponent) })),
+    };
   };
 }
 

@@ -29,6 +29,8 @@ export interface ScatterProps {
 
 const HEIGHT = 250;
 export const SCATTER_AREA: Area = { left: 40, right: CHART_WIDTH - 8, top: 20, bottom: HEIGHT - 34 };
+/** Fewer points than this are drawn larger. */
+const FEW = 5000;
 /** How far from a point one may click, chart units. */
 const NEAR = 8;
 
@@ -94,10 +96,7 @@ function placesOf(
   y: ScatterProps["y"],
   area: Area,
 ): Places {
-  const [scaleX, scaleY] = [
-    x({ from: area.left, to: area.right }),
-    y({ from: area.bottom, to: area.top }),
-  ];
+  const [scaleX, scaleY] = [x({ from: area.left, to: area.right }), y({ from: area.bottom, to: area.top })];
   const places = { x: new Float32Array(xs.length), y: new Float32Array(xs.length) };
   for (let i = 0; i < xs.length; i++) {
     const has = !Number.isNaN(xs[i]) && !Number.isNaN(ys[i]);
@@ -125,7 +124,7 @@ function draw(canvas: HTMLCanvasElement, points: Places, among: Uint32Array | nu
   if (context === null || width === 0 || height === 0) return;
   canvas.width = width;
   canvas.height = height;
-  const size = Math.max(2, Math.round(1.6 * ratio));
+  const size = Math.max(2, Math.round((points.x.length < FEW ? 3 : 1.6) * ratio));
   const unit = width / (area.right - area.left);
   const style = getComputedStyle(canvas);
   const image = context.createImageData(width, height);

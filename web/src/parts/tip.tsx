@@ -20,18 +20,18 @@ export function Tip() {
     const hide = () => {
       element.hidden = true;
     };
-    const escape = (event: KeyboardEvent) => event.key === "Escape" && hide();
+    const onKeyDown = (event: KeyboardEvent) => event.key === "Escape" && hide();
     document.addEventListener("pointerover", follow);
     document.addEventListener("focusin", follow);
     document.addEventListener("focusout", hide);
-    document.addEventListener("keydown", escape);
+    document.addEventListener("keydown", onKeyDown);
     addEventListener("scroll", hide, true);
     addEventListener("hashchange", hide);
     return () => {
       document.removeEventListener("pointerover", follow);
       document.removeEventListener("focusin", follow);
       document.removeEventListener("focusout", hide);
-      document.removeEventListener("keydown", escape);
+      document.removeEventListener("keydown", onKeyDown);
       removeEventListener("scroll", hide, true);
       removeEventListener("hashchange", hide);
     };

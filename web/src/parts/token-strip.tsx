@@ -29,7 +29,19 @@ export interface TokenStripProps {
 }
 
 export function TokenStrip(props: TokenStripProps) {
-  const { label, tokens, values, most, what, at, tone = "act", picked = null, onPick, notes, keepLines = false } = props;
+  const {
+    label,
+    tokens,
+    values,
+    most,
+    what,
+    at,
+    tone = "act",
+    picked = null,
+    onPick,
+    notes,
+    keepLines = false,
+  } = props;
   const strip = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState(picked ?? at ?? 0);
   const stop = Math.min(active, tokens.length - 1);
@@ -63,6 +75,7 @@ export function TokenStrip(props: TokenStripProps) {
         const share = value === null || most <= 0 ? 0 : Math.min(1, Math.max(0, value / most));
         return (
           <>
+            {/* biome-ignore lint/a11y/useKeyWithClickEvents: the list box has the keys */}
             <span
               key={i}
               class={`token${i === at ? " at" : ""}${onPick === undefined ? "" : " picks"}`}

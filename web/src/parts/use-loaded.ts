@@ -8,8 +8,11 @@ export type Loaded<T> =
 
 /** What `load` resolves to; asked anew when `key` changes, answers to older questions dropped. */
 export function useLoaded<T>(load: () => Promise<T>, key: string): Loaded<T> {
-  const [loaded, setLoaded] = useState<{ key: string; result: Loaded<T> }>({ key, result: { state: "waiting" } });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `key` says when `load` asks for something else
+  const [loaded, setLoaded] = useState<{ key: string; result: Loaded<T> }>({
+    key,
+    result: { state: "waiting" },
+  });
+  // `key` says when `load` asks for something else
   useEffect(() => {
     let isWanted = true;
     load().then(

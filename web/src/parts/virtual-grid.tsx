@@ -110,7 +110,12 @@ export function VirtualGrid<Key extends string>(props: VirtualGridProps<Key>) {
                 aria-sort={sort !== column.key ? undefined : direction === "up" ? "ascending" : "descending"}
               >
                 {column.isSortable ? (
-                  <button type="button" class="sorter" data-tip={column.meaning} onClick={() => onSort(column.key)}>
+                  <button
+                    type="button"
+                    class="sorter"
+                    data-tip={column.meaning}
+                    onClick={() => onSort(column.key)}
+                  >
                     {column.title}
                     <span class="arrow" aria-hidden="true">
                       {sort !== column.key ? "" : direction === "up" ? "▲" : "▼"}
@@ -133,7 +138,8 @@ export function VirtualGrid<Key extends string>(props: VirtualGridProps<Key>) {
               class={row === active ? "active" : undefined}
               onClick={(event) => {
                 setActive(row);
-                if (!(event.target as Element).closest("a") && getSelection()?.isCollapsed !== false) go(address(row));
+                if (!(event.target as Element).closest("a") && getSelection()?.isCollapsed !== false)
+                  go(address(row));
               }}
             >
               {columns.map((column) => (

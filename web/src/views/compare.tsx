@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import type { Site, SiteComparison, SiteIndex } from "../../../src/dashboard/site.ts";
 import { count, fixed, percent } from "../../../src/report/numbers.ts";
 import { visibleText } from "../../../src/report/visible-text.ts";
-import { loadLatents, type Latents } from "../data/latents.ts";
+import { type Latents, loadLatents } from "../data/latents.ts";
 import { loadMatches, type Matches } from "../data/matches.ts";
 import { findIndex } from "../data/site.ts";
 import { go, replace } from "../navigation.ts";
@@ -11,10 +11,10 @@ import { Shown } from "../parts/notices.tsx";
 import { useLoaded } from "../parts/use-loaded.ts";
 import { VirtualGrid } from "../parts/virtual-grid.tsx";
 import { href, type Route, withQuery } from "../routes.ts";
-import { LatentName } from "./latents/columns.tsx";
 import { MatchFilters } from "./compare/filters.tsx";
 import { findMatches, MATCH_GRID, type MatchKey, nextMatchSort, readMatchQuery } from "./compare/matches.ts";
 import { MatchPlots } from "./compare/plots.tsx";
+import { LatentName } from "./latents/columns.tsx";
 
 export function CompareView({ site, route }: { site: Site; route: Route }) {
   const [a, b] = route.parts;
@@ -23,7 +23,9 @@ export function CompareView({ site, route }: { site: Site; route: Route }) {
   useEffect(() => {
     document.title = "Compare · Lapidary";
   }, []);
-  const [left, right] = [comparison?.a, comparison?.b].map((id) => (id === undefined ? undefined : findIndex(site, id)));
+  const [left, right] = [comparison?.a, comparison?.b].map((id) =>
+    id === undefined ? undefined : findIndex(site, id),
+  );
   return (
     <>
       <div class="head">
@@ -84,9 +86,7 @@ function Comparison({ comparison, a, b, route }: ComparisonProps) {
   );
   return (
     <Shown of={loaded} what="the comparison">
-      {([matches, ofA, ofB]) => (
-        <MatchList {...{ comparison, a, b, route, matches, ofA, ofB }} />
-      )}
+      {([matches, ofA, ofB]) => <MatchList {...{ comparison, a, b, route, matches, ofA, ofB }} />}
     </Shown>
   );
 }
@@ -95,7 +95,7 @@ type MatchListProps = ComparisonProps & { matches: Matches; ofA: Latents; ofB: L
 
 function MatchList({ a, b, route, matches, ofA, ofB }: MatchListProps) {
   const search = route.query.toString();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the query is what `search` says
+  // the query is what `search` says
   const found = useMemo(() => {
     const query = readMatchQuery(route.query);
     return { query, rows: findMatches(matches, query) };
@@ -132,15 +132,17 @@ function MatchList({ a, b, route, matches, ofA, ofB }: MatchListProps) {
   return (
     <>
       <p class="lead">
-        <span class="before">{visibleText(a.title)}</span> → <span class="after">{visibleText(b.title)}</span>.{" "}
-        {shareAbove(matches, 0.9)} of its latents have a latent of the other with a decoder cosine of at least 0.9,{" "}
-        {shareAbove(matches, 0.7)} one of at least 0.7.
+        <span class="before">{visibleText(a.title)}</span> → <span class="after">{visibleText(b.title)}</span>
+        . {shareAbove(matches, 0.9)} of its latents have a latent of the other with a decoder cosine of at
+        least 0.9, {shareAbove(matches, 0.7)} one of at least 0.7.
       </p>
-      <div class="latents">
+      <div class="latents matched">
         <MatchFilters query={query} onChange={change} />
         <section class="list" aria-label="List of matches">
           <p class="count" role="status">
-            {rows.length === nLatents ? `${count(nLatents)} latents` : `${count(rows.length)} of ${count(nLatents)} latents`}
+            {rows.length === nLatents
+              ? `${count(nLatents)} latents`
+              : `${count(rows.length)} of ${count(nLatents)} latents`}
           </p>
           <VirtualGrid
             label="Latents and their nearest"
@@ -155,7 +157,14 @@ function MatchList({ a, b, route, matches, ofA, ofB }: MatchListProps) {
           />
         </section>
         <div class="beside-list">
-          <MatchPlots matches={matches} query={query} rows={rows} onChange={change} onPick={(latent) => go(open(latent))} names={ofA} />
+          <MatchPlots
+            matches={matches}
+            query={query}
+            rows={rows}
+            onChange={change}
+            onPick={(latent) => go(open(latent))}
+            names={ofA}
+          />
         </div>
       </div>
     </>
@@ -163,5 +172,7 @@ function MatchList({ a, b, route, matches, ofA, ofB }: MatchListProps) {
 }
 
 function shareAbove({ nearest_cosine: cosines }: Matches, least: number): string {
-  return percent(cosines.reduce((n, cosine) => n + (cosine >= least ? 1 : 0), 0) / Math.max(1, cosines.length));
+  return percent(
+    cosines.reduce((n, cosine) => n + (cosine >= least ? 1 : 0), 0) / Math.max(1, cosines.length),
+  );
 }

@@ -4,6 +4,7 @@ import type { Site, SiteIndex } from "../../../src/dashboard/site.ts";
 import { visibleText } from "../../../src/report/visible-text.ts";
 import { baseOf, type Latents, loadLatents, nameOf } from "../data/latents.ts";
 import { findIndex } from "../data/site.ts";
+import { go } from "../navigation.ts";
 import { IndexChoice } from "../parts/index-choice.tsx";
 import { Shown } from "../parts/notices.tsx";
 import { useLoaded } from "../parts/use-loaded.ts";
@@ -86,6 +87,7 @@ function Latent({ site, index, route, latents }: LatentViewProps & { latents: La
             Alone
           </a>
         )}
+        <BesideForm site={site} index={index} latent={latent} route={route} />
         {site.live?.indexes.includes(index.id) === true && (
           <a class="button" href={href("steer", [index.id], { do: `add:${latent}` })}>
             Steer with it
@@ -111,6 +113,50 @@ function Latent({ site, index, route, latents }: LatentViewProps & { latents: La
         </div>
       )}
     </>
+  );
+}
+
+/** Any latent of any index may be put beside this one. */
+function BesideForm({
+  site,
+  index,
+  latent,
+  route,
+}: {
+  site: Site;
+  index: SiteIndex;
+  latent: number;
+  route: Route;
+}) {
+  const others = [...site.indexes.filter(({ id }) => id !== index.id), index];
+  return (
+    <form
+      class="beside-form"
+      aria-label="Beside another latent"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const fields = new FormData(event.currentTarget);
+        go(withQuery(route, { beside: `${String(fields.get("index"))}/${String(fields.get("latent"))}` }));
+      }}
+    >
+      <select name="index" aria-label="SAE of the other latent">
+        {others.map(({ id, title, run }) => (
+          <option key={id} value={id}>
+            {visibleText(`${run}: ${title}`)}
+          </option>
+        ))}
+      </select>
+      <input
+        name="latent"
+        type="number"
+        min={0}
+        step={1}
+        required
+        aria-label="Number of the other latent"
+        defaultValue={latent}
+      />
+      <button type="submit">Put beside</button>
+    </form>
   );
 }
 

@@ -13,9 +13,9 @@ import { Shown } from "../parts/notices.tsx";
 import { type Loaded, useLoaded } from "../parts/use-loaded.ts";
 import { VirtualGrid } from "../parts/virtual-grid.tsx";
 import { href, type Route, withQuery } from "../routes.ts";
+import { latentCell, latentColumns } from "./latents/columns.tsx";
 import { DensityDrift } from "./latents/density-drift.tsx";
 import { Filters } from "./latents/filters.tsx";
-import { latentCell, latentColumns } from "./latents/columns.tsx";
 import { nextSort, readQuery } from "./latents/query.ts";
 
 export interface LatentsViewProps {
@@ -33,7 +33,11 @@ export function LatentsView({ site, index, route }: LatentsViewProps) {
     <>
       <div class="head">
         <h1>Latents</h1>
-        <IndexChoice site={site} index={index} address={(id) => href("latents", [id], Object.fromEntries(route.query))} />
+        <IndexChoice
+          site={site}
+          index={index}
+          address={(id) => href("latents", [id], Object.fromEntries(route.query))}
+        />
       </div>
       <Shown of={latents} what="the latents">
         {(value) => <LatentList index={index} latents={value} route={route} />}
@@ -48,7 +52,7 @@ function LatentList({ index, latents, route }: { index: SiteIndex; latents: Late
   const promotes = route.query.get("promotes") ?? "";
   const among = useLoaded(() => promoters(index, promotes), `${index.id} ${promotes}`);
   const search = route.query.toString();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the query is what `search` says
+  // the query is what `search` says
   const found = useMemo(() => {
     const query = readQuery(route.query);
     return { query, rows: searcher.find({ ...query, among: amongOf(among) }), search };
@@ -58,7 +62,7 @@ function LatentList({ index, latents, route }: { index: SiteIndex; latents: Late
 
   return (
     <div class="latents">
-      <Filters latents={latents} query={query} promotes={promotes} onChange={change} />
+      <Filters latents={latents} columns={columns} query={query} promotes={promotes} onChange={change} />
       <section class="list" aria-label="List of latents">
         <Count rows={rows.length} of={latents.nLatents} promoters={among} />
         <VirtualGrid
@@ -120,4 +124,5 @@ async function promoters(index: SiteIndex, token: string): Promise<Uint32Array |
 }
 
 const NONE = new Uint32Array(0);
-const amongOf = (among: Loaded<Uint32Array | null>): Query["among"] => (among.state === "here" ? among.value : NONE);
+const amongOf = (among: Loaded<Uint32Array | null>): Query["among"] =>
+  among.state === "here" ? among.value : NONE;

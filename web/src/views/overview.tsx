@@ -37,7 +37,10 @@ export function OverviewView({ site, route }: { site: Site; route: Route }) {
             </nav>
           )}
           {runs
-            .filter(({ run }, i) => (route.query.get("run") ?? runs[0].run) === run || (runs.length === 1 && i === 0))
+            .filter(
+              ({ run }, i) =>
+                (route.query.get("run") ?? runs[0].run) === run || (runs.length === 1 && i === 0),
+            )
             .map((run) => (
               <Run key={run.run} site={site} run={run} level={runs.length === 1 ? 2 : 3} />
             ))}
@@ -54,7 +57,8 @@ function Run({ site, run, level }: { site: Site; run: RunOverview; level: Level 
       <p class="run-name">{visibleText(run.run)}</p>
       {level === 2 ? <h1>{visibleText(run.headline)}</h1> : <h2>{visibleText(run.headline)}</h2>}
       <p class="lead">
-        {run.source === null ? "Trained from scratch" : `From ${visibleText(run.source)}`} for {visibleText(run.model)}
+        {run.source === null ? "Trained from scratch" : `From ${visibleText(run.source)}`} for{" "}
+        {visibleText(run.model)}
         {run.baseModel !== null && `, made for ${visibleText(run.baseModel)}`}
         {run.gate !== null && `; it fits where VE is at least ${run.gate} on every set`}.
       </p>

@@ -1,9 +1,9 @@
 /** Generated text with latents moved, beside the same without. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { LiveInput, SteerRequest } from "../../../src/dashboard/live.ts";
+import { visibleText } from "../../../src/report/visible-text.ts";
 import type { Latents } from "../data/latents.ts";
 import { loadLatents } from "../data/latents.ts";
-import { visibleText } from "../../../src/report/visible-text.ts";
 import { replace } from "../navigation.ts";
 import { IndexChoice } from "../parts/index-choice.tsx";
 import { Failure, Shown } from "../parts/notices.tsx";
@@ -30,7 +30,11 @@ export function SteerView(props: LiveViewProps) {
     <>
       <div class="head">
         <h1>Steer</h1>
-        <IndexChoice site={site} index={index} address={(id) => href("steer", [id], Object.fromEntries(route.query))} />
+        <IndexChoice
+          site={site}
+          index={index}
+          address={(id) => href("steer", [id], Object.fromEntries(route.query))}
+        />
       </div>
       {why !== null ? (
         <NotLive why={why} />
@@ -47,7 +51,9 @@ const FIRST: Draft = { kind: "add", latent: null, value: null };
 
 function Steering({ site, index, route, latents }: LiveViewProps & { latents: Latents }) {
   const [input, setInput] = useState<LiveInput>(readInput(route.query) ?? { kind: "text", text: "" });
-  const [drafts, setDrafts] = useState<readonly Draft[]>(() => withValues(readDrafts(route.query.get("do")), latents));
+  const [drafts, setDrafts] = useState<readonly Draft[]>(() =>
+    withValues(readDrafts(route.query.get("do")), latents),
+  );
   const [sampling, setSampling] = useState<Sampling>(() => readSampling(route.query));
   const steering = useSteering();
   const interventions = completed(drafts, latents.nLatents);
@@ -83,7 +89,11 @@ function Steering({ site, index, route, latents }: LiveViewProps & { latents: La
         <div class="pair">
           <InputEditor input={input} canChat={site.live?.chat === true} onChange={setInput} onSend={start} />
           <div>
-            <InterventionsEditor latents={latents} drafts={drafts.length === 0 ? [FIRST] : drafts} onChange={setDrafts} />
+            <InterventionsEditor
+              latents={latents}
+              drafts={drafts.length === 0 ? [FIRST] : drafts}
+              onChange={setDrafts}
+            />
             <SamplingEditor sampling={sampling} onChange={setSampling} />
           </div>
         </div>

@@ -36,7 +36,11 @@ export function TryView({ site, index, route }: LiveViewProps) {
     <>
       <div class="head">
         <h1>Try it</h1>
-        <IndexChoice site={site} index={index} address={(id) => href("try", [id], Object.fromEntries(route.query))} />
+        <IndexChoice
+          site={site}
+          index={index}
+          address={(id) => href("try", [id], Object.fromEntries(route.query))}
+        />
       </div>
       {why === null ? <Trying site={site} index={index} route={route} /> : <NotLive why={why} />}
     </>
@@ -50,7 +54,7 @@ function Trying({ site, index, route }: LiveViewProps) {
   const latents = useLoaded(() => loadLatents(index), index.id);
   const key = JSON.stringify(sent);
   const [nSent, setNSent] = useState(0);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `key` is what was sent
+  // `key` is what was sent
   useEffect(() => {
     if (sent === null || isEmpty(sent)) return;
     setInput(sent);
@@ -82,12 +86,17 @@ function Trying({ site, index, route }: LiveViewProps) {
             Encode
           </button>
           <span class="caption">
-            through {visibleText(site.live?.model ?? "the model")}, at most {site.live?.contextSize} tokens; Ctrl + Enter
+            through {visibleText(site.live?.model ?? "the model")}, at most {site.live?.contextSize} tokens;
+            Ctrl + Enter
           </span>
         </p>
       </form>
       <p class="unseen" role="status">
-        {answer.state === "waiting" ? "encoding" : answer.state === "here" ? counted(answer.encoded.tokens.length, "token") : ""}
+        {answer.state === "waiting"
+          ? "encoding"
+          : answer.state === "here"
+            ? counted(answer.encoded.tokens.length, "token")
+            : ""}
       </p>
       {answer.state === "waiting" && <p class="waiting">Encoding …</p>}
       {answer.state === "failed" && <Failure error={answer.error} what="Encoding" />}

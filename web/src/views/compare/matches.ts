@@ -8,8 +8,20 @@ export type MatchKey = Exclude<keyof Matches, "encoder_cosine">;
 
 export const MATCH_GRID: readonly GridColumn<MatchKey>[] = [
   { key: "latent", title: "Latent", isSortable: true, kind: "text wide" },
-  { key: "nearest", title: "Nearest", meaning: "latent of the other whose decoder row is nearest", isSortable: false, kind: "text wide" },
-  { key: "nearest_cosine", title: "Cosine", meaning: "cosine of the two decoder rows", isSortable: true, kind: "number" },
+  {
+    key: "nearest",
+    title: "Nearest",
+    meaning: "latent of the other whose decoder row is nearest",
+    isSortable: false,
+    kind: "text wide",
+  },
+  {
+    key: "nearest_cosine",
+    title: "Cosine",
+    meaning: "cosine of the two decoder rows",
+    isSortable: true,
+    kind: "number",
+  },
   {
     key: "decoder_cosine",
     title: "Same index",
@@ -18,7 +30,13 @@ export const MATCH_GRID: readonly GridColumn<MatchKey>[] = [
     kind: "number minor",
   },
   { key: "density_a", title: "Density", meaning: "of the latent", isSortable: true, kind: "number minor" },
-  { key: "density_b", title: "Density there", meaning: "of the nearest latent", isSortable: true, kind: "number minor" },
+  {
+    key: "density_b",
+    title: "Density there",
+    meaning: "of the nearest latent",
+    isSortable: true,
+    kind: "number minor",
+  },
 ];
 
 export interface MatchQuery {
@@ -38,7 +56,10 @@ export function readMatchQuery(search: URLSearchParams): MatchQuery {
   };
 }
 
-export function nextMatchSort({ sort, direction }: MatchQuery, pressed: MatchKey): { sort: string; dir: string | null } {
+export function nextMatchSort(
+  { sort, direction }: MatchQuery,
+  pressed: MatchKey,
+): { sort: string; dir: string | null } {
   return { sort: pressed, dir: sort === pressed && direction === "up" ? "down" : null };
 }
 

@@ -6,8 +6,8 @@ import { type Latents, nameOf } from "../../data/latents.ts";
 import type { Matches } from "../../data/matches.ts";
 import { writeBounds } from "../../parts/bounds-fields.tsx";
 import { Histogram } from "../../parts/histogram.tsx";
-import { boxOf, Scatter, SCATTER_AREA } from "../../parts/scatter.tsx";
 import { between, countBins, exponents, extent, valueAt } from "../../parts/scales.ts";
+import { boxOf, SCATTER_AREA, Scatter } from "../../parts/scatter.tsx";
 import type { MatchQuery } from "./matches.ts";
 
 export interface MatchPlotsProps {
@@ -51,7 +51,9 @@ export function MatchPlots({ matches, names, query, rows, onChange, onPick }: Ma
   );
 }
 
-function DensityDensity(props: MatchPlotsProps & { plot: NonNullable<ReturnType<typeof plotOf>["scatter"]> }) {
+function DensityDensity(
+  props: MatchPlotsProps & { plot: NonNullable<ReturnType<typeof plotOf>["scatter"]> },
+) {
   const { matches, names, query, rows, onChange, onPick, plot } = props;
   const horizontal = { from: SCATTER_AREA.left, to: SCATTER_AREA.right };
   const scaleX = plot.x(horizontal);

@@ -10,7 +10,8 @@ export function ActivationHistogram({ detail, latents, latent }: SectionProps) {
   return (
     <figure>
       <figcaption>
-        <span class="title">Activations</span> <span class="caption">tokens by activation, where it fires</span>
+        <span class="title">Activations</span>{" "}
+        <span class="caption">tokens by activation, where it fires</span>
       </figcaption>
       <Histogram
         title="Activations"

@@ -5,8 +5,8 @@ import { count, short } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import type { Example } from "../../data/latent.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
-import { quotedToken } from "../../parts/token-text.ts";
 import { TokenStrip } from "../../parts/token-strip.tsx";
+import { quotedToken } from "../../parts/token-text.ts";
 import type { SectionProps } from "./props.ts";
 
 /** Shown at once of the strongest; the others are a click away. */
@@ -38,7 +38,7 @@ function Group(props: SectionProps & { interval: number; examples: readonly Exam
       <Heading level={(level + 1) as Level}>
         {interval < 0
           ? "Strongest, one a document"
-          : `${short((most * interval) / INTERVALS, 3)} … ${short((most * (interval + 1)) / INTERVALS, 3)}`}
+          : `Activation ${short((most * interval) / INTERVALS, 3)} … ${short((most * (interval + 1)) / INTERVALS, 3)}`}
         {inInterval !== undefined && <span class="caption"> {count(inInterval)} tokens</span>}
       </Heading>
       <ol class="contexts">

@@ -49,7 +49,11 @@ export function Facts({ latents, latent }: SheetProps) {
       <div>
         <dt data-tip={MEANINGS.label}>Label</dt>
         <dd>
-          {label[latent] === "" ? <span class="absent">none</span> : <bdi class="name">{visibleText(label[latent])}</bdi>}
+          {label[latent] === "" ? (
+            <span class="absent">none</span>
+          ) : (
+            <bdi class="name">{visibleText(label[latent])}</bdi>
+          )}
           {labelKind[latent] === "output" && <span class="caption"> from its logits alone</span>}
           {is("label_precision") && (
             <span class="caption">

@@ -25,7 +25,12 @@ export function Logits({ detail, level }: SectionProps) {
   );
 }
 
-function Ranked(props: { title: string; tokens: readonly RankedToken[]; level: Level; tone: "after" | "before" }) {
+function Ranked(props: {
+  title: string;
+  tokens: readonly RankedToken[];
+  level: Level;
+  tone: "after" | "before";
+}) {
   const { title, tokens, tone } = props;
   const most = Math.max(...tokens.map(({ value }) => Math.abs(value)), 1e-30);
   return (

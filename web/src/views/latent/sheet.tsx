@@ -35,7 +35,8 @@ export function LatentSheet(props: SheetProps) {
                 <section>
                   <Heading level={level}>Examples</Heading>
                   <p class="absent">
-                    It fires on none of the indexed tokens of {value.manifest.data.sets.map(visibleText).join(", ")}.
+                    It fires on none of the indexed tokens of{" "}
+                    {value.manifest.data.sets.map(visibleText).join(", ")}.
                   </p>
                 </section>
               ) : (

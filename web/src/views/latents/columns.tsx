@@ -17,7 +17,13 @@ const COLUMNS: readonly GridColumn<SortKey>[] = [
     isSortable: true,
     kind: "text wide",
   },
-  { key: "density", title: "Density", meaning: "share of tokens on which it fires", isSortable: true, kind: "number" },
+  {
+    key: "density",
+    title: "Density",
+    meaning: "share of tokens on which it fires",
+    isSortable: true,
+    kind: "number",
+  },
   { key: "act", title: "Max act", meaning: "largest activation", isSortable: true, kind: "number" },
   {
     key: "drift",
@@ -33,7 +39,13 @@ const COLUMNS: readonly GridColumn<SortKey>[] = [
     isSortable: true,
     kind: "number minor",
   },
-  { key: "level", title: "Level", meaning: "smallest matryoshka width that holds it", isSortable: true, kind: "number minor" },
+  {
+    key: "level",
+    title: "Level",
+    meaning: "smallest matryoshka width that holds it",
+    isSortable: true,
+    kind: "number minor",
+  },
   {
     key: "precision",
     title: "Prec.",
@@ -68,7 +80,12 @@ export function latentColumns({ numbers, score }: Latents): readonly GridColumn<
   });
 }
 
-export function latentCell(latents: Latents, index: SiteIndex, latent: number, column: SortKey): ComponentChildren {
+export function latentCell(
+  latents: Latents,
+  index: SiteIndex,
+  latent: number,
+  column: SortKey,
+): ComponentChildren {
   const { numbers, score } = latents;
   const { density, base_density: before } = numbers;
   switch (column) {

@@ -4,11 +4,11 @@ import type { SiteIndex } from "../../../../src/dashboard/site.ts";
 import { fixed, percent, short } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import { type Latents, nameOf } from "../../data/latents.ts";
-import { type Bounds, type Query, type Searcher } from "../../data/search.ts";
+import type { Bounds, Query, Searcher } from "../../data/search.ts";
 import { go } from "../../navigation.ts";
 import { writeBounds } from "../../parts/bounds-fields.tsx";
-import { boxOf, Scatter, SCATTER_AREA } from "../../parts/scatter.tsx";
 import { between, exponents, extent, valueAt } from "../../parts/scales.ts";
+import { boxOf, SCATTER_AREA, Scatter } from "../../parts/scatter.tsx";
 import { href } from "../../routes.ts";
 
 export interface DensityDriftProps {
@@ -36,7 +36,9 @@ export function DensityDrift({ index, latents, searcher, query, rows, onChange }
     <figure class="density-drift">
       <figcaption>
         <span class="title">{plot.title}</span>{" "}
-        <span class="caption">Drag to choose a range, click a point to open it; the fields under Ranges do the same.</span>
+        <span class="caption">
+          Drag to choose a range, click a point to open it; the fields under Ranges do the same.
+        </span>
       </figcaption>
       <Scatter
         title={plot.title}

@@ -1,12 +1,14 @@
 /** What is searched for: words, state, level, ranges. Everything here stands in the address. */
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import type { Latents } from "../../data/latents.ts";
-import { type LatentState, type Query, STATES } from "../../data/search.ts";
+import { type LatentState, type Query, type SortKey, STATES } from "../../data/search.ts";
 import { BoundsFields, writeBounds } from "../../parts/bounds-fields.tsx";
-import { BOUNDED, type BoundedKey } from "./query.ts";
+import type { GridColumn } from "../../parts/virtual-grid.tsx";
+import { BOUNDED, type BoundedKey, nextSort } from "./query.ts";
 
 export interface FiltersProps {
   readonly latents: Latents;
+  readonly columns: readonly GridColumn<SortKey>[];
   readonly query: Query;
   readonly promotes: string;
   readonly onChange: (patch: Record<string, string | null>) => void;
@@ -22,13 +24,16 @@ const STATE_NAMES: Readonly<Record<LatentState, string>> = {
 
 const OPEN = { low: null, high: null };
 
-export function Filters({ latents, query, promotes, onChange }: FiltersProps) {
+export function Filters({ latents, columns, query, promotes, onChange }: FiltersProps) {
   const id = useId();
+  // Open where the address came with ranges; brushing does not open it, since the plot would move from under the pointer.
+  const [isOpen] = useState(Object.keys(query.ranges).length > 0);
   const { numbers, score } = latents;
   const known = (values: Float64Array | null) => values?.some((value) => !Number.isNaN(value)) ?? false;
   const states = STATES.filter(
     (state) =>
-      (state !== "dead" || known(numbers.dead_in_training)) && (state !== "resampled" || known(numbers.n_resampled)),
+      (state !== "dead" || known(numbers.dead_in_training)) &&
+      (state !== "resampled" || known(numbers.n_resampled)),
   );
   const nLevels = 1 + numbers.level.reduce((most, level) => Math.max(most, level), 0);
   const bounded = (Object.keys(BOUNDED) as BoundedKey[]).filter(
@@ -36,7 +41,12 @@ export function Filters({ latents, query, promotes, onChange }: FiltersProps) {
       !((key === "drift" || key === "change") && !known(numbers.decoder_drift_cosine)) &&
       !(key === "score" && !known(score)),
   );
-  const isNarrowed = query.text !== "" || query.state !== "all" || query.level !== null || promotes !== "" || Object.keys(query.ranges).length > 0;
+  const isNarrowed =
+    query.text !== "" ||
+    query.state !== "all" ||
+    query.level !== null ||
+    promotes !== "" ||
+    Object.keys(query.ranges).length > 0;
   return (
     <form class="filters" role="search" aria-label="Latents" onSubmit={(event) => event.preventDefault()}>
       <label class="field">
@@ -67,7 +77,9 @@ export function Filters({ latents, query, promotes, onChange }: FiltersProps) {
           <span>State</span>
           <select
             value={query.state}
-            onChange={(event) => onChange({ state: event.currentTarget.value === "all" ? null : event.currentTarget.value })}
+            onChange={(event) =>
+              onChange({ state: event.currentTarget.value === "all" ? null : event.currentTarget.value })
+            }
           >
             {states.map((state) => (
               <option key={state} value={state}>
@@ -93,8 +105,33 @@ export function Filters({ latents, query, promotes, onChange }: FiltersProps) {
           </label>
         )}
       </div>
-      <details class="ranges" open={Object.keys(query.ranges).length > 0}>
-        <summary>Ranges</summary>
+      <div class="fields">
+        <label class="field">
+          <span>Sorted by</span>
+          <select
+            value={query.sort}
+            onChange={(event) => onChange(nextSort(query, event.currentTarget.value as SortKey))}
+          >
+            {columns.map(({ key, title, meaning }) => (
+              <option key={key} value={key} title={meaning}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span>Order</span>
+          <select
+            value={query.direction}
+            onChange={(event) => onChange({ dir: event.currentTarget.value === "down" ? "down" : null })}
+          >
+            <option value="up">smallest first</option>
+            <option value="down">largest first</option>
+          </select>
+        </label>
+      </div>
+      <details class="ranges" open={isOpen}>
+        <summary>Ranges{rangesText(query)}</summary>
         {bounded.map((key) => (
           <BoundsFields
             key={key}
@@ -104,22 +141,27 @@ export function Filters({ latents, query, promotes, onChange }: FiltersProps) {
           />
         ))}
       </details>
-      {isNarrowed && (
-        <button
-          type="button"
-          onClick={() =>
-            onChange({
-              q: null,
-              promotes: null,
-              state: null,
-              level: null,
-              ...Object.fromEntries(Object.keys(BOUNDED).map((key) => [key, null])),
-            })
-          }
-        >
-          Show all
-        </button>
-      )}
+      <button
+        type="button"
+        disabled={!isNarrowed}
+        onClick={() =>
+          onChange({
+            q: null,
+            promotes: null,
+            state: null,
+            level: null,
+            ...Object.fromEntries(Object.keys(BOUNDED).map((key) => [key, null])),
+          })
+        }
+      >
+        Show all
+      </button>
     </form>
   );
+}
+
+/** Which numbers are bounded. */
+function rangesText({ ranges }: Query): string {
+  const names = (Object.keys(ranges) as BoundedKey[]).map((key) => BOUNDED[key].toLowerCase());
+  return names.length === 0 ? "" : `: ${names.join(", ")}`;
 }

@@ -5,7 +5,8 @@ import { visibleText } from "../../../../src/report/visible-text.ts";
 /** null: it can. */
 export function whyNotLive(site: Site, index: SiteIndex): string | null {
   if (site.live === null) return site.notLive ?? "This is a copy of the tables without a model.";
-  if (!site.live.indexes.includes(index.id)) return `The SAE of ${index.title} cannot be run here; choose another.`;
+  if (!site.live.indexes.includes(index.id))
+    return `The SAE of ${index.title} cannot be run here; choose another.`;
   return null;
 }
 

@@ -29,7 +29,8 @@ export function EncodedText({ site, index, latents, encoded, route }: EncodedTex
   const change = (patch: Record<string, string | null>) => replace(withQuery(route, patch));
   const picked = numberOf(route.query.get("token"), tokens.length);
   const latent = numberOf(route.query.get("latent"), latents.nLatents) ?? summed[0]?.latent ?? null;
-  const shade = (Object.keys(SHADES) as Shade[]).find((name) => name === route.query.get("shade")) ?? "latent";
+  const shade =
+    (Object.keys(SHADES) as Shade[]).find((name) => name === route.query.get("shade")) ?? "latent";
   const { values, what, most } = shaded(tokens, shade, latent);
   const pickLatent = (chosen: number) => change({ latent: String(chosen), shade: null });
   const token = picked === null ? undefined : tokens[picked];
@@ -39,14 +40,20 @@ export function EncodedText({ site, index, latents, encoded, route }: EncodedTex
       <div class="shades">
         <div class="segments" role="group" aria-label="Shaded by">
           {(Object.keys(SHADES) as Shade[]).map((name) => (
-            <button key={name} type="button" aria-pressed={name === shade} onClick={() => change({ shade: name })}>
+            <button
+              key={name}
+              type="button"
+              aria-pressed={name === shade}
+              onClick={() => change({ shade: name })}
+            >
               {name === "latent" && latent !== null ? `latent ${latent}` : SHADES[name]}
             </button>
           ))}
         </div>
         <p class="caption">
           {counted(tokens.length, "token")}
-          {truncated && "; what came after the context size was left out"}. {errorText(tokens)} Pick a token to see its latents.
+          {truncated && "; what came after the context size was left out"}. {errorText(tokens)} Pick a token
+          to see its latents.
         </p>
       </div>
       <TokenStrip
@@ -70,7 +77,8 @@ export function EncodedText({ site, index, latents, encoded, route }: EncodedTex
             {token.kept ? (
               <>
                 <p class="caption">
-                  {counted(token.latents.length, "latent")}, reconstruction error {percent(relativeError(token))} of ‖x‖²
+                  {counted(token.latents.length, "latent")}, reconstruction error{" "}
+                  {percent(relativeError(token))} of ‖x‖²
                 </p>
                 <LatentTable
                   index={index}
@@ -96,7 +104,9 @@ export function EncodedText({ site, index, latents, encoded, route }: EncodedTex
             chosen={latent}
             onChoose={pickLatent}
             canSteer={site.live !== null}
-            rows={summed.slice(0, SHOWN).map(({ latent: id, most: value, nTokens }) => ({ latent: id, value, nTokens }))}
+            rows={summed
+              .slice(0, SHOWN)
+              .map(({ latent: id, most: value, nTokens }) => ({ latent: id, value, nTokens }))}
             head="Largest"
           />
         </div>
@@ -106,7 +116,9 @@ export function EncodedText({ site, index, latents, encoded, route }: EncodedTex
 }
 
 /** All latents that fire, with their largest activation and how many tokens they fire on; the strongest first. */
-export function overall(tokens: readonly EncodedToken[]): { latent: number; most: number; nTokens: number }[] {
+export function overall(
+  tokens: readonly EncodedToken[],
+): { latent: number; most: number; nTokens: number }[] {
   const found = new Map<number, { latent: number; most: number; nTokens: number }>();
   for (const token of tokens)
     token.latents.forEach((latent, i) => {
@@ -133,11 +145,14 @@ function shaded(tokens: readonly EncodedToken[], shade: Shade, latent: number | 
 
 /** ‖x − x̂‖² / ‖x‖²; null where the SAE was not run. */
 function relativeError({ squaredError, squaredNorm }: EncodedToken): number | null {
-  return squaredError === null || squaredNorm === null || squaredNorm === 0 ? null : squaredError / squaredNorm;
+  return squaredError === null || squaredNorm === null || squaredNorm === 0
+    ? null
+    : squaredError / squaredNorm;
 }
 
 function errorText(tokens: readonly EncodedToken[]): string {
-  const sum = (key: "squaredError" | "squaredNorm") => tokens.reduce((total, token) => total + (token[key] ?? 0), 0);
+  const sum = (key: "squaredError" | "squaredNorm") =>
+    tokens.reduce((total, token) => total + (token[key] ?? 0), 0);
   const norm = sum("squaredNorm");
   return norm > 0
     ? `Lost: ${percent(sum("squaredError") / norm)} of ‖x‖²; ${short(tokens.reduce((n, { latents }) => n + latents.length, 0) / Math.max(1, tokens.filter(({ kept }) => kept).length), 3)} latents a token.`

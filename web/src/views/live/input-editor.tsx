@@ -42,7 +42,12 @@ export function InputEditor({ input, canChat, onChange, onSend }: InputEditorPro
           />
         </label>
       ) : (
-        <Messages id={id} messages={input.messages} onChange={(messages) => onChange({ kind: "chat", messages })} onKeyDown={onKeyDown} />
+        <Messages
+          id={id}
+          messages={input.messages}
+          onChange={(messages) => onChange({ kind: "chat", messages })}
+          onKeyDown={onKeyDown}
+        />
       )}
     </div>
   );

@@ -31,7 +31,10 @@ export function InterventionsEditor({ latents, drafts, onChange }: Interventions
           </label>
           <label class="field">
             <span>Activation a becomes</span>
-            <select value={draft.kind} onChange={(event) => set(i, { kind: event.currentTarget.value as Kind })}>
+            <select
+              value={draft.kind}
+              onChange={(event) => set(i, { kind: event.currentTarget.value as Kind })}
+            >
               {KINDS.map((kind) => (
                 <option key={kind} value={kind}>
                   {kind}: {MEANINGS[kind]}
@@ -74,7 +77,8 @@ export function InterventionsEditor({ latents, drafts, onChange }: Interventions
 function About({ latents, draft }: { latents: Latents; draft: Draft }) {
   const { latent } = draft;
   if (latent === null) return <span class="absent">which latent?</span>;
-  if (!(latent < latents.nLatents)) return <span class="bad">there are latents 0 … {latents.nLatents - 1}</span>;
+  if (!(latent < latents.nLatents))
+    return <span class="bad">there are latents 0 … {latents.nLatents - 1}</span>;
   return (
     <>
       <LatentName latents={latents} latent={latent} />{" "}

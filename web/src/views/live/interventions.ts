@@ -29,7 +29,9 @@ export function readDrafts(text: string | null): Draft[] {
 
 export function writeDrafts(drafts: readonly Draft[]): string {
   return drafts
-    .map(({ kind, latent, value }) => [kind, latent ?? "", ...(value === null || kind === "ablate" ? [] : [value])].join(":"))
+    .map(({ kind, latent, value }) =>
+      [kind, latent ?? "", ...(value === null || kind === "ablate" ? [] : [value])].join(":"),
+    )
     .join(";");
 }
 

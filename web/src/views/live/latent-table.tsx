@@ -37,7 +37,8 @@ export function LatentTable({ index, latents, rows, head, chosen, canSteer, onCh
           {rows.map(({ latent, value, nTokens }) => (
             <tr key={latent} class={latent === chosen ? "active" : undefined}>
               <th scope="row" class="text">
-                <a href={href("latent", [index.id, latent])}>{latent}</a> <LatentName latents={latents} latent={latent} />
+                <a href={href("latent", [index.id, latent])}>{latent}</a>{" "}
+                <LatentName latents={latents} latent={latent} />
               </th>
               <td>{short(value, 3)}</td>
               {hasTokens && <td>{count(nTokens)}</td>}
@@ -52,7 +53,11 @@ export function LatentTable({ index, latents, rows, head, chosen, canSteer, onCh
                   Shade
                 </button>
                 {canSteer && (
-                  <a class="quiet" href={href("steer", [index.id], { do: `add:${latent}` })} aria-label={`Steer with latent ${latent}`}>
+                  <a
+                    class="quiet"
+                    href={href("steer", [index.id], { do: `add:${latent}` })}
+                    aria-label={`Steer with latent ${latent}`}
+                  >
                     Steer
                   </a>
                 )}

@@ -41,7 +41,13 @@ export function writeSampling(sampling: Sampling): Record<keyof Sampling, string
   };
 }
 
-export function SamplingEditor({ sampling, onChange }: { sampling: Sampling; onChange: (sampling: Sampling) => void }) {
+export function SamplingEditor({
+  sampling,
+  onChange,
+}: {
+  sampling: Sampling;
+  onChange: (sampling: Sampling) => void;
+}) {
   const set = (patch: Partial<Sampling>) => onChange({ ...sampling, ...patch });
   return (
     <fieldset class="sampling">
@@ -78,7 +84,9 @@ export function SamplingEditor({ sampling, onChange }: { sampling: Sampling; onC
           step="any"
           required
           value={sampling.temperature}
-          onChange={(event) => set({ temperature: numberOrNull(event.currentTarget.value) ?? DEFAULTS.temperature })}
+          onChange={(event) =>
+            set({ temperature: numberOrNull(event.currentTarget.value) ?? DEFAULTS.temperature })
+          }
         />
       </label>
       {sampling.temperature > 0 && (

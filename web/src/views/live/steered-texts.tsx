@@ -9,7 +9,9 @@ const ENDS = { length: "", stop: "the model ended here", context: "the context i
 export function SteeredTexts({ state }: { state: SteeringState }) {
   if (state.phase === "none") return null;
   const { plain, steered } = state;
-  const parts = plain.tokens.findIndex((token, i) => steered.tokens[i] !== undefined && steered.tokens[i] !== token);
+  const parts = plain.tokens.findIndex(
+    (token, i) => steered.tokens[i] !== undefined && steered.tokens[i] !== token,
+  );
   return (
     <section class="steered" aria-label="Generated text" aria-busy={state.phase === "running"}>
       <p class="caption" role="status">
@@ -25,7 +27,9 @@ export function SteeredTexts({ state }: { state: SteeringState }) {
                   {visibleText(token)}
                 </span>
               ))}
-              {state.phase === "running" && state[side].why === null && <span class="caret" aria-hidden="true" />}
+              {state.phase === "running" && state[side].why === null && (
+                <span class="caret" aria-hidden="true" />
+              )}
             </p>
             {state[side].why !== null && <p class="caption">{ENDS[state[side].why as keyof typeof ENDS]}</p>}
           </div>

@@ -20,9 +20,20 @@ export interface SteeringState {
 }
 
 const EMPTY: SideState = { tokens: [], why: null };
-const NOTHING: SteeringState = { phase: "none", plain: EMPTY, steered: EMPTY, seconds: null, nForwards: null, error: null };
+const NOTHING: SteeringState = {
+  phase: "none",
+  plain: EMPTY,
+  steered: EMPTY,
+  seconds: null,
+  nForwards: null,
+  error: null,
+};
 
-export function useSteering(): { state: SteeringState; start: (request: SteerRequest) => Promise<void>; stop: () => void } {
+export function useSteering(): {
+  state: SteeringState;
+  start: (request: SteerRequest) => Promise<void>;
+  stop: () => void;
+} {
   const [state, setState] = useState(NOTHING);
   const running = useRef<AbortController | null>(null);
   const stop = () => running.current?.abort();

@@ -31,7 +31,12 @@ export function Plots({ site, run, level }: { site: Site; run: RunOverview; leve
       {layers.length > 1 && (
         <div class="segments" role="group" aria-label="Layer">
           {layers.map((one) => (
-            <button key={one.layer} type="button" aria-pressed={one === layer} onClick={() => setChosen(one.layer)}>
+            <button
+              key={one.layer}
+              type="button"
+              aria-pressed={one === layer}
+              onClick={() => setChosen(one.layer)}
+            >
               Layer {one.layer}
             </button>
           ))}
@@ -47,7 +52,9 @@ export function Plots({ site, run, level }: { site: Site; run: RunOverview; leve
 
 function Densities({ layer, index }: { layer: LayerOverview; index: SiteIndex | undefined }) {
   const last = (phase: MeasurementOverview["phase"], set?: string) =>
-    layer.measurements.find((one) => one.phase === phase && !one.isDomain && (set === undefined || one.set === set));
+    layer.measurements.find(
+      (one) => one.phase === phase && !one.isDomain && (set === undefined || one.set === set),
+    );
   const after = last("after") ?? last("before");
   if (after === undefined) return null;
   const before = after.phase === "after" ? last("before", after.set) : undefined;
@@ -118,7 +125,13 @@ function Drift({ index }: { index: SiteIndex }) {
 
 const EVERYTHING = readQuery(new URLSearchParams());
 
-function DriftPlot({ index, latents }: { index: SiteIndex; latents: Awaited<ReturnType<typeof loadLatents>> }) {
+function DriftPlot({
+  index,
+  latents,
+}: {
+  index: SiteIndex;
+  latents: Awaited<ReturnType<typeof loadLatents>>;
+}) {
   const searcher = useMemo(() => new Searcher(latents), [latents]);
   return (
     <DensityDrift
@@ -127,7 +140,9 @@ function DriftPlot({ index, latents }: { index: SiteIndex; latents: Awaited<Retu
       searcher={searcher}
       query={EVERYTHING}
       rows={null}
-      onChange={(patch) => Object.values(patch).some((value) => value !== null) && go(href("latents", [index.id], patch))}
+      onChange={(patch) =>
+        Object.values(patch).some((value) => value !== null) && go(href("latents", [index.id], patch))
+      }
     />
   );
 }

@@ -10,7 +10,10 @@ export function Provenance({ run, level }: { run: RunOverview; level: Level }) {
     { title: "Machine", entries: Object.entries(machine) },
     { title: "Seeds", entries: seeds.map(({ what, seed }) => [what, String(seed)] as const) },
     { title: "Files (sha-256)", entries: files.map(({ what, sha256 }) => [what, sha256] as const) },
-    { title: "Held-out sets", entries: run.sets.map(({ name, sources }) => [name, sources.join(", ")] as const) },
+    {
+      title: "Held-out sets",
+      entries: run.sets.map(({ name, sources }) => [name, sources.join(", ")] as const),
+    },
   ].filter(({ entries }) => entries.length > 0);
   return (
     <section>

@@ -1,5 +1,10 @@
 /** The results before and after, set by set, with their intervals; why; and every metric there is. */
-import type { Estimate, LayerOverview, MeasuredPhase, RunOverview } from "../../../../src/dashboard/overview.ts";
+import type {
+  Estimate,
+  LayerOverview,
+  MeasuredPhase,
+  RunOverview,
+} from "../../../../src/dashboard/overview.ts";
 import { count, fixed, percent, short, signed } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
@@ -17,7 +22,9 @@ export function Results({ run, level }: { run: RunOverview; level: Level }) {
     run.layers.some(({ measurements }) => measurements.some((one) => one.phase === phase)),
   );
   const shown = phases.filter((phase) => phase !== "prepolish");
-  const hasChange = run.layers.some(({ measurements }) => measurements.some(({ veChange }) => veChange !== null));
+  const hasChange = run.layers.some(({ measurements }) =>
+    measurements.some(({ veChange }) => veChange !== null),
+  );
   if (phases.length === 0) return <p class="absent">Nothing was measured yet.</p>;
   return (
     <section>
@@ -59,7 +66,15 @@ export function Results({ run, level }: { run: RunOverview; level: Level }) {
           <tbody>
             {run.layers.flatMap((layer) =>
               setsOf(run, layer).map((set, i) => (
-                <Row key={`${layer.layer} ${set}`} layer={layer} set={set} isFirst={i === 0} phases={shown} hasChange={hasChange} gate={run.gate} />
+                <Row
+                  key={`${layer.layer} ${set}`}
+                  layer={layer}
+                  set={set}
+                  isFirst={i === 0}
+                  phases={shown}
+                  hasChange={hasChange}
+                  gate={run.gate}
+                />
               )),
             )}
           </tbody>
@@ -79,7 +94,8 @@ interface RowProps {
 }
 
 function Row({ layer, set, isFirst, phases, hasChange, gate }: RowProps) {
-  const of = (phase: MeasuredPhase) => layer.measurements.find((one) => one.phase === phase && one.set === set);
+  const of = (phase: MeasuredPhase) =>
+    layer.measurements.find((one) => one.phase === phase && one.set === set);
   const last = of("after") ?? of("before");
   const isDomain = last?.isDomain === true;
   return (
@@ -95,7 +111,11 @@ function Row({ layer, set, isFirst, phases, hasChange, gate }: RowProps) {
         const ve = of(phase)?.metrics.ve;
         const isShort = gate !== null && !isDomain && phase !== "home" && (ve?.value ?? 1) < gate;
         return (
-          <td key={phase} class={isShort ? "short" : undefined} data-tip={isShort ? `below ${gate}` : undefined}>
+          <td
+            key={phase}
+            class={isShort ? "short" : undefined}
+            data-tip={isShort ? `below ${gate}` : undefined}
+          >
             <EstimateText of={ve} write={(value) => fixed(value, 4)} />
           </td>
         );
@@ -116,7 +136,13 @@ function Row({ layer, set, isFirst, phases, hasChange, gate }: RowProps) {
 }
 
 /** A number above its interval. */
-export function EstimateText({ of, write }: { of: Estimate | undefined; write: (value: number | null) => string }) {
+export function EstimateText({
+  of,
+  write,
+}: {
+  of: Estimate | undefined;
+  write: (value: number | null) => string;
+}) {
   if (of === undefined) return <>–</>;
   return (
     <>
@@ -137,7 +163,9 @@ function setsOf(run: RunOverview, layer: LayerOverview): string[] {
 }
 
 export function Verdicts({ run }: { run: RunOverview }) {
-  const verdicts = run.layers.flatMap(({ layer, verdicts }) => verdicts.map((verdict) => ({ layer, ...verdict })));
+  const verdicts = run.layers.flatMap(({ layer, verdicts }) =>
+    verdicts.map((verdict) => ({ layer, ...verdict })),
+  );
   if (verdicts.length === 0) return null;
   return (
     <ul class="verdicts">

@@ -45,7 +45,10 @@ export function Splices({ run, level }: { run: RunOverview; level: Level }) {
                 <td class={`text ${phase}`}>{PHASE_NAMES[phase]}</td>
                 {COLUMNS.map(({ name }) => (
                   <td key={name}>
-                    <EstimateText of={metrics[name]} write={(value) => (SHARES.includes(name) ? percent(value) : fixed(value, 4))} />
+                    <EstimateText
+                      of={metrics[name]}
+                      write={(value) => (SHARES.includes(name) ? percent(value) : fixed(value, 4))}
+                    />
                   </td>
                 ))}
               </tr>

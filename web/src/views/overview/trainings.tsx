@@ -20,13 +20,21 @@ const CURVES: readonly { readonly name: Curve; readonly title: string; readonly 
 const IN_CHARTS_ONLY = "resampling";
 
 export function Trainings({ run, level }: { run: RunOverview; level: Level }) {
-  const trainings = run.layers.flatMap(({ layer, trainings }) => trainings.map((training) => ({ layer, training })));
+  const trainings = run.layers.flatMap(({ layer, trainings }) =>
+    trainings.map((training) => ({ layer, training })),
+  );
   if (trainings.length === 0) return null;
   return (
     <section>
       <Heading level={level}>Training</Heading>
       {trainings.map(({ layer, training }) => (
-        <Training key={`${layer} ${training.name}`} layer={layer} training={training} run={run} level={(level + 1) as Level} />
+        <Training
+          key={`${layer} ${training.name}`}
+          layer={layer}
+          training={training}
+          run={run}
+          level={(level + 1) as Level}
+        />
       ))}
     </section>
   );
@@ -63,7 +71,15 @@ function Training({ layer, training, run, level }: TrainingProps) {
             lines={[
               { name: name === "ve" ? "in training" : "", series: "after", x: curves.step, y: curves[name] },
               ...(name === "ve" && heldOut.step.length > 0
-                ? [{ name: "held out", series: "before" as const, x: heldOut.step, y: heldOut.ve, hasDots: true }]
+                ? [
+                    {
+                      name: "held out",
+                      series: "before" as const,
+                      x: heldOut.step,
+                      y: heldOut.ve,
+                      hasDots: true,
+                    },
+                  ]
                 : []),
             ]}
           />

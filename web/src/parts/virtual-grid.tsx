@@ -12,7 +12,7 @@ export interface GridColumn<Key extends string> {
   /** what the number means; the heading's tip */
   readonly meaning?: string;
   readonly isSortable: boolean;
-  /** classes of its cells: text, wide, minor (left out where there is little room) */
+  /** classes of its cells: text, wide; minor and some are left out where there is little room, minor first */
   readonly kind: string;
 }
 
@@ -129,7 +129,7 @@ export function VirtualGrid<Key extends string>(props: VirtualGridProps<Key>) {
           </tr>
         </thead>
         <tbody>
-          <Spacer rows={from} columns={columns.length} />
+          <Spacer rows={from} />
           {Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i).map((row) => (
             <tr
               key={row}
@@ -149,19 +149,19 @@ export function VirtualGrid<Key extends string>(props: VirtualGridProps<Key>) {
               ))}
             </tr>
           ))}
-          <Spacer rows={nRows - Math.max(from, to)} columns={columns.length} />
+          <Spacer rows={nRows - Math.max(from, to)} />
         </tbody>
       </table>
     </div>
   );
 }
 
-/** Room for rows that are not drawn. */
-function Spacer({ rows, columns }: { rows: number; columns: number }) {
+/** Room for rows that are not drawn. One cell: how many columns are shown depends on the width. */
+function Spacer({ rows }: { rows: number }) {
   if (rows <= 0) return null;
   return (
     <tr class="spacer" aria-hidden="true">
-      <td colSpan={columns} style={{ height: `${rows * ROW_HEIGHT}px` }} />
+      <td style={{ height: `${rows * ROW_HEIGHT}px` }} />
     </tr>
   );
 }

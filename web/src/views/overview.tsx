@@ -5,10 +5,11 @@ import type { Site } from "../../../src/dashboard/site.ts";
 import { count } from "../../../src/report/numbers.ts";
 import { visibleText } from "../../../src/report/visible-text.ts";
 import { loadManifest, loadOverview } from "../data/site.ts";
+import { replace } from "../navigation.ts";
 import { Heading, type Level } from "../parts/heading.tsx";
 import { Shown } from "../parts/notices.tsx";
 import { useLoaded } from "../parts/use-loaded.ts";
-import { href, type Route } from "../routes.ts";
+import { href, type Route, withQuery } from "../routes.ts";
 import { Plots } from "./overview/plots.tsx";
 import { Provenance } from "./overview/provenance.tsx";
 import { EveryMetric, Results, Verdicts } from "./overview/results.tsx";
@@ -42,7 +43,7 @@ export function OverviewView({ site, route }: { site: Site; route: Route }) {
                 (route.query.get("run") ?? runs[0].run) === run || (runs.length === 1 && i === 0),
             )
             .map((run) => (
-              <Run key={run.run} site={site} run={run} level={runs.length === 1 ? 2 : 3} />
+              <Run key={run.run} site={site} run={run} route={route} level={runs.length === 1 ? 2 : 3} />
             ))}
           <Indexes site={site} />
         </>
@@ -51,7 +52,14 @@ export function OverviewView({ site, route }: { site: Site; route: Route }) {
   );
 }
 
-function Run({ site, run, level }: { site: Site; run: RunOverview; level: Level }) {
+interface RunProps {
+  readonly site: Site;
+  readonly run: RunOverview;
+  readonly route: Route;
+  readonly level: Level;
+}
+
+function Run({ site, run, route, level }: RunProps) {
   return (
     <article class="run">
       <p class="run-name">{visibleText(run.run)}</p>
@@ -65,11 +73,37 @@ function Run({ site, run, level }: { site: Site; run: RunOverview; level: Level 
       <Results run={run} level={level} />
       <Verdicts run={run} />
       <EveryMetric run={run} />
-      <Plots site={site} run={run} level={level} />
-      <Trainings run={run} level={level} />
+      <Layers site={site} run={run} route={route} level={level} />
       <Splices run={run} level={level} />
       <Provenance run={run} level={level} />
     </article>
+  );
+}
+
+/** One layer at a time: how its latents fire, and how it was trained. */
+function Layers({ site, run, route, level }: RunProps) {
+  const layer = run.layers.find((one) => String(one.layer) === route.query.get("layer")) ?? run.layers[0];
+  if (layer === undefined) return null;
+  return (
+    <section>
+      <Heading level={level}>Layer {layer.layer}</Heading>
+      {run.layers.length > 1 && (
+        <div class="segments" role="group" aria-label="Layer">
+          {run.layers.map((one) => (
+            <button
+              key={one.layer}
+              type="button"
+              aria-pressed={one === layer}
+              onClick={() => replace(withQuery(route, { layer: one.layer }))}
+            >
+              Layer {one.layer}
+            </button>
+          ))}
+        </div>
+      )}
+      <Plots site={site} run={run} layer={layer} level={(level + 1) as Level} />
+      <Trainings run={run} layer={layer} level={(level + 1) as Level} />
+    </section>
   );
 }
 

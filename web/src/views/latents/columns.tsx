@@ -30,7 +30,7 @@ const COLUMNS: readonly GridColumn<SortKey>[] = [
     title: "Drift",
     meaning: "cosine of its decoder row with the base SAE's; 1: unmoved",
     isSortable: true,
-    kind: "number",
+    kind: "number some",
   },
   {
     key: "change",
@@ -65,7 +65,7 @@ const COLUMNS: readonly GridColumn<SortKey>[] = [
     title: "Score",
     meaning: "balanced accuracy of its explanation by detection; 0.5 is chance",
     isSortable: true,
-    kind: "number",
+    kind: "number some",
   },
 ];
 

@@ -1,5 +1,5 @@
 /** How often latents fire, before and after, and how far they moved: dragging over a plot opens those latents. */
-import { useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import type { LayerOverview, MeasurementOverview, RunOverview } from "../../../../src/dashboard/overview.ts";
 import type { Site, SiteIndex } from "../../../../src/dashboard/site.ts";
 import { percent } from "../../../../src/report/numbers.ts";
@@ -17,31 +17,20 @@ import { href } from "../../routes.ts";
 import { DensityDrift } from "../latents/density-drift.tsx";
 import { readQuery } from "../latents/query.ts";
 
-export function Plots({ site, run, level }: { site: Site; run: RunOverview; level: Level }) {
-  const layers = run.layers.filter(({ measurements }) => measurements.length > 0);
-  const [chosen, setChosen] = useState(layers[0]?.layer);
-  const layer = layers.find((one) => one.layer === chosen) ?? layers[0];
-  if (layer === undefined) return null;
+export interface PlotsProps {
+  readonly site: Site;
+  readonly run: RunOverview;
+  readonly layer: LayerOverview;
+  readonly level: Level;
+}
+
+export function Plots({ site, run, layer, level }: PlotsProps) {
   const index = site.indexes.find(
     (one) => one.run === run.run && one.layer === layer.layer && one.phase !== "before",
   );
   return (
     <section>
       <Heading level={level}>How often latents fire, and how far they moved</Heading>
-      {layers.length > 1 && (
-        <div class="segments" role="group" aria-label="Layer">
-          {layers.map((one) => (
-            <button
-              key={one.layer}
-              type="button"
-              aria-pressed={one === layer}
-              onClick={() => setChosen(one.layer)}
-            >
-              Layer {one.layer}
-            </button>
-          ))}
-        </div>
-      )}
       <div class="plots">
         <Densities layer={layer} index={index} />
         {index !== undefined && <Drift key={index.id} index={index} />}

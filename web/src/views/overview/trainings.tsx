@@ -1,5 +1,10 @@
 /** How training went: its curves, and what happened on the way. */
-import type { RunOverview, TrainingCurves, TrainingOverview } from "../../../../src/dashboard/overview.ts";
+import type {
+  LayerOverview,
+  RunOverview,
+  TrainingCurves,
+  TrainingOverview,
+} from "../../../../src/dashboard/overview.ts";
 import { count, counted } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
@@ -19,40 +24,35 @@ const CURVES: readonly { readonly name: Curve; readonly title: string; readonly 
 /** What happens so often that it is a mark in the charts, and not a line of the table. */
 const IN_CHARTS_ONLY = "resampling";
 
-export function Trainings({ run, level }: { run: RunOverview; level: Level }) {
-  const trainings = run.layers.flatMap(({ layer, trainings }) =>
-    trainings.map((training) => ({ layer, training })),
-  );
-  if (trainings.length === 0) return null;
+export interface TrainingsProps {
+  readonly run: RunOverview;
+  readonly layer: LayerOverview;
+  readonly level: Level;
+}
+
+export function Trainings({ run, layer, level }: TrainingsProps) {
+  if (layer.trainings.length === 0) return null;
   return (
     <section>
-      <Heading level={level}>Training</Heading>
-      {trainings.map(({ layer, training }) => (
-        <Training
-          key={`${layer} ${training.name}`}
-          layer={layer}
-          training={training}
-          run={run}
-          level={(level + 1) as Level}
-        />
+      {layer.trainings.map((training) => (
+        <Training key={training.name} training={training} run={run} level={level} />
       ))}
     </section>
   );
 }
 
 interface TrainingProps {
-  readonly layer: number;
   readonly training: TrainingOverview;
   readonly run: RunOverview;
   readonly level: Level;
 }
 
-function Training({ layer, training, run, level }: TrainingProps) {
+function Training({ training, run, level }: TrainingProps) {
   const { curves, heldOut, events } = training;
   return (
     <div class="training">
       <Heading level={level}>
-        Layer {layer}, {training.name}
+        {training.name === "polish" ? "Polish" : "Training"}
         <span class="caption">
           {" "}
           {counted(training.nSteps, "step")}

@@ -201,6 +201,29 @@ export type { Incident, ResamplingNote, TrainOutcome, TrainProgress } from "./tr
 /** Trains an SAE on a store, with checkpoints; the same call goes on after any interruption. */
 export { type TrainOptions, type TrainStart, train } from "./train/trainer.ts";
 
+// ── Latent indexes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Rows of an index, as they are read. */
+export type {
+  ExampleRow,
+  HistogramRow,
+  LatentPage,
+  LatentRow,
+  LogitRow,
+  NeighbourRow,
+  SplitRow,
+} from "./dashboard/index-rows.ts";
+/** What an index is of. */
+export type { IndexManifest } from "./dashboard/manifest.ts";
+/** Opens a latent index: a latent's page, lists of latents, any SELECT over its tables. */
+export {
+  type LatentCondition,
+  type LatentIndex,
+  type LatentQuery,
+  type OpenIndexOptions,
+  openIndex,
+} from "./dashboard/open-index.ts";
+
 // ── Recipes and runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** What a run tells while it works. */

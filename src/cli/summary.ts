@@ -25,7 +25,7 @@ export function summaryText(summary: RunSummary): string {
   if (folders.length > 0)
     lines.push(
       `See more:  npx lapidary inspect ${here(directory)}     the card: ${here(directory)}/README.md`,
-      `Look at it, in a browser:  ${here(directory)}/report/index.html`,
+      `Look at it, in a browser:  npx lapidary serve ${here(directory)}     the report: ${here(directory)}/report/index.html`,
     );
   else lines.push(`Go on with:  npx lapidary run ${here(directory)}/recipe.yaml${elsewhere(directory)}`);
   return lines.join("\n");

@@ -42,12 +42,13 @@ export class ChatTemplate {
   }
 
   /**
-   * The chat as text, the generation prompt never added.
+   * The chat as text; `generationPrompt`: with the beginning of the assistant's answer, which no data set has.
    * @throws {DataError} the template refused the messages, ran too long, or wrote too much
    */
-  render(messages: readonly ChatMessage[]): string {
+  render(messages: readonly ChatMessage[], { generationPrompt = false } = {}): string {
     const environment = new JinjaEnvironment();
-    for (const [name, value] of Object.entries(this.#variables(messages))) environment.set(name, value);
+    for (const [name, value] of Object.entries(this.#variables(messages, generationPrompt)))
+      environment.set(name, value);
     const contentCharacters = messages.reduce((sum, message) => sum + message.content.length, 0);
     const limits = {
       steps: MAX_STEPS + STEPS_PER_MESSAGE * messages.length,
@@ -68,11 +69,11 @@ export class ChatTemplate {
     return text;
   }
 
-  #variables(messages: readonly ChatMessage[]): Record<string, unknown> {
+  #variables(messages: readonly ChatMessage[], generationPrompt: boolean): Record<string, unknown> {
     return {
       ...this.#tokens,
       messages: messages.map(({ role, content }) => ({ role, content })),
-      add_generation_prompt: false,
+      add_generation_prompt: generationPrompt,
       true: true,
       false: false,
       none: null,

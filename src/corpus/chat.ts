@@ -27,7 +27,7 @@ interface Skeleton {
 
 export class ChatRenderer {
   readonly #template: ChatTemplate;
-  /** by the sequence of roles; null where placeholders are refused */
+  /** by the sequence of roles, and whether an answer is begun; null where placeholders are refused */
   readonly #skeletons = new Map<string, Skeleton | null>();
 
   constructor(template: ChatTemplate) {
@@ -35,32 +35,33 @@ export class ChatRenderer {
   }
 
   /** Renders a chat; the segments' texts, joined, are the rendering. @throws {DataError} an unknown role, or the template's refusal */
-  render(messages: readonly ChatMessage[]): Segment[] {
+  render(messages: readonly ChatMessage[], { generationPrompt = false } = {}): Segment[] {
     const roles = messages.map((message) => roleIndex(message.role));
-    const text = this.#template.render(messages);
-    const skeleton = this.#skeleton(messages);
+    const text = this.#template.render(messages, { generationPrompt });
+    const skeleton = this.#skeleton(messages, generationPrompt);
     return (
       (skeleton === null ? null : fillSkeleton(text, messages, roles, skeleton)) ??
       findContents(text, messages, roles)
     );
   }
 
-  #skeleton(messages: readonly ChatMessage[]): Skeleton | null {
-    const key = JSON.stringify(messages.map((message) => message.role));
+  #skeleton(messages: readonly ChatMessage[], generationPrompt: boolean): Skeleton | null {
+    const key = JSON.stringify([generationPrompt, ...messages.map((message) => message.role)]);
     let skeleton = this.#skeletons.get(key);
     if (skeleton === undefined) {
       if (this.#skeletons.size >= MAX_SKELETONS) this.#skeletons.clear();
-      skeleton = this.#renderSkeleton(messages);
+      skeleton = this.#renderSkeleton(messages, generationPrompt);
       this.#skeletons.set(key, skeleton);
     }
     return skeleton;
   }
 
-  #renderSkeleton(messages: readonly ChatMessage[]): Skeleton | null {
+  #renderSkeleton(messages: readonly ChatMessage[], generationPrompt: boolean): Skeleton | null {
     let text: string;
     try {
       text = this.#template.render(
         messages.map(({ role }, i) => ({ role, content: `\u{F8F0}${i}\u{F8F1}` })),
+        { generationPrompt },
       );
     } catch {
       return null;

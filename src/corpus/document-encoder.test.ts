@@ -75,6 +75,18 @@ describe("roles", () => {
     ]);
   });
 
+  it("of an answer that is begun: the template's", () => {
+    const messages = [{ role: "user", content: "hi" }];
+    const plain = encoder.encode({ messages });
+    const begun = encoder.encode({ messages, generationPrompt: true });
+    const { tokenIds } = encoder.encode({ text: "<|turn>model\n" });
+    const ids = [...Array.from(plain.tokenIds), ...Array.from(tokenIds)];
+    expect(Array.from(begun.tokenIds)).toEqual(ids);
+    expect(begun.roles.slice(plain.roles.length)).toEqual(
+      new Uint8Array(tokenIds.length).fill(ROLES.indexOf("template")),
+    );
+  });
+
   it("survive a template that rewrites contents: what is still found keeps its role", () => {
     const upper = withTemplate(
       "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}U: {{ m.content | upper }}{% else %}A: {{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}",

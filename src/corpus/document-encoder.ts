@@ -33,7 +33,8 @@ export class DocumentEncoder {
       this.#refuseAdjacentBos(tokenIds);
       return { tokenIds, roles: new Uint8Array(tokenIds.length).fill(ROLES.indexOf("text")) };
     }
-    const segments = this.#chats().render(document.messages);
+    const { messages, generationPrompt } = document;
+    const segments = this.#chats().render(messages, { generationPrompt });
     // The template writes BOS itself, so the tokenizer must not.
     const tokenIds = this.tokenizer.encode(segments.map((segment) => segment.text).join(""));
     const roles = tokenRoles(this.tokenizer, segments, tokenIds);

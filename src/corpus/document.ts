@@ -13,7 +13,12 @@ export interface ChatMessage {
 
 export type DocumentContent =
   | { readonly text: string; readonly messages?: undefined }
-  | { readonly messages: readonly ChatMessage[]; readonly text?: undefined };
+  | {
+      readonly messages: readonly ChatMessage[];
+      readonly text?: undefined;
+      /** ends with the beginning of the assistant's answer, for the model to go on; no source's documents do */
+      readonly generationPrompt?: boolean;
+    };
 
 export type SourceDocument = DocumentContent & {
   /** index of the document in its source, over all its files */

@@ -166,8 +166,10 @@ class TokenizerThread {
   #send(job: Job): void {
     this.#begun = Atomics.load(this.#progress, 0);
     const request: EncodeRequest = {
-      documents: job.documents.map(({ text, messages }) =>
-        messages === undefined ? { text } : { messages },
+      documents: job.documents.map((document) =>
+        document.messages === undefined
+          ? { text: document.text }
+          : { messages: document.messages, generationPrompt: document.generationPrompt },
       ),
     };
     this.#worker.postMessage(request);

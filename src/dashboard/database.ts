@@ -4,7 +4,15 @@
  */
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
+import {
+  type DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBInstance,
+  DuckDBListValue,
+  type DuckDBValue,
+  StatementType,
+} from "@duckdb/node-api";
+import { DataError } from "../errors.ts";
 import type { Column } from "./tables.ts";
 import { ROW_GROUP_ROWS } from "./tables.ts";
 
@@ -14,6 +22,9 @@ export interface DatabaseOptions {
   readonly memoryBytes: number;
   readonly threads?: number;
 }
+
+/** Where DuckDB puts what exceeds its memory, in the folder. */
+export const TEMPORARY_FOLDER = ".duckdb.tmp";
 
 /** An in-memory database over the Parquet files of one folder. */
 export class Database {
@@ -39,7 +50,7 @@ export class Database {
     });
     const connection = await instance.connect();
     for (const setting of [
-      `temp_directory = ${quoted(`${root}/.duckdb.tmp`)}`,
+      `temp_directory = ${quoted(`${root}/${TEMPORARY_FOLDER}`)}`,
       `allowed_directories = [${quoted(`${root}/`)}]`,
       "enable_external_access = false",
       "lock_configuration = true",
@@ -54,6 +65,15 @@ export class Database {
     return reader.getRowObjectsJS() as Record<string, unknown>[];
   }
 
+  /** As `rows`, of a statement that only reads. @throws {DataError} it is something else */
+  async select(sql: string, values: readonly DuckDBValue[] = []): Promise<Record<string, unknown>[]> {
+    const statements = await this.#connection.extractStatements(sql);
+    const prepared = statements.count === 1 ? await statements.prepare(0) : null;
+    if (prepared?.statementType !== StatementType.SELECT)
+      throw new DataError("one SELECT statement is wanted", { hint: "SELECT … FROM latents WHERE …" });
+    return this.rows(sql, values);
+  }
+
   async run(sql: string, values: readonly DuckDBValue[] = []): Promise<void> {
     await this.#connection.run(sql, [...values]);
   }
@@ -65,9 +85,21 @@ export class Database {
     await this.#connection.run(`CREATE TABLE "${name}" (${list.join(", ")})`);
   }
 
-  /** To add rows to a table, value by value; `closeSync` ends it. */
-  async appender(table: string): Promise<Awaited<ReturnType<DuckDBConnection["createAppender"]>>> {
-    return this.#connection.createAppender(table);
+  /** Adds rows to a table, column by column: values[column][row]. A list is given as an array. At most CHUNK_ROWS rows. */
+  async append(table: string, values: readonly (readonly Cell[])[]): Promise<void> {
+    const appender = await this.#connection.createAppender(table);
+    try {
+      const types = values.map((_, column) => appender.columnType(column));
+      const chunk = DuckDBDataChunk.create(types, values[0].length);
+      for (const [column, cells] of values.entries())
+        chunk.setColumnValues(
+          column,
+          cells.map((cell) => (isList(cell) ? listOf(cell) : cell)),
+        );
+      appender.appendDataChunk(chunk);
+    } finally {
+      appender.closeSync();
+    }
   }
 
   /** Writes a query's rows to a new Parquet file `path` in the folder; the caller renames it to its final name. */
@@ -81,6 +113,20 @@ export class Database {
     this.#connection.closeSync();
     this.#instance.closeSync();
   }
+}
+
+/** What one row holds in one column. */
+export type Cell = string | number | boolean | null | ArrayLike<number> | readonly string[];
+
+/** Rows that are added at once, at most: a chunk of DuckDB's. */
+export const CHUNK_ROWS = 2048;
+
+function isList(cell: Cell): cell is ArrayLike<number> | readonly string[] {
+  return typeof cell === "object" && cell !== null;
+}
+
+function listOf(cells: ArrayLike<number> | readonly string[]): DuckDBListValue {
+  return new DuckDBListValue(cells as readonly (number | string)[]);
 }
 
 /** A string literal of SQL. */

@@ -35,7 +35,10 @@ export interface EncodedToken {
   readonly squaredError: number | null;
 }
 
-/** What is done to a latent's activation a at each chosen position; the residual stream moves by (a′ − a) · wDec. */
+/**
+ * What is done to a latent's activation a at each chosen position; the residual stream moves by (a′ − a) · wDec. Several on
+ * one latent follow one another.
+ */
 export interface Intervention {
   readonly latent: number;
   /** add: a + value · scale: a · value · clamp: value · ablate: 0 */
@@ -58,8 +61,20 @@ export interface SteerRequest {
 }
 
 export type SteerEvent =
-  | { readonly kind: "token"; readonly side: "plain" | "steered"; readonly id: number; readonly text: string }
-  | { readonly kind: "end"; readonly side: "plain" | "steered"; readonly why: "length" | "stop" | "context" }
+  | {
+      readonly kind: "token";
+      readonly side: "plain" | "steered";
+      readonly id: number;
+      /** what shows now: "" while a character's bytes are not all there */
+      readonly text: string;
+    }
+  | {
+      readonly kind: "end";
+      readonly side: "plain" | "steered";
+      readonly why: "length" | "stop" | "context";
+      /** what waited for the rest of a character that did not come, spelled out; nearly always "" */
+      readonly text: string;
+    }
   | { readonly kind: "done"; readonly seconds: number; readonly nForwards: number }
   | { readonly kind: "error"; readonly error: LiveError };
 

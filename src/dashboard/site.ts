@@ -7,8 +7,10 @@
  *   data/overview.json                     what the run measured: results, curves, incidents
  *   data/<index.path>/index.json, *.parquet    each latent index, read by range requests
  *   data/<index.path>/explanations.parquet     if `explanations` is true
+ *   data/matches/*.parquet                 of each comparison
  *   api/encode, api/steer                  only when served, and `live` is not null
  */
+import type { Column } from "./tables.ts";
 
 export interface Site {
   readonly format: "lapidary-site";
@@ -52,18 +54,21 @@ export const MATCH_COLUMNS = [
   {
     name: "decoder_cosine",
     type: "FLOAT",
-    meaning: "cosine of its decoder row with that of the same index in b; null if the sizes differ",
+    nullable: true,
+    meaning:
+      "cosine of its decoder row with that of the same index in b; null if the sizes differ, or one is zero",
   },
-  { name: "encoder_cosine", type: "FLOAT", meaning: "the same of encoder rows" },
+  { name: "encoder_cosine", type: "FLOAT", nullable: true, meaning: "the same of encoder rows" },
   {
     name: "nearest",
     type: "UINTEGER",
+    nullable: true,
     meaning: "latent of b whose decoder row is nearest; null: it has no direction",
   },
-  { name: "nearest_cosine", type: "FLOAT", meaning: "that cosine" },
+  { name: "nearest_cosine", type: "FLOAT", nullable: true, meaning: "that cosine" },
   { name: "density_a", type: "DOUBLE", meaning: "density of the latent in a" },
-  { name: "density_b", type: "DOUBLE", meaning: "density of the nearest latent in b" },
-] as const;
+  { name: "density_b", type: "DOUBLE", nullable: true, meaning: "density of the nearest latent in b" },
+] as const satisfies readonly Column[];
 
 export interface SiteLive {
   /** ids of the indexes whose SAE can be run */

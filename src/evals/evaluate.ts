@@ -204,7 +204,8 @@ function metricsOf(documents: DocumentSums, seed: number): MetricValues {
   ) as unknown as MetricValues;
 }
 
-function refuseMismatch(sae: Sae, { dIn, total, set, hookName }: TokenSource): void {
+/** @throws {ShapeError | DataError} the tokens are no input of this SAE's, or there are none */
+export function refuseMismatch(sae: Sae, { dIn, total, set, hookName }: TokenSource): void {
   if (dIn !== sae.config.dIn)
     throw new ShapeError("dIn of the activations", dIn, `the SAE's ${sae.config.dIn}`);
   if (total === 0) throw new DataError(`set "${set}" has no tokens to evaluate on`);

@@ -48,9 +48,13 @@ const DOCUMENT_DEFINITION =
   `and quantiles of VE over all documents that have one. ${VE} Left out beyond ${MAX_DOCUMENTS} documents.`;
 
 /** Positions in buckets that grow by four: 0–3, 4–15, 16–63, … */
-const POSITION_BUCKETS = Array.from({ length: 16 }, (_, b) => `${b === 0 ? 0 : 4 ** b}–${4 ** (b + 1) - 1}`);
+export const POSITION_BUCKETS = Array.from(
+  { length: 16 },
+  (_, b) => `${b === 0 ? 0 : 4 ** b}–${4 ** (b + 1) - 1}`,
+);
 
-function bucketOf(position: number): number {
+/** Which of POSITION_BUCKETS. */
+export function bucketOf(position: number): number {
   return position < 4 ? 0 : (31 - Math.clz32(position)) >> 1;
 }
 

@@ -69,7 +69,7 @@ export function isWorthAnotherTry(status: number): boolean {
 
 /** Waits after failed try `attempt`: retryDelayMs · 2^(attempt − 1), or as long as the server asked for in `Retry-After`. */
 export async function pause(
-  settings: HubSettings,
+  settings: Pick<HubSettings, "retryDelayMs">,
   attempt: number,
   retryAfter: string | null,
   signal: AbortSignal | undefined,

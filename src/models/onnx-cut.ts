@@ -73,6 +73,28 @@ export function replaceNodes(
   return { ...model, nodes, ...tensorsOf(nodes, model.initializers, model.file) };
 }
 
+/** A node with other inputs and outputs, and without some of its attributes; all else of it as it was. A field of a graph. */
+export function rewireNode(
+  node: OnnxNode,
+  inputs: readonly string[],
+  outputs: readonly string[],
+  without: readonly string[] = [],
+): Uint8Array {
+  const file = { name: node.name, bytes: node.raw };
+  const [whole] = wireFields(file);
+  const kept = [...messageFields(file, whole)].filter((part) => {
+    if (part.number === 1 || part.number === 2) return false;
+    if (part.number !== 5) return true;
+    const name = [...messageFields(file, part)].find(({ number }) => number === 1);
+    return name === undefined || !without.includes(fieldText(file, name));
+  });
+  return bytesField(1, [
+    ...inputs.map((name) => textField(1, name)),
+    ...outputs.map((name) => textField(2, name)),
+    ...kept.map(({ start, end }) => node.raw.subarray(start, end)),
+  ]);
+}
+
 /** Nodes that the targets depend on, not looking behind the tensors in `stop`. */
 export function ancestors(
   model: OnnxModel,

@@ -111,7 +111,8 @@ class CutModel implements SplicedModel {
   #subject(batch: TokenBatch): BatchSubject {
     checkBatch(batch, this.info);
     if (batch.seqLen < 2) throw new ShapeError("tokens of a window", batch.seqLen, "2 or more, with padding");
-    return { batch, dIn: this.info.dIn, chunkTokens: this.unembedding.chunkTokens };
+    const { chunkTokens, maxBatchTokens } = this.unembedding;
+    return { batch, dIn: this.info.dIn, chunkTokens, maxBatchTokens };
   }
 
   async close(): Promise<void> {

@@ -1,10 +1,12 @@
-/** Runs the unembedding and turns its logits into scores, in the thread that ONNX Runtime lives in. */
+/** Runs the unembedding, and turns its logits into scores where those are wanted, in the thread that ONNX Runtime lives in. */
 import { f16ToF32 } from "../tensor/half.ts";
 import type { Ort, Session, Tensor } from "./runtime.ts";
-import type { ScoreAnswer, ScoreRequest } from "./session-messages.ts";
+import type { LogitsRequest, ScoreAnswer, ScoreRequest } from "./session-messages.ts";
 import { CleanTokens, type Logits } from "./token-scores.ts";
 
 type Table = ReadonlyMap<string, Tensor>;
+/** Which tokens' logits, and where they come from. */
+type Wanted = Omit<LogitsRequest, "table">;
 
 /**
  * Scores runs that are kept in tables, request after request. At any time the clean run's logits and probabilities and one
@@ -52,10 +54,26 @@ export class Scorer {
     return { scores: { ceClean: clean.ce, ce, kl }, seconds };
   }
 
+  /** Logits of the wanted tokens of one table, a copy: [rows, vocab]. @throws {Error} as `score` */
+  async logits(
+    session: Session,
+    request: LogitsRequest,
+  ): Promise<{ logits: Float32Array<ArrayBuffer>; seconds: number }> {
+    const feeds = await this.#feeds(session, this.#tableOf(request.table), request);
+    const start = performance.now();
+    const { data, vocab, rowOf } = await this.#run(session, feeds, request, 0);
+    const seconds = (performance.now() - start) / 1000;
+    const logits = new Float32Array(request.rows.length * vocab);
+    request.rows.forEach((_, i) => {
+      logits.set(data.subarray(rowOf[i] * vocab, (rowOf[i] + 1) * vocab), i * vocab);
+    });
+    return { logits, seconds };
+  }
+
   async #feeds(
     session: Session,
     table: Table,
-    { rowwise, rows, nRows }: ScoreRequest,
+    { rowwise, rows, nRows }: Wanted,
   ): Promise<Record<string, Tensor>> {
     const feeds: Record<string, Tensor> = {};
     for (const name of session.inputNames) {
@@ -69,7 +87,7 @@ export class Scorer {
   async #run(
     session: Session,
     feeds: Record<string, Tensor>,
-    { logits: output, rowwise, rows, nRows }: ScoreRequest,
+    { logits: output, rowwise, rows, nRows }: Wanted,
     room: 0 | 1,
   ): Promise<Logits> {
     const expected = rowwise === null ? nRows : atLeastTwo(rows).length;

@@ -39,22 +39,33 @@ export type SessionRequest =
       readonly keep?: { readonly table: number; readonly names: readonly string[] };
     }
   | ({ readonly kind: "score" } & ScoreRequest)
+  | ({ readonly kind: "logits" } & LogitsRequest)
   | { readonly kind: "drop"; readonly tables: readonly number[] };
 
-/** Cross-entropy and KL of runs against the clean one, from kept tables; logits never leave the thread. */
-export interface ScoreRequest {
+/** How the logits of some tokens of kept tables come about. */
+interface Unembed {
   /** gives the logits */
   readonly session: number;
   readonly logits: string;
   /** the session's input of which only the wanted rows are fed, [..., tokens, d]; null: it is fed with all, as they are */
   readonly rowwise: string | null;
-  readonly clean: number;
-  readonly others: readonly number[];
   /** tokens of a table's run, padding included */
   readonly nRows: number;
-  /** wanted tokens, by row, and the id that comes after each, −1 for none */
+  /** wanted tokens, by row */
   readonly rows: Uint32Array;
+}
+
+/** Cross-entropy and KL of runs against the clean one, from kept tables; logits never leave the thread. */
+export interface ScoreRequest extends Unembed {
+  readonly clean: number;
+  readonly others: readonly number[];
+  /** the id that comes after each wanted token, −1 for none */
   readonly next: Int32Array;
+}
+
+/** The logits of some tokens of a kept table's run: [rows, vocab]. */
+export interface LogitsRequest extends Unembed {
+  readonly table: number;
 }
 
 /** One entry a wanted token; one array an intervened run. */
@@ -79,5 +90,6 @@ export type SessionAnswer =
       readonly seconds: number;
     }
   | { readonly id: number; readonly scores: ScoreAnswer; readonly seconds: number }
+  | { readonly id: number; readonly logits: Float32Array<ArrayBuffer>; readonly seconds: number }
   | { readonly id: number; readonly dropped: number }
   | { readonly id: number; readonly failure: string };

@@ -36,6 +36,7 @@ type Body =
   | { loaded: LoadedSession }
   | { values: Record<string, TensorData>; seconds: number }
   | { scores: ScoreAnswer; seconds: number }
+  | { logits: Float32Array<ArrayBuffer>; seconds: number }
   | { dropped: number };
 
 async function answer(request: SessionRequest): Promise<{ body: Body; transfer: ArrayBuffer[] }> {
@@ -53,6 +54,11 @@ async function answer(request: SessionRequest): Promise<{ body: Body; transfer: 
       const body = await scorer.score(sessions[request.session], request);
       const { ceClean, ce, kl } = body.scores;
       return { body, transfer: [ceClean, ...ce, ...kl].map((array) => array.buffer) };
+    }
+    case "logits": {
+      scorer ??= new Scorer(ort, tableOf);
+      const body = await scorer.logits(sessions[request.session], request);
+      return { body, transfer: [body.logits.buffer] };
     }
     case "drop":
       for (const table of request.tables) tables.delete(table);

@@ -6,6 +6,7 @@ import { spawnWorker } from "../worker-thread.ts";
 import { checkDevice, type Device, deviceHint } from "./runtime.ts";
 import type {
   LoadedSession,
+  LogitsRequest,
   ScoreAnswer,
   ScoreRequest,
   SessionAnswer,
@@ -104,6 +105,16 @@ export class Sessions {
     if ("scores" in answer) {
       this.#runSeconds += answer.seconds;
       return answer.scores;
+    }
+    throw failed(answer);
+  }
+
+  /** Logits of some tokens of a kept run, [rows, vocab]. @throws {ModelError} a run failed */
+  async logits(request: LogitsRequest): Promise<Float32Array> {
+    const answer = await this.#ask({ kind: "logits", ...request }, []);
+    if ("logits" in answer) {
+      this.#runSeconds += answer.seconds;
+      return answer.logits;
     }
     throw failed(answer);
   }

@@ -26,6 +26,8 @@ export interface BatchSubject {
   readonly dIn: number;
   /** tokens scored at once; null: all */
   readonly chunkTokens: number | null;
+  /** where all are: tokens that a batch should not exceed */
+  readonly maxBatchTokens: number | null;
 }
 
 export class RunningBatch implements SplicedBatch {
@@ -138,6 +140,23 @@ export class RunningBatch implements SplicedBatch {
       });
     }
     return { ceClean, ce, kl };
+  }
+
+  async logits(rows: Uint32Array, intervention?: Intervention): Promise<Float32Array> {
+    const { sessions, pieces, final } = this.#engine;
+    const { batch, chunkTokens, maxBatchTokens } = this.#subject;
+    const nRows = batch.nWindows * batch.seqLen;
+    const [computed, most] = chunkTokens === null ? [nRows, maxBatchTokens] : [rows.length, chunkTokens];
+    if (most !== null && computed > most)
+      throw new ShapeError("tokens whose logits are computed at once", computed, `at most ${most}`);
+    return sessions.logits({
+      session: final.session,
+      logits: LOGITS,
+      rowwise: pieces.rowwise,
+      table: intervention?.id ?? this.#clean,
+      nRows,
+      rows,
+    });
   }
 
   async release(intervention?: Intervention): Promise<void> {

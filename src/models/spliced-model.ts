@@ -1,6 +1,6 @@
 /**
  * A language model whose residual stream can be replaced at some layers, seen as what splice evaluations need: a batch goes
- * in, streams come out, changed streams go back in, and of the logits only cross-entropy and KL come out. Types only;
+ * in, streams come out, changed streams go back in, and of the logits cross-entropy and KL come out, or those of a few tokens. Types only;
  * `open-spliced.ts` opens one.
  */
 import type { MemoryPlan } from "../kernels/memory.ts";
@@ -78,6 +78,11 @@ export interface SplicedBatch {
     interventions: readonly Intervention[],
     signal?: AbortSignal,
   ): Promise<TokenScores>;
+  /**
+   * Logits of the tokens at `rows` of [nWindows · seqLen], of the clean run or of an intervention: [rows, vocab].
+   * @throws {ShapeError} more rows than `UnembeddingPlan` lets be computed at once
+   */
+  logits(rows: Uint32Array, intervention?: Intervention): Promise<Float32Array>;
   /** Frees an intervention, or all of the batch. */
   release(intervention?: Intervention): Promise<void>;
 }

@@ -11,6 +11,8 @@ import { descendants, embeddingTensors } from "./residual-stream.ts";
 export interface Unembedding {
   /** the final hidden states, [..., tokens, d]: each row decides the logits of its token */
   readonly hidden: string;
+  /** the node that multiplies them, of the model as it was given */
+  readonly product: OnnxNode;
   /** the model, its logits keeping the rows as they come */
   readonly model: OnnxModel;
 }
@@ -66,7 +68,7 @@ export function findUnembedding(
     if (node !== undefined && node !== scale && node.outputs.some((name) => contents.has(name)))
       return { problem: `what the final hidden states are multiplied by depends on the tokens (${node.op})` };
   if (!contents.has(hidden)) return { problem: `"${hidden}" does not depend on the tokens` };
-  return { hidden, model: replaceNodes(model, new Map([...found.reshapes].map(asTheyCome))) };
+  return { hidden, product, model: replaceNodes(model, new Map([...found.reshapes].map(asTheyCome))) };
 }
 
 /** In place of a reshape that gives rows back their batch: nothing, so that any number of rows passes. */

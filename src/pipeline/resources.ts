@@ -75,7 +75,7 @@ export function memoryError(error: unknown, what: string): unknown {
 }
 
 /** Bytes this process can hold: what is available, and what it has. */
-async function freeMemory(): Promise<number> {
+export async function freeMemory(): Promise<number> {
   return (await availableMemory()) + process.memoryUsage.rss();
 }
 

@@ -76,6 +76,13 @@ export class RunDirectory {
   splice(phase: "before" | "after"): string {
     return join(this.root, "evals", `splice.${phase}.json`);
   }
+  /** The latent index of a layer's SAE, before training or after. */
+  index(layer: number, phase: "before" | "after"): string {
+    return join(this.indexes, `${canonicalHookName(layer)}.${phase}`);
+  }
+  get indexes(): string {
+    return join(this.root, "index");
+  }
   verification(layer: number): string {
     return join(this.root, "evals", `${canonicalHookName(layer)}.verify.json`);
   }

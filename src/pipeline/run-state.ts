@@ -50,7 +50,8 @@ export class RunState {
     this.#file = file;
   }
 
-  static async open(path: string, name: string, versions: Record<string, string>): Promise<RunState> {
+  /** `versions`: of who goes to work on the run; null: it is only looked at, and what was recorded stays. */
+  static async open(path: string, name: string, versions: Record<string, string> | null): Promise<RunState> {
     const file = await readJsonIfPresent<RunFile>(path);
     if (file !== undefined && (file?.format !== "lapidary-run" || file.version !== VERSION)) {
       throw new StateError(
@@ -78,8 +79,9 @@ export class RunState {
       format: "lapidary-run",
       version: VERSION,
       name,
-      machine,
-      versions,
+      ...(versions === null && file !== undefined
+        ? { machine: file.machine, versions: file.versions }
+        : { machine, versions: versions ?? {} }),
     });
   }
 

@@ -160,7 +160,8 @@ function changedError(unit: Unit, changes: readonly Difference[]): StateError {
   );
 }
 
-function chooseLayers(all: readonly number[], wanted: readonly number[] | undefined): number[] {
+/** The recipe's layers, or those wanted of them, ascending. @throws {RecipeError} one is not the recipe's */
+export function chooseLayers(all: readonly number[], wanted: readonly number[] | undefined): number[] {
   const unknown = (wanted ?? []).filter((layer) => !all.includes(layer));
   if (unknown.length > 0) {
     throw new RecipeError(

@@ -10,6 +10,8 @@ export interface Normalized {
   readonly x: Float32Array;
   /** Undoes the normalisation of rows [nTokens, dIn] in place. */
   restore(recon: Float32Array): void;
+  /** What a difference of two reconstructions of row `token` is multiplied by to be one in the input's own units. */
+  scaleOf(token: number): number;
 }
 
 /** `expected_average_only_in` is the identity at run time: its factor is folded into the weights, or is the caller's. */
@@ -17,7 +19,7 @@ export function normalize(x: Float32Array, dIn: number, kind: Normalization): No
   switch (kind) {
     case "none":
     case "expected_average_only_in":
-      return { x, restore: () => {} };
+      return { x, restore: () => {}, scaleOf: () => 1 };
     case "layer_norm":
       return byRow(x, dIn, layerNorm);
     case "constant_norm_rescale":
@@ -69,5 +71,6 @@ function byRow(
         for (let j = t * dIn; j < (t + 1) * dIn; j++) recon[j] = recon[j] * factorOut + mean;
       });
     },
+    scaleOf: (token) => scales[token].factorOut,
   };
 }

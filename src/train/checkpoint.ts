@@ -164,12 +164,21 @@ export async function findDamage({ dir, record }: Checkpoint): Promise<string | 
 /** @throws {StateError} a file's bytes are not what the record says */
 export async function verifyCheckpoint(checkpoint: Checkpoint): Promise<void> {
   const damaged = await findDamage(checkpoint);
-  if (damaged !== null) {
-    throw new StateError(
-      `${damaged} is not what its checkpoint recorded (sha-256 differs)`,
-      `the disk has lost data; remove ${dirname(damaged)} to go on from an older checkpoint`,
-    );
-  }
+  if (damaged !== null) throw damageError(damaged);
+}
+
+/** The same of one of its files. */
+export async function verifyFile({ dir, record }: Checkpoint, name: string): Promise<void> {
+  const path = join(dir, name);
+  const recorded = record.files.find((file) => file.name === name)?.sha256;
+  if ((await hashFile(path)) !== recorded) throw damageError(path);
+}
+
+function damageError(path: string): StateError {
+  return new StateError(
+    `${path} is not what its checkpoint recorded (sha-256 differs)`,
+    `the disk has lost data; remove ${dirname(path)} to go on from an older checkpoint`,
+  );
 }
 
 export async function removeCheckpoint(checkpoint: Checkpoint): Promise<void> {

@@ -7,8 +7,8 @@ import { StateError } from "../errors.ts";
 import type { Weights } from "../kernels/kernels.ts";
 import type { WeightRows } from "../kernels/weight-rows.ts";
 import type { TrainingForm, TrainingSae } from "../sae/sae.ts";
-import { type Checkpoint, listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
-import { openWeights, readCounters, readWeights } from "./checkpoint-tensors.ts";
+import { type Checkpoint, listCheckpoints, verifyCheckpoint, verifyFile } from "./checkpoint.ts";
+import { COUNTERS_FILE, openWeights, readCounters, readWeights } from "./checkpoint-tensors.ts";
 import type { TrainConfig } from "./config.ts";
 import { checkLog } from "./log.ts";
 import type { BestCheckpoint, TrainOutcome } from "./progress.ts";
@@ -81,6 +81,22 @@ export async function openTrainedWeights(dir: string, which: WhichSae = "last"):
 export async function trainedSae(dir: string, which: WhichSae = "last"): Promise<TrainingSae> {
   const { form, weights, threshold } = await loadFinalCheckpoint(dir, which);
   return { form, weights, threshold };
+}
+
+/**
+ * Who was dead at the checkpoint, [dSae], 1 = dead; null: not known, since training has not finished or was too short to
+ * tell. The counters alone are read. @throws {StateError} they are damaged
+ */
+export async function readDeadLatents(dir: string, which: WhichSae = "last"): Promise<Uint8Array | null> {
+  const all = await listCheckpoints(dir);
+  const final = finalOf(all);
+  if (final === null) return null;
+  const checkpoint = chosen(final, all, which);
+  const { deadAfterTokens } = final.record.run.config;
+  if (deadIn(checkpoint) === null) return null;
+  await verifyFile(checkpoint, COUNTERS_FILE);
+  const since = await readCounters(checkpoint.dir);
+  return Uint8Array.from(since, (tokens) => (tokens > deadAfterTokens ? 1 : 0));
 }
 
 /** What a final checkpoint says about its run; `all`: the checkpoints in its folder. */

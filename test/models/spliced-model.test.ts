@@ -248,6 +248,30 @@ describe("the end of a graph", () => {
     },
   );
 
+  it.each(["product", "two products"] as ToyEnd[])(
+    "%s: logits of some tokens, clean and intervened, are the whole graph's; too many at once are refused",
+    async (end) => {
+      const { dir, bytes } = await toy(end);
+      const [whole] = await runGraphs([{ bytes }], batch, ["logits"]);
+      const rows = Uint32Array.of(6, 2, 2);
+      const expected = [...rows].flatMap((row) => [...whole.subarray(row * vocab, (row + 1) * vocab)]);
+      const use = (maxLogitsBytes: number, look: (model: SplicedModel) => Promise<void>) =>
+        withModel(dir, { layers: [0], tensors, maxLogitsBytes }, look);
+      await use(2 ** 20, async (model) => {
+        const run = await model.run(batch);
+        expect(furthest(await run.logits(rows), expected)).toBeLessThan(1e-6);
+        expect(await run.logits(rows, await run.intervene([0], same))).toEqual(await run.logits(rows));
+        expect((await run.logits(rows.slice(0, 1))).length).toBe(vocab);
+        const zero = await run.intervene([0], (_layer, stream) => stream.fill(0));
+        expect(furthest(await run.logits(rows, zero), new Float32Array(3 * vocab))).toBeLessThan(1e-6);
+      });
+      await use(2 * 28 * vocab, async (model) => {
+        const run = await model.run(batch);
+        await expect(run.logits(rows)).rejects.toThrow(/computed at once: got [37], expected at most 2/);
+      });
+    },
+  );
+
   it("logits of the last position only are refused, not taken for others'", async () => {
     const { dir } = await toy("last position");
     await withModel(dir, { layers: [0], tensors }, async (model) => {

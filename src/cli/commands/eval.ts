@@ -1,5 +1,4 @@
 /** `lapidary eval`: does this SAE fit these models? On texts in seconds, on stores, or the eval stages of a recipe. */
-import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
@@ -15,7 +14,7 @@ import {
   wholeNumber,
 } from "../options.ts";
 import { createOutput } from "../output.ts";
-import { readText } from "../text-file.ts";
+import { named, openText } from "../text-option.ts";
 import { runStages } from "./run.ts";
 
 interface EvalOptions extends RecipeOptions {
@@ -227,36 +226,13 @@ function storeOf(text: string): Named {
   return { name: name ?? place, path: resolve(place) };
 }
 
-/** "name=place", or a place alone. */
-function named(text: string): { name: string | null; place: string } {
-  const match = /^([^=/\\:]+)=(.+)$/.exec(text);
-  return match === null ? { name: null, place: text } : { name: match[1], place: match[2] };
-}
-
 /** Texts in the order of the options, the embedded ones last. */
 async function textsOf({ text = [], embedded = [] }: EvalOptions): Promise<TransferText[]> {
-  const { dataText, embeddedText, plainText } = await import("../../pipeline/transfer/texts.ts");
+  const { embeddedText } = await import("../../pipeline/transfer/texts.ts");
   const texts: TransferText[] = [];
-  for (const each of text) {
-    const { name, place } = named(each);
-    texts.push(await ((await holdsData(place)) ? dataText : textFile)(name ?? nameOf(place), place));
-  }
+  for (const each of text) texts.push(await openText(each));
   for (const name of embedded) texts.push(await embeddedText(name));
   return texts;
-
-  async function textFile(name: string, path: string) {
-    return plainText(name, await readText(path));
-  }
-}
-
-/** Files with a format of their own, folders of them, data sets of the hub. */
-async function holdsData(path: string): Promise<boolean> {
-  if (/\.(jsonl|ndjson|json|parquet|zst)$/i.test(path) || path.startsWith("hf:")) return true;
-  return (await stat(path).catch(() => null))?.isDirectory() ?? false;
-}
-
-function nameOf(path: string): string {
-  return path.startsWith("hf:") ? path.slice("hf:".length) : basename(path);
 }
 
 function embeddedList(text: string): string[] {

@@ -1,4 +1,4 @@
-/** `lapidary inspect <what>`: what is this: an SAE, a transcoder, an activation store, a corpus set, a model or a run? */
+/** `lapidary inspect <what>`: what is this: an SAE, a transcoder, an activation store, a corpus set, a latent index, a model or a run? */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
@@ -10,7 +10,7 @@ import { type Inspection, inspectSae } from "../sae-text.ts";
 
 export function addInspectCommand(program: Command): void {
   addCommonOptions(program.command("inspect"))
-    .description("say what an SAE, an activation store, a corpus set, a model or a run is")
+    .description("say what an SAE, an activation store, a corpus set, a latent index, a model or a run is")
     .argument("<what>", "a folder, the file of an SAE, or hf:owner/name[/path]")
     .option("--dtype <suffix>", "of a model with several variants: which")
     .addHelpText(
@@ -40,11 +40,12 @@ async function inspectFolder(dir: string, what: string, options: { dtype?: strin
   if (await has("run.json")) return inspectRun(dir);
   const { isSae } = await import("../../sae/load.ts");
   if (await isSae(dir)) return inspectSae(dir);
+  if (await has("index.json")) return inspectIndex(dir);
   if (await has("manifest.json")) return inspectSet(dir);
   if ((await has("config.json")) || (await has("onnx")) || (await has("model.onnx")))
     return inspectModelFolder(dir, options);
   throw new DataError(`${what} is nothing Lapidary knows`, {
-    hint: "an SAE has cfg.json (docs/formats/saes.md lists other formats), a store or corpus set manifest.json, a run run.json, a model config.json and .onnx files",
+    hint: "an SAE has cfg.json (docs/formats/saes.md lists other formats), a store or corpus set manifest.json, a latent index index.json, a run run.json, a model config.json and .onnx files",
   });
 }
 
@@ -78,6 +79,50 @@ async function inspectSet(dir: string): Promise<Inspection> {
     ),
   ];
   return { lines, value: { kind: "corpus", ...windows } };
+}
+
+/** Latents shown of each kind. */
+const LATENTS_SHOWN = 5;
+
+async function inspectIndex(dir: string): Promise<Inspection> {
+  const { openIndex } = await import("../../dashboard/open-index.ts");
+  const index = await openIndex(dir);
+  try {
+    const { manifest } = index;
+    const { sae, data, base, splits, files } = manifest;
+    const [facts] = await index.rows(
+      `SELECT count(*) FILTER (n_active = 0)::INTEGER AS silent, median(density) AS median,
+              count(*) FILTER (label <> '')::INTEGER AS labelled FROM latents`,
+    );
+    const most = await index.latents({ sort: "density", descending: true, limit: LATENTS_SHOWN });
+    const moved = await index.latents({
+      sort: "decoder_drift_cosine",
+      where: [{ column: "n_active", is: ">", value: 0 }],
+      limit: base === null ? 0 : LATENTS_SHOWN,
+    });
+    const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
+    const silent = facts.silent as number;
+    const lines = [
+      `Latent index of ${sae.name}: ${count(sae.dSae)} latents on ${count(data.nTokens)} tokens of ${count(data.nDocuments)} documents`,
+      `  sets       ${data.sets.join(", ")}${data.model === null ? "" : `, through ${data.model}`}`,
+      `  never fire ${count(silent)} (${((100 * silent) / sae.dSae).toFixed(1)} %); median density ${(facts.median as number).toPrecision(3)}`,
+      `  labels     ${count(facts.labelled as number)}`,
+      `  sources    ${splits.source.map(({ name, nTokens }) => `${name} ${count(nTokens)}`).join(", ")}`,
+      `  roles      ${splits.role.map(({ name, nTokens }) => `${name} ${count(nTokens)}`).join(", ")}`,
+      `  most often ${most.map(({ latent, density }) => `${latent} (${density.toPrecision(3)})`).join(", ")}`,
+      ...(base === null
+        ? []
+        : [
+            `  moved most since ${base.name}: ${moved.map(({ latent, decoder_drift_cosine: c }) => `${latent} (cosine ${c?.toFixed(3) ?? "?"})`).join(", ")}`,
+          ]),
+      `  files      ${Object.values(files)
+        .map(({ name, nRows }) => `${name} ${count(nRows)} rows`)
+        .join(", ")}; ${formatBytes(bytes)}`,
+    ];
+    return { lines, value: { kind: "index", ...manifest, ...facts } };
+  } finally {
+    index.close();
+  }
 }
 
 async function inspectModelFolder(dir: string, options: { dtype?: string }): Promise<Inspection> {

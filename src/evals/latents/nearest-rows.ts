@@ -1,5 +1,5 @@
 /**
- * The nearest row by cosine of each row of a matrix, without a matrix of all pairs. Unit rows serve as an engine's
+ * The nearest rows by cosine of each row of a matrix, without a matrix of all pairs. Unit rows serve as an engine's
  * encoder and, a chunk at a time, as its tokens: the largest pre-activation is the largest cosine, and the engine's
  * search finds it without computing most of the others (docs/decisions/005-screening.md).
  *
@@ -20,11 +20,11 @@ export interface NearestOptions {
   readonly onProgress?: (progress: { done: number; total: number }) => void;
 }
 
-/** For each row the nearest one of the others. */
+/** For each row the nearest one of the others, or the k nearest, nearest first. */
 export interface NearestRows {
-  /** [n] its index; −1 where there is none: for a row of zeros, or with nothing but zeros to choose from */
+  /** [n, k] their indices; −1 where there is none: for a row of zeros, or with nothing but zeros to choose from */
   readonly index: Int32Array;
-  /** [n] its cosine; NaN where there is none */
+  /** [n, k] their cosines; NaN where there is none */
   readonly cosine: Float64Array;
 }
 
@@ -44,43 +44,51 @@ export async function nearestRows(
   dIn: number,
   options: NearestOptions,
 ): Promise<NearestRows> {
-  return search(of, among, dIn, false, options);
+  return search(of, among, dIn, { k: 1, skipOwn: false }, options);
 }
 
-/** The other row of `rows` [n, dIn] nearest to each; an equal row counts as another, the row itself does not. */
+/** The k other rows of `rows` [n, dIn] nearest to each; an equal row counts as another, the row itself does not. */
 export async function nearestOthers(
   rows: Float32Array,
   dIn: number,
   options: NearestOptions,
+  k = 1,
 ): Promise<NearestRows> {
-  return search(rows, rows, dIn, true, options);
+  return search(rows, rows, dIn, { k, skipOwn: true }, options);
+}
+
+/** How many are looked for, and whether a row may find itself. */
+interface Wanted {
+  readonly k: number;
+  readonly skipOwn: boolean;
 }
 
 async function search(
   of: Float32Array,
   among: Float32Array,
   dIn: number,
-  skipOwn: boolean,
+  wanted: Wanted,
   options: NearestOptions,
 ): Promise<NearestRows> {
   const { chunkRows = DEFAULT_CHUNK_ROWS } = options;
   if (!(Number.isInteger(chunkRows) && chunkRows > 0))
     throw new ShapeError("rows of a chunk", chunkRows, "a positive integer");
+  const { k, skipOwn } = wanted;
+  if (!(Number.isInteger(k) && k > 0)) throw new ShapeError("nearest rows wanted", k, "a positive integer");
   const from = directions(of, dIn);
   const to = skipOwn ? from : directions(among, dIn);
   const nearest = {
-    index: new Int32Array(of.length / dIn).fill(-1),
-    cosine: new Float64Array(of.length / dIn).fill(Number.NaN),
+    index: new Int32Array((of.length / dIn) * k).fill(-1),
+    cosine: new Float64Array((of.length / dIn) * k).fill(Number.NaN),
   };
-  const k = skipOwn ? 2 : 1;
-  if (to.present.length < k || from.present.length === 0) return nearest;
+  if (to.present.length < (skipOwn ? 2 : 1) || from.present.length === 0) return nearest;
   const engine = await options.createEngine(configOf(to.present.length, dIn, options.threads), null);
   try {
     await writeEncoder(engine, to);
-    const left = await pass(engine, from, to, k, skipOwn, nearest, options);
+    const left = await pass(engine, from, to, wanted, nearest, options);
     if (left.length > 0) {
       await engine.write("bEnc", 0, new Float32Array(to.present.length).fill(ABOVE_ALL_COSINES));
-      await pass(engine, { ...from, present: left }, to, k, skipOwn, nearest, options);
+      await pass(engine, { ...from, present: left }, to, wanted, nearest, options);
     }
   } finally {
     await engine.dispose();
@@ -88,31 +96,34 @@ async function search(
   return nearest;
 }
 
-/** Searches for `from.present`. Returns those that nothing lies at less than a right angle to. */
+/** Searches for `from.present`. Returns those that too few lie at less than a right angle to. */
 async function pass(
   engine: Engine,
   from: Directions,
   to: Directions,
-  k: number,
-  skipOwn: boolean,
+  { k, skipOwn }: Wanted,
   nearest: NearestRows,
   { chunkRows = DEFAULT_CHUNK_ROWS, signal, onProgress }: NearestOptions,
 ): Promise<Uint32Array> {
   const { dIn } = from;
   const left: number[] = [];
-  const total = nearest.index.length;
+  const total = nearest.index.length / k;
+  const sought = Math.min(skipOwn ? k + 1 : k, to.present.length);
+  const findable = skipOwn ? sought - 1 : sought;
   const chunk = new Float32Array(Math.min(chunkRows, from.present.length) * dIn);
   for (let begin = 0; begin < from.present.length; begin += chunkRows) {
     signal?.throwIfAborted();
     const rows = from.present.subarray(begin, begin + chunkRows);
     for (const [t, row] of rows.entries()) unitRow(from, row, chunk, t * dIn);
-    const acts = await engine.encode(chunk.subarray(0, rows.length * dIn), { kind: "topk", k });
+    const acts = await engine.encode(chunk.subarray(0, rows.length * dIn), { kind: "topk", k: sought });
     for (const [t, row] of rows.entries()) {
-      const found = largestEntry(acts, t, to.present, skipOwn ? row : -1);
-      if (found < 0) left.push(row);
-      else {
-        nearest.index[row] = found;
-        nearest.cosine[row] = cosine(from, row, to, found);
+      const found = largestEntries(acts, t, to.present, skipOwn ? row : -1, findable);
+      if (found.length < findable) left.push(row);
+      const cosines = found.map((other) => ({ other, cosine: cosine(from, row, to, other) }));
+      if (k > 1) cosines.sort((a, b) => b.cosine - a.cosine || a.other - b.other);
+      for (const [rank, each] of cosines.entries()) {
+        nearest.index[row * k + rank] = each.other;
+        nearest.cosine[row * k + rank] = each.cosine;
       }
     }
     onProgress?.({ done: Math.min(total, begin + rows.length), total });
@@ -120,20 +131,19 @@ async function pass(
   return Uint32Array.from(left);
 }
 
-/** The row of the largest activation of a token, `own` left out; −1: there is none. */
-function largestEntry(
+/** The rows of the n largest activations of a token, largest first (ties: the lowest row), `own` left out. */
+function largestEntries(
   { offsets, latents, values }: SparseActs,
   token: number,
   rowOf: Uint32Array,
   own: number,
-): number {
-  let best = -1;
-  let most = 0;
-  for (let e = offsets[token]; e < offsets[token + 1]; e++) {
-    const row = rowOf[latents[e]];
-    if (row !== own && values[e] > most) [best, most] = [row, values[e]];
-  }
-  return best;
+  n: number,
+): number[] {
+  const entries: number[] = [];
+  for (let e = offsets[token]; e < offsets[token + 1]; e++)
+    if (values[e] > 0 && rowOf[latents[e]] !== own) entries.push(e);
+  entries.sort((a, b) => values[b] - values[a] || a - b);
+  return entries.slice(0, n).map((e) => rowOf[latents[e]]);
 }
 
 /** Rows with their lengths, and which of them have one. */

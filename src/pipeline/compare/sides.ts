@@ -2,16 +2,13 @@
  * Which SAEs are meant: a folder, a source on the hub, or a run. A run by itself means its SAE before and after; a run
  * as one of two means its final SAE.
  */
-import { stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { RecipeError, StateError } from "../../errors.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { loadSae } from "../../sae/load.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
-import { RunContext } from "../context.ts";
-import { loadRecipe } from "../recipe/file.ts";
-import { RunDirectory } from "../run-directory.ts";
-import { RunState } from "../run-state.ts";
+import type { RunContext } from "../context.ts";
+import { openRunAt } from "../open-run.ts";
 import { finishedLayers } from "../stages/card.ts";
 import { exportedId } from "../stages/export.ts";
 import { evaluatedPairs } from "../stages/harvest.ts";
@@ -57,17 +54,6 @@ export async function loadSides(a: string, b: string | undefined, layer?: number
     b: await side(b, runB),
     heldOut: run === null ? null : () => heldOutData(run, chooseLayer(run, layer)),
   };
-}
-
-/** Null for what is no run folder. Only reads. */
-async function openRunAt(path: string): Promise<RunContext | null> {
-  const root = resolve(path);
-  if ((await stat(join(root, "run.json")).catch(() => null)) === null) return null;
-  const { recipe, folder } = await loadRecipe(join(root, "recipe.yaml"), [
-    `name=${JSON.stringify(basename(root))}`,
-  ]);
-  const dir = new RunDirectory(root);
-  return new RunContext(recipe, folder, dir, await RunState.open(dir.state, recipe.name, {}), {});
 }
 
 function chooseLayer(run: RunContext, layer: number | undefined): number {

@@ -88,7 +88,7 @@ export function definitionsSection(facts: ReportFacts): Section {
 }
 
 /** Every definition that the results carry, and those of the training log. */
-function definitionsOf(facts: ReportFacts): Map<string, string> {
+export function definitionsOf(facts: ReportFacts): Map<string, string> {
   const found = new Map<string, string>();
   const add = (name: string, text: string | undefined) => {
     if (text !== undefined && !found.has(name)) found.set(name, text);

@@ -1,0 +1,83 @@
+/**
+ * Rows of one table on their way to a Parquet file: gathered in chunks, written in parts of bounded size beside it, and in the
+ * end copied to one file with the table's row groups. Rows keep the order in which they are added.
+ */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Cell, CHUNK_ROWS, type Database, quoted } from "./database.ts";
+import type { Table } from "./tables.ts";
+
+export class TableWriter {
+  readonly #database: Database;
+  readonly #name: string;
+  readonly #table: Table;
+  readonly #partValues: number;
+  readonly #parts: string[] = [];
+  #columns: Cell[][];
+  #heldValues = 0;
+  nRows = 0;
+
+  private constructor(database: Database, name: string, table: Table, partValues: number) {
+    this.#database = database;
+    this.#name = name;
+    this.#table = table;
+    this.#partValues = partValues;
+    this.#columns = table.columns.map(() => []);
+  }
+
+  /** `partValues`: held in the database before they go to a part. */
+  static async open(
+    database: Database,
+    name: string,
+    table: Table,
+    partValues: number,
+  ): Promise<TableWriter> {
+    await database.createTable(name, table.columns);
+    return new TableWriter(database, name, table, partValues);
+  }
+
+  /** Cells in the order of the table's columns. */
+  async add(row: readonly Cell[]): Promise<void> {
+    for (const [column, cell] of row.entries()) {
+      this.#columns[column].push(cell);
+      this.#heldValues += typeof cell === "object" && cell !== null ? cell.length : 1;
+    }
+    this.nRows += 1;
+    if (this.#columns[0].length >= CHUNK_ROWS) await this.#flush();
+    if (this.#heldValues >= this.#partValues) await this.#writePart();
+  }
+
+  /** Writes the table's file; the writer is done. */
+  async finish(): Promise<void> {
+    await this.#flush();
+    if (this.#parts.length === 0) {
+      await this.#database.writeParquet(`SELECT * FROM "${this.#name}"`, this.#table.file);
+      await this.#database.run(`DROP TABLE "${this.#name}"`);
+      return;
+    }
+    await this.#writePart();
+    await this.#database.run(`DROP TABLE "${this.#name}"`);
+    const list = this.#parts.map((part) => quoted(this.#path(part))).join(", ");
+    await this.#database.writeParquet(`SELECT * FROM read_parquet([${list}])`, this.#table.file);
+    for (const part of this.#parts) await rm(this.#path(part));
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#columns[0].length === 0) return;
+    await this.#database.append(this.#name, this.#columns);
+    this.#columns = this.#table.columns.map(() => []);
+  }
+
+  async #writePart(): Promise<void> {
+    await this.#flush();
+    this.#heldValues = 0;
+    const part = `${this.#name}.part-${String(this.#parts.length).padStart(5, "0")}`;
+    await this.#database.writeParquet(`SELECT * FROM "${this.#name}"`, part);
+    this.#parts.push(part);
+    await this.#database.run(`TRUNCATE "${this.#name}"`);
+  }
+
+  #path(part: string): string {
+    return join(this.#database.folder, part);
+  }
+}

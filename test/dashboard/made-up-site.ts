@@ -106,19 +106,13 @@ async function makeIndex(
   every: number,
   seed: number,
 ): Promise<void> {
-  const database = await Database.open({ folder, memoryBytes: 512 * 2 ** 20 });
+  const database = await Database.open({ folder, memoryBytes: (nLatents > 10_000 ? 3072 : 512) * 2 ** 20 });
   try {
     await database.createTable("words", [
       { name: "id", type: "INTEGER", meaning: "" },
       { name: "word", type: "VARCHAR", meaning: "" },
     ]);
-    const words = await database.appender("words");
-    WORDS.forEach((word, i) => {
-      words.appendInteger(i);
-      words.appendVarchar(word);
-      words.endRow();
-    });
-    words.closeSync();
+    await database.append("words", [WORDS.map((_, i) => i), WORDS]);
     await database.run(MACROS);
     await database.run(`CREATE TABLE w AS SELECT list(word ORDER BY id) AS words FROM words`);
     await database.run(`CREATE TABLE latents AS ${latentsQuery(nLatents, seed, index.base !== null)}`);

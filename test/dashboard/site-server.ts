@@ -1,5 +1,5 @@
 /**
- * A plain file server for tests of the page: the built page, a made-up site, ranges, the same policy as the real server,
+ * A plain file server for tests of the page: the built page, a made-up site, ranges, the headers of the real server,
  * and live answers made up from the text. Not the real server; that has its own tests.
  */
 import { createReadStream } from "node:fs";
@@ -15,11 +15,10 @@ import type {
   SteerEvent,
   SteerRequest,
 } from "../../src/dashboard/live.ts";
+import { SAFE_HEADERS } from "../../src/dashboard/server/answers.ts";
 import type { Site } from "../../src/dashboard/site.ts";
 
 const PAGE = fileURLToPath(new URL("../../web/dist", import.meta.url));
-const POLICY =
-  "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
@@ -69,7 +68,7 @@ async function answer(
   const at = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
   if (!at.startsWith(`/${base}/`)) throw new Error("outside");
   const path = normalize(at.slice(base.length + 2)) || "index.html";
-  response.setHeader("Content-Security-Policy", POLICY);
+  for (const [name, value] of Object.entries(SAFE_HEADERS)) response.setHeader(name, value);
   if (path.startsWith("api")) return live(path, request, response);
   if (path === "data/site.json" && site !== undefined) {
     response.end(JSON.stringify(site));
@@ -159,8 +158,8 @@ function* steered({ nTokens, interventions }: SteerRequest): Generator<SteerEven
     const text = i < 2 ? ` word${i}` : ` ${interventions[0].kind}<b>${interventions[0].latent}`;
     yield { kind: "token", side: "steered", id: i, text };
   }
-  yield { kind: "end", side: "plain", why: "length" };
-  yield { kind: "end", side: "steered", why: "stop" };
+  yield { kind: "end", side: "plain", why: "length", text: "" };
+  yield { kind: "end", side: "steered", why: "stop", text: "⟨0xF0⟩" };
   yield { kind: "done", seconds: 0.5, nForwards: 2 * nTokens };
 }
 

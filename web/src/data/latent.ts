@@ -62,6 +62,11 @@ export interface Explanation {
 
 export interface LatentDetail {
   readonly manifest: IndexManifest;
+  /** its row of latents.parquet by the names of tables.ts; NaN for null, booleans 0 and 1 */
+  readonly numbers: Readonly<Record<string, number>>;
+  /** baseline label; "": none */
+  readonly label: string;
+  readonly labelKind: string;
   readonly histograms: Histograms | null;
   readonly examples: readonly Example[];
   readonly logits: readonly RankedToken[];
@@ -70,12 +75,13 @@ export interface LatentDetail {
   readonly explanations: readonly Explanation[];
 }
 
-/** @throws {Error} a file cannot be read */
+/** Read together, and together only: a latent has a few dozen rows. @throws {Error} a file cannot be read, or lacks the latent */
 export async function loadLatent(index: SiteIndex, latent: number): Promise<LatentDetail> {
   const manifest = await loadManifest(index);
   const rows = <T>(table: TableName) =>
     readRows(tableFile(index, manifest, table), latent) as Promise<readonly Row[]> as Promise<readonly T[]>;
-  const [histograms, examples, logits, neighbours, splits, explanations] = await Promise.all([
+  const [[row], histograms, examples, logits, neighbours, splits, explanations] = await Promise.all([
+    rows<Row>("latents"),
     rows<Histograms>("histograms"),
     rows<Example>("examples"),
     rows<RankedToken>("logits"),
@@ -87,8 +93,16 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
         >)
       : [],
   ]);
+  if (row === undefined) throw new Error(`${index.path}/latents.parquet has no latent ${latent}`);
   return {
     manifest,
+    numbers: Object.fromEntries(
+      Object.entries(row).flatMap(([name, value]) =>
+        typeof value === "string" ? [] : [[name, value === null ? Number.NaN : Number(value)]],
+      ),
+    ),
+    label: String(row.label ?? ""),
+    labelKind: String(row.label_kind ?? ""),
     histograms: histograms[0] ?? null,
     examples,
     logits,
@@ -96,4 +110,9 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
     splits,
     explanations: explanations as readonly Explanation[],
   };
+}
+
+/** What it is called: its first explanation, else its label; "" where there is neither. */
+export function nameOfLatent({ label, explanations }: LatentDetail): string {
+  return explanations.find(({ explanation }) => explanation)?.explanation ?? label;
 }

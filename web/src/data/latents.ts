@@ -2,22 +2,34 @@
  * What is searched and sorted: the scalar columns of all latents of an index, and their explanations, in memory. Row i is
  * latent i.
  */
-import type { Site, SiteIndex } from "../../../src/dashboard/site.ts";
-import { TABLES } from "../../../src/dashboard/tables.ts";
+import type { SiteIndex } from "../../../src/dashboard/site.ts";
+import type { TABLES } from "../../../src/dashboard/tables.ts";
 import { Once } from "./once.ts";
 import type { ColumnValues } from "./parquet.ts";
 import { readColumns } from "./reader.ts";
 import { dataUrl, findIndex, loadManifest, loadSite, tableFile } from "./site.ts";
 
-const TEXTS = ["label", "label_kind"] as const;
-const NUMBERS = TABLES.latents.columns
-  .map(({ name }) => name)
-  .filter((name) => !TEXTS.some((text) => text === name));
+/** Columns of latents.parquet that lists need; a latent's page reads its whole row. */
+const NUMBERS = [
+  "latent",
+  "level",
+  "n_active",
+  "density",
+  "max_act",
+  "dead_in_training",
+  "n_resampled",
+  "base_density",
+  "decoder_drift_cosine",
+  "label_precision",
+  "label_recall",
+] as const satisfies readonly (typeof TABLES.latents.columns)[number]["name"][];
+const TEXTS = ["label", "label_kind"];
+type ListedNumber = (typeof NUMBERS)[number];
 
 export interface Latents {
   readonly nLatents: number;
   /** by the names of tables.ts, `latent` included; NaN for null; booleans are 0 and 1 */
-  readonly numbers: Readonly<Record<string, Float64Array>>;
+  readonly numbers: Readonly<Record<ListedNumber, Float64Array>>;
   /** baseline labels; "" where there is none */
   readonly label: readonly string[];
   readonly labelKind: readonly string[];
@@ -50,7 +62,9 @@ async function readLatents(index: SiteIndex): Promise<Latents> {
   const absent = new Float64Array(nRows).fill(Number.NaN);
   return {
     nLatents: nRows,
-    numbers: Object.fromEntries(NUMBERS.map((name) => [name, numbersOf(columns[name]) ?? absent])),
+    numbers: Object.fromEntries(
+      NUMBERS.map((name) => [name, numbersOf(columns[name]) ?? absent]),
+    ) as Latents["numbers"],
     label: textsOf(columns.label, nRows),
     labelKind: textsOf(columns.label_kind, nRows),
     explanation: explained?.texts ?? null,
@@ -85,9 +99,4 @@ const textsOf = (column: ColumnValues | undefined, nRows: number): readonly stri
 /** What a latent is called in lists: its explanation, else its label; "" where there is neither. */
 export function nameOf(latents: Latents, latent: number): string {
   return latents.explanation?.[latent] || latents.label[latent] || "";
-}
-
-/** The index of the SAE it was adapted from. */
-export function baseOf(site: Site, index: SiteIndex): SiteIndex | undefined {
-  return index.base === null ? undefined : site.indexes.find(({ id }) => id === index.base);
 }

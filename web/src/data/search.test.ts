@@ -48,7 +48,7 @@ const someQuery: fc.Arbitrary<Query> = fc.record({
     fc.record({ low: bound, high: bound }),
   ),
   among: fc.option(fc.uniqueArray(fc.nat(N - 1)).map((list) => Uint32Array.from(list).sort())),
-  sort: fc.constantFrom(...(Object.keys(SORTS) as SortKey[])),
+  sort: fc.constantFrom(...SORTS),
   direction: fc.constantFrom("up", "down"),
 });
 
@@ -56,7 +56,16 @@ function naive(latents: Latents, query: Query): number[] {
   const { numbers, label, explanation } = latents;
   const value = (key: SortKey, i: number): number => {
     if (key === "score") return latents.score?.[i] ?? Number.NaN;
-    if (key !== "change") return numbers[SORTS[key]][i];
+    const columns = {
+      density: numbers.density,
+      act: numbers.max_act,
+      drift: numbers.decoder_drift_cosine,
+      level: numbers.level,
+      precision: numbers.label_precision,
+      recall: numbers.label_recall,
+    };
+    if (key === "latent" || key === "label") return i;
+    if (key !== "change") return columns[key][i];
     const [after, before] = [numbers.density[i], numbers.base_density[i]];
     return after > 0 && before > 0 ? Math.log10(after / before) : Number.NaN;
   };
@@ -81,7 +90,8 @@ function naive(latents: Latents, query: Query): number[] {
   const compare = (a: number, b: number): number => {
     if (query.sort === "label") {
       if (label[a] === "" || label[b] === "") return Number(label[a] === "") - Number(label[b] === "");
-      return sign * new Intl.Collator("en", { sensitivity: "base" }).compare(label[a], label[b]);
+      const [x, y] = [label[a].toLowerCase(), label[b].toLowerCase()];
+      return x === y ? 0 : x < y ? -sign : sign;
     }
     const [x, y] = [value(query.sort, a), value(query.sort, b)];
     if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(x)) - Number(Number.isNaN(y));

@@ -4,20 +4,31 @@
  */
 import type { Latents } from "./latents.ts";
 
-/** Columns that lists are sorted by and ranges are asked of. */
-export const SORTS = {
+/** What lists are sorted by, and ranges are asked of. */
+export const SORTS = [
+  "latent",
+  "label",
+  "density",
+  "act",
+  "drift",
+  "change",
+  "level",
+  "precision",
+  "recall",
+  "score",
+] as const;
+export type SortKey = (typeof SORTS)[number];
+
+/** Of those that are a column as it is, which. */
+const COLUMNS = {
   latent: "latent",
-  label: "label",
   density: "density",
   act: "max_act",
   drift: "decoder_drift_cosine",
-  change: "density change",
   level: "level",
   precision: "label_precision",
   recall: "label_recall",
-  score: "score",
 } as const;
-export type SortKey = keyof typeof SORTS;
 export type Direction = "up" | "down";
 
 export const STATES = ["all", "alive", "silent", "dead", "resampled"] as const;
@@ -55,7 +66,10 @@ export class Searcher {
     this.#latents = latents;
   }
 
-  /** Latents that fit the query, in its order; of equal ones the lowest first, those without the number last. */
+  /**
+   * Latents that fit the query, in its order; of equal ones the lowest first, those without the number or label last.
+   * Labels are in the order of their lower-case letters' numbers.
+   */
   find(query: Query): Uint32Array {
     const order = this.#order(query.sort, query.direction);
     const fits = this.#tests(query);
@@ -117,15 +131,15 @@ export class Searcher {
   }
 
   #sorted(sort: SortKey, direction: Direction): Uint32Array {
-    const order = Uint32Array.from({ length: this.#latents.nLatents }, (_, i) => i);
+    const order = new Uint32Array(this.#latents.nLatents);
+    for (let i = 0; i < order.length; i++) order[i] = i;
     const sign = direction === "up" ? 1 : -1;
     if (sort === "label") {
-      const texts = this.#latents.label;
-      const collator = new Intl.Collator("en", { sensitivity: "base" });
+      const texts = this.#latents.label.map((text) => text.toLowerCase());
       const place = (a: number, b: number) =>
         texts[a] === "" || texts[b] === ""
           ? Number(texts[a] === "") - Number(texts[b] === "")
-          : sign * collator.compare(texts[a], texts[b]);
+          : sign * (texts[a] < texts[b] ? -1 : Number(texts[a] > texts[b]));
       return order.sort((a, b) => place(a, b) || a - b);
     }
     const values = this.numbers(sort);
@@ -137,7 +151,11 @@ export class Searcher {
 
 function keyNumbers({ numbers, score, nLatents }: Latents, key: SortKey): Float64Array {
   if (key === "score") return score ?? new Float64Array(nLatents).fill(Number.NaN);
-  if (key !== "change") return numbers[SORTS[key]] ?? new Float64Array(nLatents).fill(Number.NaN);
-  const { density, base_density: before } = numbers;
-  return density.map((after, i) => (after > 0 && before[i] > 0 ? Math.log10(after / before[i]) : Number.NaN));
+  if (key === "change") {
+    const { density, base_density: before } = numbers;
+    return density.map((after, i) =>
+      after > 0 && before[i] > 0 ? Math.log10(after / before[i]) : Number.NaN,
+    );
+  }
+  return numbers[COLUMNS[key === "label" ? "latent" : key]];
 }

@@ -50,3 +50,8 @@ export function findIndex(site: Site, id: string | undefined): SiteIndex | undef
   if (id !== undefined && id !== "") return site.indexes.find((index) => index.id === id);
   return site.indexes.find((index) => index.phase !== "before") ?? site.indexes[0];
 }
+
+/** The index of the SAE it was adapted from. */
+export function baseOf(site: Site, index: SiteIndex): SiteIndex | undefined {
+  return index.base === null ? undefined : site.indexes.find(({ id }) => id === index.base);
+}

@@ -29,6 +29,8 @@ export interface ScatterProps {
 
 const HEIGHT = 250;
 export const SCATTER_AREA: Area = { left: 40, right: CHART_WIDTH - 8, top: 20, bottom: HEIGHT - 34 };
+/** Milliseconds that painting waits, so that fast typing paints once. */
+const PATIENCE = 40;
 /** Fewer points than this are drawn larger. */
 const FEW = 5000;
 /** How far from a point one may click, chart units. */
@@ -46,8 +48,12 @@ export function Scatter(props: ScatterProps) {
     const paint = () => draw(element, points, among, area);
     const watch = new ResizeObserver(paint);
     watch.observe(element);
-    paint();
-    return () => watch.disconnect();
+    // after what is beside it, which may be a list that is being searched
+    const timer = setTimeout(paint, PATIENCE);
+    return () => {
+      clearTimeout(timer);
+      watch.disconnect();
+    };
   }, [points, among, area, colours]);
 
   const hover = (atX: number, atY: number, at: { clientX: number; clientY: number }) => {
@@ -128,26 +134,28 @@ function draw(canvas: HTMLCanvasElement, points: Places, among: Uint32Array | nu
   const unit = width / (area.right - area.left);
   const style = getComputedStyle(canvas);
   const image = context.createImageData(width, height);
-  if (among !== null) {
-    const all = Uint32Array.from({ length: points.x.length }, (_, i) => i);
-    shade(image, countPixels(points, all, area, unit, size, width, height), style.borderTopColor, 0.25);
-  }
-  const strong = among ?? Uint32Array.from({ length: points.x.length }, (_, i) => i);
-  shade(image, countPixels(points, strong, area, unit, size, width, height), style.color, 0.4);
+  const grid = { area, unit, size, width, height };
+  if (among !== null) shade(image, countPixels(points, null, grid), style.borderTopColor, 0.25);
+  shade(image, countPixels(points, among, grid), style.color, 0.4);
   context.putImageData(image, 0, 0);
 }
 
-function countPixels(
-  { x, y }: Places,
-  which: Uint32Array,
-  area: Area,
-  unit: number,
-  size: number,
-  width: number,
-  height: number,
-): Uint16Array {
+interface PixelGrid {
+  readonly area: Area;
+  /** pixels of a chart unit, and of a point's side */
+  readonly unit: number;
+  readonly size: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Points that cover each pixel, of all points or of `among`. */
+function countPixels({ x, y }: Places, among: Uint32Array | null, grid: PixelGrid): Uint16Array {
+  const { area, unit, size, width, height } = grid;
   const counts = new Uint16Array(width * height);
-  for (const i of which) {
+  const n = among?.length ?? x.length;
+  for (let k = 0; k < n; k++) {
+    const i = among === null ? k : among[k];
     if (Number.isNaN(x[i])) continue;
     const left = Math.min(width - size, Math.max(0, Math.round((x[i] - area.left) * unit - size / 2)));
     const top = Math.min(height - size, Math.max(0, Math.round((y[i] - area.top) * unit - size / 2)));
@@ -163,7 +171,10 @@ function shade({ data }: ImageData, counts: Uint16Array, colour: string, faintes
   for (let i = 0; i < counts.length; i++) {
     if (counts[i] === 0) continue;
     const alpha = faintest + (1 - faintest) * Math.min(1, Math.log2(counts[i]) / 5);
-    data.set([red, green, blue, Math.max(data[4 * i + 3], Math.round(255 * alpha))], 4 * i);
+    data[4 * i] = red;
+    data[4 * i + 1] = green;
+    data[4 * i + 2] = blue;
+    data[4 * i + 3] = Math.max(data[4 * i + 3], Math.round(255 * alpha));
   }
 }
 

@@ -2,13 +2,14 @@
 import { useEffect } from "preact/hooks";
 import type { Site, SiteIndex } from "../../../src/dashboard/site.ts";
 import { visibleText } from "../../../src/report/visible-text.ts";
-import { baseOf, type Latents, loadLatents, nameOf } from "../data/latents.ts";
-import { findIndex } from "../data/site.ts";
+import { type LatentDetail, loadLatent, nameOfLatent } from "../data/latent.ts";
+import { baseOf, findIndex, loadManifest } from "../data/site.ts";
 import { go } from "../navigation.ts";
 import { IndexChoice } from "../parts/index-choice.tsx";
 import { Shown } from "../parts/notices.tsx";
-import { useLoaded } from "../parts/use-loaded.ts";
+import { type Loaded, useLoaded } from "../parts/use-loaded.ts";
 import { href, type Route, withQuery } from "../routes.ts";
+import type { SheetProps } from "./latent/props.ts";
 import { LatentSheet } from "./latent/sheet.tsx";
 
 export interface LatentViewProps {
@@ -18,35 +19,42 @@ export interface LatentViewProps {
 }
 
 export function LatentView({ site, index, route }: LatentViewProps) {
-  const latents = useLoaded(() => loadLatents(index), index.id);
+  const manifest = useLoaded(() => loadManifest(index), index.id);
+  const text = route.parts[1] ?? "";
+  const latent = /^\d{1,9}$/.test(text) ? Number(text) : -1;
   return (
-    <Shown of={latents} what="the latents">
-      {(value) => <Latent site={site} index={index} route={route} latents={value} />}
+    <Shown of={manifest} what="the index">
+      {({ sae }) =>
+        latent >= 0 && latent < sae.dSae ? (
+          <Latent site={site} index={index} route={route} latent={latent} nLatents={sae.dSae} />
+        ) : (
+          <>
+            <h1>No such latent</h1>
+            <p>
+              {visibleText(index.title)} has latents 0 … {sae.dSae - 1}.
+            </p>
+            <p>
+              <a href={href("latents", [index.id])}>All latents</a>
+            </p>
+          </>
+        )
+      }
     </Shown>
   );
 }
 
-function Latent({ site, index, route, latents }: LatentViewProps & { latents: Latents }) {
-  const text = route.parts[1] ?? "";
-  const latent = /^\d+$/.test(text) ? Number(text) : -1;
-  const isThere = latent >= 0 && latent < latents.nLatents;
-  const name = isThere ? visibleText(nameOf(latents, latent)) : "";
+function Latent({
+  site,
+  index,
+  route,
+  latent,
+  nLatents,
+}: LatentViewProps & { latent: number; nLatents: number }) {
+  const detail = useLoaded(() => loadLatent(index, latent), `${index.id}/${latent}`);
+  const name = detail.state === "here" ? visibleText(nameOfLatent(detail.value)) : "";
   useEffect(() => {
-    document.title = `Latent ${text}${name === "" ? "" : `: ${name}`} · Lapidary`;
-  }, [text, name]);
-  if (!isThere)
-    return (
-      <>
-        <h1>No such latent</h1>
-        <p>
-          {visibleText(index.title)} has latents 0 … {latents.nLatents - 1}.
-        </p>
-        <p>
-          <a href={href("latents", [index.id])}>All latents</a>
-        </p>
-      </>
-    );
-
+    document.title = `Latent ${latent}${name === "" ? "" : `: ${name}`} · Lapidary`;
+  }, [latent, name]);
   const base = baseOf(site, index);
   const beside = besideOf(site, route.query.get("beside"));
   const isSideBySide = beside !== null;
@@ -59,7 +67,7 @@ function Latent({ site, index, route, latents }: LatentViewProps & { latents: La
               ‹
             </a>
           )}
-          {latent < latents.nLatents - 1 && (
+          {latent < nLatents - 1 && (
             <a href={href("latent", [index.id, latent + 1])} rel="next" aria-label={`Latent ${latent + 1}`}>
               ›
             </a>
@@ -95,20 +103,20 @@ function Latent({ site, index, route, latents }: LatentViewProps & { latents: La
         )}
       </p>
       {beside === null ? (
-        <LatentSheet site={site} index={index} latents={latents} latent={latent} level={2} />
+        <Sheet index={index} latent={latent} level={2} detail={detail} />
       ) : (
         <div class="side-by-side">
           <section aria-labelledby="left-title">
             <h2 id="left-title" class="column-title">
               {visibleText(index.title)}, latent {latent}
             </h2>
-            <LatentSheet site={site} index={index} latents={latents} latent={latent} level={3} />
+            <Sheet index={index} latent={latent} level={3} detail={detail} />
           </section>
           <section aria-labelledby="right-title">
             <h2 id="right-title" class="column-title before">
               {visibleText(beside.index.title)}, latent {beside.latent}
             </h2>
-            <Other site={site} index={beside.index} latent={beside.latent} />
+            <Other index={beside.index} latent={beside.latent} />
           </section>
         </div>
       )}
@@ -160,17 +168,15 @@ function BesideForm({
   );
 }
 
-function Other({ site, index, latent }: { site: Site; index: SiteIndex; latent: number }) {
-  const latents = useLoaded(() => loadLatents(index), index.id);
+function Other({ index, latent }: { index: SiteIndex; latent: number }) {
+  const detail = useLoaded(() => loadLatent(index, latent), `${index.id}/${latent}`);
+  return <Sheet index={index} latent={latent} level={3} detail={detail} />;
+}
+
+function Sheet({ detail, ...props }: Omit<SheetProps, "detail"> & { detail: Loaded<LatentDetail> }) {
   return (
-    <Shown of={latents} what="the other latents">
-      {(value) =>
-        latent < value.nLatents ? (
-          <LatentSheet site={site} index={index} latents={value} latent={latent} level={3} />
-        ) : (
-          <p>It has latents 0 … {value.nLatents - 1}.</p>
-        )
-      }
+    <Shown of={detail} what={`latent ${props.latent}`}>
+      {(value) => <LatentSheet {...props} detail={value} />}
     </Shown>
   );
 }

@@ -7,14 +7,14 @@ import type { Example } from "../../data/latent.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
 import { TokenStrip } from "../../parts/token-strip.tsx";
 import { quotedToken } from "../../parts/token-text.ts";
-import type { SectionProps } from "./props.ts";
+import type { SheetProps } from "./props.ts";
 
 /** Shown at once of the strongest; the others are a click away. */
 const FIRST = 8;
 
-export function Examples(props: SectionProps) {
-  const { detail, latents, latent, level } = props;
-  const most = latents.numbers.max_act[latent];
+export function Examples(props: SheetProps) {
+  const { detail, level } = props;
+  const most = detail.numbers.max_act;
   const groups = [-1, ...Array.from({ length: INTERVALS }, (_, i) => INTERVALS - 1 - i)]
     .map((interval) => ({ interval, examples: detail.examples.filter((one) => one.interval === interval) }))
     .filter(({ examples }) => examples.length > 0);
@@ -28,7 +28,7 @@ export function Examples(props: SectionProps) {
   );
 }
 
-function Group(props: SectionProps & { interval: number; examples: readonly Example[]; most: number }) {
+function Group(props: SheetProps & { interval: number; examples: readonly Example[]; most: number }) {
   const { detail, interval, examples, most, level } = props;
   const [isAll, setAll] = useState(false);
   const shown = isAll ? examples : examples.slice(0, FIRST);
@@ -57,7 +57,7 @@ function Group(props: SectionProps & { interval: number; examples: readonly Exam
   );
 }
 
-function ExampleLine({ detail, example, most }: SectionProps & { example: Example; most: number }) {
+function ExampleLine({ detail, example, most }: SheetProps & { example: Example; most: number }) {
   const { value, at, tokens, acts, document, window, position, role, source } = example;
   const { splits } = detail.manifest;
   const where = [

@@ -3,9 +3,9 @@ import { fixed } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import type { Explanation } from "../../data/latent.ts";
 import { Heading } from "../../parts/heading.tsx";
-import type { SectionProps } from "./props.ts";
+import type { SheetProps } from "./props.ts";
 
-export function Explanations({ detail, level }: SectionProps) {
+export function Explanations({ detail, level }: SheetProps) {
   if (detail.explanations.length === 0) return null;
   return (
     <section class="explanations">

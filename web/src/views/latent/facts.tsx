@@ -8,9 +8,9 @@ const MEANINGS: Readonly<Record<string, string>> = Object.fromEntries(
   TABLES.latents.columns.map(({ name, meaning }) => [name, meaning]),
 );
 
-export function Facts({ latents, latent }: SheetProps) {
-  const { numbers, label, labelKind } = latents;
-  const value = (name: string) => numbers[name][latent];
+export function Facts({ detail }: SheetProps) {
+  const { numbers, label, labelKind, manifest } = detail;
+  const value = (name: string) => numbers[name] ?? Number.NaN;
   const is = (name: string) => !Number.isNaN(value(name));
   const [density, before] = [value("density"), value("base_density")];
   const facts: (readonly [string, string, string] | false)[] = [
@@ -40,7 +40,7 @@ export function Facts({ latents, latent }: SheetProps) {
       "Rows",
       `‖dec‖ ${short(value("decoder_norm"))}, ‖enc‖ ${short(value("encoder_norm"))}, cosine ${fixed(value("encoder_decoder_cosine"), 3)}, bEnc ${short(value("b_enc"))}`,
     ],
-    numbers.level.some((level) => level > 0) && ["level", "Level", count(value("level"))],
+    manifest.sae.widths.length > 1 && ["level", "Level", count(value("level"))],
     value("dead_in_training") === 1 && ["dead_in_training", "Training", "dead at its end"],
     value("n_resampled") > 0 && ["n_resampled", "Resampled", `${count(value("n_resampled"))} times`],
   ];
@@ -49,12 +49,8 @@ export function Facts({ latents, latent }: SheetProps) {
       <div>
         <dt data-tip={MEANINGS.label}>Label</dt>
         <dd>
-          {label[latent] === "" ? (
-            <span class="absent">none</span>
-          ) : (
-            <bdi class="name">{visibleText(label[latent])}</bdi>
-          )}
-          {labelKind[latent] === "output" && <span class="caption"> from its logits alone</span>}
+          {label === "" ? <span class="absent">none</span> : <bdi class="name">{visibleText(label)}</bdi>}
+          {labelKind === "output" && <span class="caption"> from its logits alone</span>}
           {is("label_precision") && (
             <span class="caption">
               {" "}

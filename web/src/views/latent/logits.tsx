@@ -3,9 +3,9 @@ import { signed } from "../../../../src/report/numbers.ts";
 import type { RankedToken } from "../../data/latent.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
 import { quotedToken } from "../../parts/token-text.ts";
-import type { SectionProps } from "./props.ts";
+import type { SheetProps } from "./props.ts";
 
-export function Logits({ detail, level }: SectionProps) {
+export function Logits({ detail, level }: SheetProps) {
   if (detail.manifest.logits === null)
     return (
       <section>

@@ -1,13 +1,19 @@
 /** Latents that are like it: by direction, and by firing together. */
+
+import type { SiteIndex } from "../../../../src/dashboard/site.ts";
 import { count, fixed, percent } from "../../../../src/report/numbers.ts";
 import type { Neighbour } from "../../data/latent.ts";
+import { type Latents, loadLatents } from "../../data/latents.ts";
 import { Heading } from "../../parts/heading.tsx";
+import { useLoaded } from "../../parts/use-loaded.ts";
 import { href } from "../../routes.ts";
 import { LatentName } from "../latents/columns.tsx";
-import type { SectionProps } from "./props.ts";
+import type { SheetProps } from "./props.ts";
 
-export function Neighbours(props: SectionProps) {
-  const { detail, level } = props;
+export function Neighbours(props: SheetProps) {
+  const { detail, index, level } = props;
+  const names = useLoaded(() => loadLatents(index), index.id);
+  const latents = names.state === "here" ? names.value : null;
   const kind = (name: Neighbour["kind"]) => detail.neighbours.filter((one) => one.kind === name);
   if (detail.neighbours.length === 0) return null;
   return (
@@ -15,14 +21,16 @@ export function Neighbours(props: SectionProps) {
       <Heading level={level}>Neighbours</Heading>
       <div class="pair">
         <NeighbourTable
-          {...props}
+          index={index}
+          latents={latents}
           caption="By decoder row"
           heads={["Cosine"]}
           rows={kind("decoder")}
           cells={({ value }) => [fixed(value, 3)]}
         />
         <NeighbourTable
-          {...props}
+          index={index}
+          latents={latents}
           caption="Firing together"
           heads={["Correlation", "Jaccard", "Both"]}
           rows={kind("firing")}
@@ -33,7 +41,10 @@ export function Neighbours(props: SectionProps) {
   );
 }
 
-interface NeighbourTableProps extends SectionProps {
+interface NeighbourTableProps {
+  readonly index: SiteIndex;
+  /** for their names; null: not read yet */
+  readonly latents: Latents | null;
   readonly caption: string;
   readonly heads: readonly string[];
   readonly rows: readonly Neighbour[];
@@ -63,7 +74,7 @@ function NeighbourTable({ index, latents, caption, heads, rows, cells }: Neighbo
             <tr key={row.other}>
               <th scope="row" class="text">
                 <a href={href("latent", [index.id, row.other])}>{row.other}</a>{" "}
-                <LatentName latents={latents} latent={row.other} />
+                {latents !== null && <LatentName latents={latents} latent={row.other} />}
               </th>
               {cells(row).map((text, i) => (
                 <td key={heads[i]}>{text}</td>

@@ -4,12 +4,12 @@ import { count, percent, short } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
 import type { Split } from "../../data/latent.ts";
 import { Heading } from "../../parts/heading.tsx";
-import type { SectionProps } from "./props.ts";
+import type { SheetProps } from "./props.ts";
 
 const KINDS = ["role", "source", "position"] as const;
 
-export function Splits({ detail, level, latents, latent }: SectionProps) {
-  const density = latents.numbers.density[latent];
+export function Splits({ detail, level }: SheetProps) {
+  const density = detail.numbers.density;
   const tables = KINDS.map((kind) => ({
     kind,
     classes: detail.manifest.splits[kind],

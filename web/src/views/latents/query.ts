@@ -16,7 +16,7 @@ export type BoundedKey = keyof typeof BOUNDED;
 const DOWN_FIRST: readonly SortKey[] = ["density", "act", "precision", "recall", "score"];
 
 export function readQuery(search: URLSearchParams): Query {
-  const sort = (search.get("sort") ?? "latent") as SortKey;
+  const sort = SORTS.find((key) => key === search.get("sort")) ?? "latent";
   const level = search.get("level");
   const ranges: Query["ranges"] = Object.fromEntries(
     (Object.keys(BOUNDED) as BoundedKey[])
@@ -29,7 +29,7 @@ export function readQuery(search: URLSearchParams): Query {
     level: level === null || !/^\d+$/.test(level) ? null : Number(level),
     ranges,
     among: null,
-    sort: Object.hasOwn(SORTS, sort) ? sort : "latent",
+    sort,
     direction: search.get("dir") === "down" ? "down" : "up",
   };
 }

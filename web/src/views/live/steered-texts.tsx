@@ -27,6 +27,7 @@ export function SteeredTexts({ state }: { state: SteeringState }) {
                   {visibleText(token)}
                 </span>
               ))}
+              {visibleText(state[side].rest)}
               {state.phase === "running" && state[side].why === null && (
                 <span class="caret" aria-hidden="true" />
               )}

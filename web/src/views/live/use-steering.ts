@@ -7,6 +7,8 @@ export type Side = "plain" | "steered";
 
 export interface SideState {
   readonly tokens: readonly string[];
+  /** what was left at the end of a character that did not come */
+  readonly rest: string;
   readonly why: "length" | "stop" | "context" | null;
 }
 
@@ -19,7 +21,7 @@ export interface SteeringState {
   readonly error: Error | null;
 }
 
-const EMPTY: SideState = { tokens: [], why: null };
+const EMPTY: SideState = { tokens: [], rest: "", why: null };
 const NOTHING: SteeringState = {
   phase: "none",
   plain: EMPTY,
@@ -68,7 +70,10 @@ export function after(state: SteeringState, event: SteerEvent): SteeringState {
       return { ...state, [event.side]: { ...side, tokens: [...side.tokens, event.text] } };
     }
     case "end":
-      return { ...state, [event.side]: { ...state[event.side], why: event.why } };
+      return {
+        ...state,
+        [event.side]: { ...state[event.side], rest: event.text, why: event.why },
+      };
     case "done":
       return { ...state, phase: "done", seconds: event.seconds, nForwards: event.nForwards };
     case "error":

@@ -4,7 +4,7 @@
  * keeps it in bench/results.
  */
 import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -47,6 +47,8 @@ export async function page(args: readonly string[]): Promise<number> {
     const figures = {
       bench: "page",
       tokensPerSecond: null,
+      /** runnable processes a core, last minute: above 1, other work took part of the time */
+      loadPerCore: Math.round((100 * loadavg()[0]) / availableParallelism()) / 100,
       nLatents,
       repeats: Number(values.repeats),
       chromium: browser.version(),
@@ -142,6 +144,7 @@ function untilPainted(tab: Page, action: string): Promise<number> {
 }
 
 interface Summary {
+  readonly least: number;
   readonly median: number;
   readonly most: number;
   readonly n: number;
@@ -151,6 +154,7 @@ function summary(values: readonly number[]): Summary {
   const sorted = [...values].sort((a, b) => a - b);
   const round = (value: number) => Math.round(value * 10) / 10;
   return {
+    least: round(sorted[0]),
     median: round(sorted[Math.floor(sorted.length / 2)]),
     most: round(sorted[sorted.length - 1]),
     n: sorted.length,

@@ -116,10 +116,13 @@ describe.skipIf(!isThere)("the page in Chromium", { timeout: 60_000 }, () => {
       expect(await violations(page)).toEqual([]);
       expect(await widthOf(page)).toBe(1280);
       await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
-      await page.emulateMedia({ colorScheme: "dark" });
-      expect(await violations(page, "color-contrast")).toEqual([]);
-      await page.screenshot({ path: join(SCREENSHOTS, `${name}-dark.png`) });
-      await page.emulateMedia({ colorScheme: "light" });
+      // two latents side by side have no colour that one alone has not
+      if (name !== "beside") {
+        await page.emulateMedia({ colorScheme: "dark" });
+        expect(await violations(page, "color-contrast")).toEqual([]);
+        await page.screenshot({ path: join(SCREENSHOTS, `${name}-dark.png`) });
+        await page.emulateMedia({ colorScheme: "light" });
+      }
       await page.setViewportSize({ width: 320, height: 740 });
       expect(await widthOf(page)).toBe(320);
       await page.screenshot({ path: join(SCREENSHOTS, `${name}-phone.png`), fullPage: true });

@@ -69,7 +69,7 @@ export async function openRangeFile(url: string, byteLength?: number): Promise<A
       }
       const range = ask(`${start}-${end - 1}`).then((answer) => {
         const bytes = answer.start === start ? answer.bytes : answer.bytes.slice(start, end);
-        if (bytes.byteLength !== end - start)
+        if (bytes.byteLength !== end - start || answer.total !== size)
           throw new Error(
             `${url}: ${bytes.byteLength} bytes where ${end - start} were asked for; was it changed?`,
           );

@@ -21,16 +21,17 @@ export function isEmpty(input: LiveInput): boolean {
   return input.kind === "text" ? input.text === "" : input.messages.every(({ content }) => content === "");
 }
 
-/** [role, content] pairs; anything else is as if it were not there. */
+/** [role, content] pairs; anything else is as if it were not there; null: there is none. */
 function readMessages(json: string | null): ChatMessage[] | null {
   try {
     const pairs: unknown = JSON.parse(json ?? "null");
     if (!Array.isArray(pairs) || pairs.length === 0) return null;
-    return pairs.flatMap((pair: unknown) => {
+    const messages = pairs.flatMap((pair: unknown) => {
       const [role, content] = Array.isArray(pair) ? (pair as unknown[]) : [];
       const known = ROLES.find((name) => name === role);
       return known === undefined || typeof content !== "string" ? [] : [{ role: known, content }];
     });
+    return messages.length === 0 ? null : messages;
   } catch {
     return null;
   }

@@ -27,7 +27,11 @@ export function LatentTable({ index, latents, rows, head, chosen, canSteer, onCh
               Latent
             </th>
             <th scope="col">{head}</th>
-            {hasTokens && <th scope="col">Tokens</th>}
+            {hasTokens && (
+              <th scope="col" class="minor">
+                Tokens
+              </th>
+            )}
             <th scope="col">
               <span class="unseen">Do</span>
             </th>
@@ -41,7 +45,7 @@ export function LatentTable({ index, latents, rows, head, chosen, canSteer, onCh
                 <LatentName latents={latents} latent={latent} />
               </th>
               <td>{short(value, 3)}</td>
-              {hasTokens && <td>{count(nTokens)}</td>}
+              {hasTokens && <td class="minor">{count(nTokens)}</td>}
               <td class="doing">
                 <button
                   type="button"

@@ -22,7 +22,7 @@ export interface SteeringState {
 }
 
 const EMPTY: SideState = { tokens: [], rest: "", why: null };
-const NOTHING: SteeringState = {
+export const NOTHING: SteeringState = {
   phase: "none",
   plain: EMPTY,
   steered: EMPTY,

@@ -45,7 +45,7 @@ export function LineChart({ title, meaning, xLabel, lines, moments, isLog = fals
   const y = isLog
     ? {
         ...yLinear,
-        ticks: yLinear.ticks.map((tick, i) => ({ ...tick, label: short(10 ** tickValue(yLinear, i), 2) })),
+        ticks: yLinear.ticks.map((tick, i) => ({ ...tick, label: short(10 ** tickValue(yLinear, i), 3) })),
       }
     : yLinear;
   const steps = lines[0].x;

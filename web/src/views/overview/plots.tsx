@@ -47,20 +47,14 @@ function Densities({ layer, index }: { layer: LayerOverview; index: SiteIndex | 
   const after = last("after") ?? last("before");
   if (after === undefined) return null;
   const before = after.phase === "after" ? last("before", after.set) : undefined;
-  const { floor, binWidth, counts } = after.densities;
-  const high = floor + binWidth * counts.length;
-  const isLike =
-    before !== undefined &&
-    before.densities.floor === floor &&
-    before.densities.binWidth === binWidth &&
-    before.densities.counts.length === counts.length;
+  const { low, high, counts, beforeCounts } = firingDensities(after, before);
   return (
     <figure>
       <figcaption>
         <span class="title">Density on {visibleText(after.set)}</span>{" "}
         <span class="caption">
           latents by share of tokens; <span class="after">after</span>
-          {isLike && (
+          {beforeCounts !== undefined && (
             <>
               , <span class="before">before</span> as a dashed line
             </>
@@ -73,12 +67,12 @@ function Densities({ layer, index }: { layer: LayerOverview; index: SiteIndex | 
         title="Density"
         xLabel="share of tokens"
         yLabel="latents"
-        low={floor}
+        low={low}
         high={high}
         counts={counts}
-        before={isLike ? before.densities.counts : undefined}
+        before={beforeCounts}
         format={(value) => percent(10 ** value)}
-        x={exponents(floor, high)}
+        x={exponents(low, high)}
         onChoose={
           index === undefined
             ? undefined
@@ -100,6 +94,33 @@ function Densities({ layer, index }: { layer: LayerOverview; index: SiteIndex | 
       )}
     </figure>
   );
+}
+
+/**
+ * The bins from the first power of ten that anything fires at; a latent that never fires stands in the lowest bin of all, and
+ * is left out. `before` only where its bins are the same.
+ */
+export function firingDensities(after: MeasurementOverview, before: MeasurementOverview | undefined) {
+  const { floor, binWidth } = after.densities;
+  const firing = ({ densities, nNeverFired }: MeasurementOverview) =>
+    densities.counts.map((value, bin) => (bin === 0 ? Math.max(0, value - nNeverFired) : value));
+  const isLike =
+    before !== undefined &&
+    before.densities.floor === floor &&
+    before.densities.binWidth === binWidth &&
+    before.densities.counts.length === after.densities.counts.length;
+  const [counts, others] = [firing(after), isLike ? firing(before) : undefined];
+  const first = counts.findIndex((value, bin) => value > 0 || (others?.[bin] ?? 0) > 0);
+  const from = Math.max(
+    0,
+    Math.round((Math.floor(floor + Math.max(0, first) * binWidth + 1e-9) - floor) / binWidth),
+  );
+  return {
+    low: floor + from * binWidth,
+    high: floor + binWidth * counts.length,
+    counts: counts.slice(from),
+    beforeCounts: others?.slice(from),
+  };
 }
 
 /** Reads the index's columns, after the page stands. */

@@ -23,7 +23,7 @@ const NUMBERS = [
   "label_precision",
   "label_recall",
 ] as const satisfies readonly (typeof TABLES.latents.columns)[number]["name"][];
-const TEXTS = ["label", "label_kind"];
+const TEXTS = ["label"];
 type ListedNumber = (typeof NUMBERS)[number];
 
 export interface Latents {
@@ -32,7 +32,6 @@ export interface Latents {
   readonly numbers: Readonly<Record<ListedNumber, Float64Array>>;
   /** baseline labels; "" where there is none */
   readonly label: readonly string[];
-  readonly labelKind: readonly string[];
   /** by a language model, the first of each latent; "" where there is none; null: the index has none */
   readonly explanation: readonly string[] | null;
   /** balanced accuracy of that explanation by detection, NaN where it was not scored */
@@ -66,7 +65,6 @@ async function readLatents(index: SiteIndex): Promise<Latents> {
       NUMBERS.map((name) => [name, numbersOf(columns[name]) ?? absent]),
     ) as Latents["numbers"],
     label: textsOf(columns.label, nRows),
-    labelKind: textsOf(columns.label_kind, nRows),
     explanation: explained?.texts ?? null,
     score: explained?.scores ?? null,
   };

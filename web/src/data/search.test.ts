@@ -33,7 +33,6 @@ const someLatents: fc.Arbitrary<Latents> = fc
     nLatents: N,
     numbers: { ...numbers, latent: Float64Array.from({ length: N }, (_, i) => i) },
     label,
-    labelKind: label,
     explanation,
     score,
   }));

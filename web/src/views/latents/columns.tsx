@@ -125,12 +125,11 @@ export function latentCell(
 /** What a latent is called, and what else is to be known of it at a glance. */
 export function LatentName({ latents, latent }: { latents: Latents; latent: number }) {
   const name = nameOf(latents, latent);
-  const { numbers, labelKind, explanation } = latents;
+  const { numbers } = latents;
   const isSilent = numbers.n_active[latent] === 0;
   return (
     <>
       {name === "" ? <span class="absent">no label</span> : <bdi class="name">{visibleText(name)}</bdi>}
-      {labelKind[latent] === "output" && !explanation?.[latent] && <span class="tag">by its logits</span>}
       {isSilent && <span class="tag">silent</span>}
       {numbers.dead_in_training[latent] === 1 && <span class="tag bad">dead in training</span>}
       {numbers.n_resampled[latent] > 0 && <span class="tag">resampled</span>}

@@ -14,7 +14,8 @@ export function buildPage(context: {
   root: string;
   verbose: boolean;
   log: (line: string) => void;
-  state: Record<string, unknown>;
+  /** what was built from what; left out: as the folder says */
+  state?: Record<string, unknown>;
 }): Promise<boolean>;
 
 export function packagesMatchLock(root: string): boolean;

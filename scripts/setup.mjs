@@ -169,8 +169,8 @@ async function buildTypeScript({ root, verbose, log, state }) {
 
 // ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Builds web/ into a new folder and swaps it in whole. An installed package has the built page and none of its sources. */
-export async function buildPage({ root, verbose, log, state }) {
+/** Builds web/ into a new folder and swaps it in whole, unless it is up to date. An installed package has the built page and none of its sources. */
+export async function buildPage({ root, verbose, log, state = readState(root) }) {
   const web = join(root, "web");
   if (!existsSync(join(web, "src"))) return false;
   const vite = join(root, "node_modules/vite");
@@ -200,7 +200,9 @@ export async function buildPage({ root, verbose, log, state }) {
     "--logLevel",
     "warn",
   ];
-  const result = await run(process.execPath, args, { cwd: root, verbose });
+  // whatever runs this, the page is for use: a test's NODE_ENV would build it for debugging
+  const env = { ...process.env, NODE_ENV: "production" };
+  const result = await run(process.execPath, args, { cwd: root, env, verbose });
   if (result.code !== 0) {
     rmSync(next, { recursive: true, force: true });
     throw new SetupError(`the page does not build\n${indent(result.tail)}`, "see `npm run check`");

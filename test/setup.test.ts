@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -94,6 +95,19 @@ describe("buildPage", () => {
     writeFileSync(join(root, "web/src/main.ts"), "import './absent.ts';");
     await expect(buildPage(context({}))).rejects.toThrow(SetupError);
     expect(built()).toBe(good);
+  });
+
+  it("keeps what else is recorded of the folder, and builds for use", async () => {
+    page("if (import.meta.env.DEV) document.title = 'for debugging';");
+    mkdirSync(join(root, ".cache"));
+    writeFileSync(join(root, ".cache/setup.json"), JSON.stringify({ addon: "a" }));
+    expect(await buildPage({ root, verbose: false, log: () => {} })).toBe(true);
+    const state = JSON.parse(readFileSync(join(root, ".cache/setup.json"), "utf8"));
+    expect(state).toMatchObject({ addon: "a", page: expect.any(String) });
+    const scripts = readdirSync(join(root, "web/dist"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".js"))
+      .map((name) => readFileSync(join(root, "web/dist", name), "utf8"));
+    expect(scripts.join()).not.toContain("for debugging");
   });
 
   it("an installed package has no sources, and nothing is built", async () => {

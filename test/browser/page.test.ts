@@ -55,7 +55,7 @@ describe.skipIf(!isThere)("the page in Chromium", { timeout: 60_000 }, () => {
     folder = await mkdtemp(join(tmpdir(), "lapidary-page-"));
     await mkdir(SCREENSHOTS, { recursive: true });
     axe = await readFile(AXE, "utf8");
-    await buildPage({ root: ROOT, verbose: false, log: () => {}, state: {} });
+    await buildPage({ root: ROOT, verbose: false, log: () => {} });
     const site: Site = await makeSite({ folder, nLatents: 400 });
     server = await serveSite(folder, { site: { ...site, live: LIVE, notLive: null } });
     exported = await serveSite(folder, { ranges: false, path: "another/place" });

@@ -4,3 +4,7 @@ export function readImports(
 ): { specifier: string | undefined; typeOnly: boolean; line: number }[];
 
 export function checkImports(folder: string): { problems: string[]; files: number; imports: number };
+export function checkPage(
+  folder: string,
+  src: string,
+): { problems: string[]; files: number; imports: number };

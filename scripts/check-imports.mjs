@@ -5,6 +5,9 @@
  *
  *   node scripts/check-imports.mjs [folder, default src]
  *
+ * The page, web/src/, is checked too: of src/ it loads a few files that are safe in a browser, and else knows only types of
+ * the dashboard, so that it cannot pull in the server.
+ *
  * Types count for the order and for cycles. They do not count for what the browser loads, since they are erased.
  */
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
@@ -61,9 +64,31 @@ export const WORDS = [
   { word: /\bMath\.random\b/, what: "Math.random", places: [] },
 ];
 
-/** Entries that a browser loads: no `node:` module and none of these packages may be reachable from them. */
-const BROWSER_ENTRIES = ["index.ts"];
 const NODE_PACKAGES = ["@duckdb/node-api", "onnxruntime-node", "@huggingface/hub", "commander"];
+
+/** What of src/ the page may load; besides, it imports types of the dashboard. */
+export const PAGE_MAY_LOAD = [
+  "dashboard/site.ts",
+  "dashboard/tables.ts",
+  "report/charts/scale.ts",
+  "report/numbers.ts",
+  "report/visible-text.ts",
+];
+/** Packages of the page. */
+export const PAGE_PACKAGES = ["fzstd", "hyparquet", "preact"];
+
+/** What the page does not do: make markup of text, speak to the console, draw unseeded numbers. */
+const PAGE_WORDS = [
+  {
+    word: /\b(inner|outer)HTML\b|dangerouslySetInnerHTML|insertAdjacentHTML|\bsrcdoc\b/,
+    what: "markup from text",
+  },
+  { word: /\bconsole\./, what: "console" },
+  { word: /\bMath\.random\b/, what: "Math.random" },
+];
+
+/** Entries that a browser loads: no `node:` module and none of these packages may be reachable from them. */
+const BROWSER_ENTRIES = ["index.ts", ...PAGE_MAY_LOAD];
 
 const BUILTINS = new Set(builtinModules.flatMap((name) => [name, `node:${name}`]));
 
@@ -135,6 +160,47 @@ export function checkImports(folder) {
       }
     }
   problems.push(...findCycles(edges), ...checkBrowser(graph, edges));
+  return { problems, files: files.length, imports };
+}
+
+/**
+ * Checks the page's files, given the folder of web/src and that of src.
+ * @returns {{ problems: string[], files: number, imports: number }}
+ */
+export function checkPage(folder, src) {
+  const files = sourceFiles(folder);
+  const texts = new Map(files.map((file) => [file, readFileSync(join(folder, file), "utf8")]));
+  const problems = [];
+  const edges = new Map(files.map((file) => [file, []]));
+  let imports = 0;
+  for (const [file, text] of texts) {
+    const lines = blankOut(text).split("\n");
+    for (const { word, what } of PAGE_WORDS)
+      lines.forEach((line, i) => {
+        if (word.test(line)) problems.push(`web: ${file}:${i + 1} uses ${what}, which nothing may`);
+      });
+    for (const { specifier, typeOnly, line } of readImports(text)) {
+      imports++;
+      const at = `web: ${file}:${line}`;
+      if (specifier === undefined) problems.push(`${at} imports an expression, which cannot be checked`);
+      else if (!specifier.startsWith(".")) {
+        if (!PAGE_PACKAGES.includes(specifier.split("/")[0]))
+          problems.push(`${at} imports the package "${specifier}", which the page may not`);
+      } else {
+        const path = join(folder, dirname(file), specifier);
+        const inPage = relative(folder, path).split(sep).join("/");
+        const inSrc = relative(src, path).split(sep).join("/");
+        if (texts.has(inPage)) edges.get(file).push({ target: inPage, typeOnly });
+        else if (inSrc.startsWith("..") || !existsSync(path))
+          problems.push(`${at} imports "${specifier}", which is not a source file`);
+        else if (!PAGE_MAY_LOAD.includes(inSrc) && !(typeOnly && inSrc.startsWith("dashboard/")))
+          problems.push(
+            `${at} imports ${typeOnly ? "types of " : ""}src/${inSrc}: the page knows types of src/dashboard, and loads ${PAGE_MAY_LOAD.join(", ")}`,
+          );
+      }
+    }
+  }
+  problems.push(...findCycles(edges));
   return { problems, files: files.length, imports };
 }
 
@@ -224,7 +290,7 @@ function checkBrowser(graph, edges) {
 
 function sourceFiles(folder) {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts") && !entry.name.endsWith(".test.ts"))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name) && !/\.test\.tsx?$/.test(entry.name))
     .map((entry) =>
       relative(folder, join(entry.parentPath ?? entry.path, entry.name))
         .split(sep)
@@ -237,7 +303,11 @@ if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.me
   const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
   const folder = resolve(process.argv[2] ?? join(root, "src"));
   if (!existsSync(folder)) throw new Error(`no folder ${folder}`);
-  const { problems, files, imports } = checkImports(folder);
+  const page = join(root, "web/src");
+  const checks = [checkImports(folder), ...(existsSync(page) ? [checkPage(page, join(root, "src"))] : [])];
+  const problems = checks.flatMap((check) => check.problems);
+  const files = checks.reduce((sum, check) => sum + check.files, 0);
+  const imports = checks.reduce((sum, check) => sum + check.imports, 0);
   for (const problem of problems) console.error(problem);
   const verdict = problems.length === 0 ? "in order" : `${problems.length} problems`;
   console.log(`${imports} imports of ${files} files: ${verdict}`);

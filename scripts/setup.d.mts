@@ -9,6 +9,15 @@ export function setup(options?: {
   log?: (line: string) => void;
 }): Promise<{ engine: "native" | "wasm" | "reference"; reason: string; changed: boolean }>;
 
+/** False: nothing has changed since it was built, or there are no sources. */
+export function buildPage(context: {
+  root: string;
+  verbose: boolean;
+  log: (line: string) => void;
+  /** what was built from what; left out: as the folder says */
+  state?: Record<string, unknown>;
+}): Promise<boolean>;
+
 export function packagesMatchLock(root: string): boolean;
 
 export function npmAdvice(output: string): string;

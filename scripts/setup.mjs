@@ -1,5 +1,5 @@
 /**
- * Makes a clone ready to run: npm packages, TypeScript → dist/, C++ → native addon. Each of the three is skipped when what it
+ * Makes a clone ready to run: npm packages, TypeScript → dist/, the page → web/dist/, C++ → native addon. Each of the four is skipped when what it
  * is made from has not changed, so running this again costs a fraction of a second. Needs Node alone: no shell, no packages.
  *
  *   node scripts/setup.mjs [--verbose]
@@ -46,12 +46,12 @@ export async function setup(options = {}) {
   const context = { root, verbose: options.verbose ?? false, log, state: readState(root) };
   const started = performance.now();
   checkNode();
-  const steps = [await installPackages(context), await buildTypeScript(context)];
+  const steps = [await installPackages(context), await buildTypeScript(context), await buildPage(context)];
   const addon = await buildAddon(context);
   writeState(root, { ...context.state, engine: addon.engine, reason: addon.reason });
   const changed = addon.changed || steps.includes(true);
   const engine = addon.engine === "native" ? "native engine" : `${NAMES[addon.engine]} (no addon)`;
-  log(`${changed ? "ready" : "up to date"}: npm packages, dist/, ${engine}; ${seconds(started)}`);
+  log(`${changed ? "ready" : "up to date"}: npm packages, dist/, web/dist/, ${engine}; ${seconds(started)}`);
   return { engine: addon.engine, reason: addon.reason, changed };
 }
 
@@ -164,6 +164,54 @@ async function buildTypeScript({ root, verbose, log, state }) {
   state.dist = key;
   writeState(root, state);
   log(`TypeScript built to dist/, ${seconds(started)}`);
+  return true;
+}
+
+// ── the page ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Builds web/ into a new folder and swaps it in whole, unless it is up to date. An installed package has the built page and none of its sources. */
+export async function buildPage({ root, verbose, log, state = readState(root) }) {
+  const web = join(root, "web");
+  if (!existsSync(join(web, "src"))) return false;
+  const vite = join(root, "node_modules/vite");
+  const sources = filesIn(web, ["dist", "node_modules"]).filter((file) => !/\.(test\.ts|tmp)$/.test(file));
+  // What of src/ the page uses is all in these rooms, whole, since imports are not followed here.
+  const shared = ["src/dashboard", "src/report"].flatMap((folder) => filesIn(join(root, folder)));
+  const packages = ["vite", "preact", "hyparquet", "fzstd"].map((name) =>
+    join(root, "node_modules", name, "package.json"),
+  );
+  const key = hashFiles(root, [
+    ...sources,
+    ...shared.filter((file) => !file.endsWith(".test.ts")),
+    ...packages,
+  ]);
+  const built = join(web, "dist");
+  if (state.page === key && existsSync(join(built, "index.html"))) return false;
+  const started = performance.now();
+  log("building the page …");
+  const next = join(web, `dist.${process.pid}.tmp`);
+  const args = [
+    join(vite, "bin/vite.js"),
+    "build",
+    web,
+    "--outDir",
+    next,
+    "--emptyOutDir",
+    "--logLevel",
+    "warn",
+  ];
+  // whatever runs this, the page is for use: a test's NODE_ENV would build it for debugging
+  const env = { ...process.env, NODE_ENV: "production" };
+  const result = await run(process.execPath, args, { cwd: root, env, verbose });
+  if (result.code !== 0) {
+    rmSync(next, { recursive: true, force: true });
+    throw new SetupError(`the page does not build\n${indent(result.tail)}`, "see `npm run check`");
+  }
+  rmSync(built, { recursive: true, force: true, maxRetries: 3 });
+  renameSync(next, built);
+  state.page = key;
+  writeState(root, state);
+  log(`the page built to web/dist/, ${seconds(started)}`);
   return true;
 }
 

@@ -33,7 +33,7 @@ function allSteps() {
     biomeRuns()
       ? node("lint and format", bin("@biomejs/biome/bin/biome"), "check", "--error-on-warnings", ".")
       : { title: "lint and format", skip: "the lock file holds no biome for this platform" },
-    node("types", bin("typescript/bin/tsc"), "--noEmit"),
+    node("types", bin("typescript/bin/tsc"), "-b", ".", "web"),
     node("imports", "scripts/check-imports.mjs"),
     vitest,
     ...examples().map((file) => node(`examples/${file}`, "--import", "tsx", join("examples", file))),

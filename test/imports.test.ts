@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { checkImports, readImports } from "../scripts/check-imports.mjs";
+import { checkImports, checkPage, readImports } from "../scripts/check-imports.mjs";
 
 const folders: string[] = [];
 afterEach(() => {
@@ -192,6 +192,67 @@ describe("the browser's entry", () => {
     expect(problems(tree)).toEqual([
       'storage/node-only.ts:1 needs "node:fs", and a browser loads it: index.ts → sae/a.ts → storage/node-only.ts',
     ]);
+  });
+});
+
+describe("the page", () => {
+  const src = {
+    "src/dashboard/site.ts": "export const a = 1;",
+    "src/dashboard/serve.ts": "export type S = 1;",
+    "src/report/numbers.ts": "export const n = 1;",
+    "src/report/report.ts": "export const r = 1;",
+  };
+  const pageProblems = (tree: Record<string, string>) => {
+    const folder = mkdtempSync(join(tmpdir(), "imports-"));
+    folders.push(folder);
+    for (const [file, text] of Object.entries({ ...src, ...tree })) {
+      mkdirSync(dirname(join(folder, file)), { recursive: true });
+      writeFileSync(join(folder, file), text);
+    }
+    return checkPage(join(folder, "web/src"), join(folder, "src")).problems;
+  };
+
+  it("loads what is safe in a browser, and knows the dashboard by its types", () => {
+    expect(
+      pageProblems({
+        "web/src/a.tsx": [
+          'import { render } from "preact";',
+          'import { a } from "../../src/dashboard/site.ts";',
+          'import type { S } from "../../src/dashboard/serve.ts";',
+          'import { n } from "../../src/report/numbers.ts";',
+          'import { b } from "./b.ts";',
+        ].join("\n"),
+        "web/src/b.ts": "export const b = 1;",
+      }),
+    ).toEqual([]);
+  });
+
+  it("pulls in no server, no other package, no ring, and makes no markup of text", () => {
+    const found = pageProblems({
+      "web/src/a.tsx": [
+        'import { S } from "../../src/dashboard/serve.ts";',
+        'import type { r } from "../../src/report/report.ts";',
+        'import fs from "node:fs";',
+        'import { b } from "./b.ts";',
+        "element.innerHTML = text;",
+      ].join("\n"),
+      "web/src/b.ts": 'import { a } from "./a.tsx";\nimport "./absent.ts";',
+    });
+    expect(found.map((problem) => problem.replace(/: the page knows.*/, ""))).toEqual([
+      "web: a.tsx:5 uses markup from text, which nothing may",
+      "web: a.tsx:1 imports src/dashboard/serve.ts",
+      "web: a.tsx:2 imports types of src/report/report.ts",
+      'web: a.tsx:3 imports the package "node:fs", which the page may not',
+      'web: b.ts:2 imports "./absent.ts", which is not a source file',
+      "these files need each other: a.tsx → b.ts → a.tsx",
+    ]);
+  });
+
+  it("web/ is in order", () => {
+    const root = fileURLToPath(new URL("..", import.meta.url));
+    const { problems: found, files } = checkPage(join(root, "web/src"), join(root, "src"));
+    expect(files).toBeGreaterThan(10);
+    expect(found).toEqual([]);
   });
 });
 

@@ -86,6 +86,14 @@ describe("what npm would publish", () => {
     ).toEqual([]);
   });
 
+  it.skipIf(!existsSync(join(root, "web/dist")))(
+    "holds the page (web/dist/ is built), and not its sources",
+    () => {
+      expect(files).toContain("web/dist/index.html");
+      expect(files.filter((file) => /^web\/(?!dist\/)/.test(file))).toEqual([]);
+    },
+  );
+
   it.skipIf(!existsSync(join(root, "dist")))("holds what the entry points name (dist/ is built)", () => {
     for (const target of Object.values(manifest.exports).flatMap(Object.values))
       expect(files).toContain(target.replace("./", ""));

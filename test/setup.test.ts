@@ -1,9 +1,19 @@
-/** The set-up script's two judgements: whether node_modules is what the lock file says, and what to advise when npm fails. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+/** Parts of the set-up script: whether node_modules is what the lock file says, what to advise when npm fails, the page. */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { npmAdvice, packagesMatchLock } from "../scripts/setup.mjs";
+import { buildPage, npmAdvice, packagesMatchLock, SetupError } from "../scripts/setup.mjs";
 
 let root: string;
 beforeEach(() => {
@@ -50,6 +60,59 @@ describe("packagesMatchLock", () => {
     installed(entries);
     rmSync(join(root, "node_modules/a"), { recursive: true });
     expect(packagesMatchLock(root)).toBe(false);
+  });
+});
+
+describe("buildPage", () => {
+  const packages = fileURLToPath(new URL("../node_modules", import.meta.url));
+  const page = (main: string) => {
+    symlinkSync(packages, join(root, "node_modules"));
+    mkdirSync(join(root, "web/src"), { recursive: true });
+    for (const folder of ["src/dashboard", "src/report"]) mkdirSync(join(root, folder), { recursive: true });
+    writeFileSync(join(root, "web/index.html"), '<script type="module" src="./src/main.ts"></script>');
+    writeFileSync(join(root, "web/src/main.ts"), main);
+  };
+  const context = (state: Record<string, unknown>) => ({ root, verbose: false, log: () => {}, state });
+  const built = () => readFileSync(join(root, "web/dist/index.html"), "utf8");
+
+  it("builds, then does nothing until a source changes or the page is deleted", async () => {
+    page("document.title = 'one';");
+    const state: Record<string, unknown> = {};
+    expect(await buildPage(context(state))).toBe(true);
+    const first = built();
+    expect(await buildPage(context(state))).toBe(false);
+    writeFileSync(join(root, "web/src/main.ts"), "document.title = 'two';");
+    expect(await buildPage(context(state))).toBe(true);
+    expect(built()).not.toBe(first);
+    rmSync(join(root, "web/dist"), { recursive: true });
+    expect(await buildPage(context(state))).toBe(true);
+  });
+
+  it("a page that does not build is an error, and leaves the last good one", async () => {
+    page("document.title = 'one';");
+    await buildPage(context({}));
+    const good = built();
+    writeFileSync(join(root, "web/src/main.ts"), "import './absent.ts';");
+    await expect(buildPage(context({}))).rejects.toThrow(SetupError);
+    expect(built()).toBe(good);
+  });
+
+  it("keeps what else is recorded of the folder, and builds for use", async () => {
+    page("if (import.meta.env.DEV) document.title = 'for debugging';");
+    mkdirSync(join(root, ".cache"));
+    writeFileSync(join(root, ".cache/setup.json"), JSON.stringify({ addon: "a" }));
+    expect(await buildPage({ root, verbose: false, log: () => {} })).toBe(true);
+    const state = JSON.parse(readFileSync(join(root, ".cache/setup.json"), "utf8"));
+    expect(state).toMatchObject({ addon: "a", page: expect.any(String) });
+    const scripts = readdirSync(join(root, "web/dist"), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".js"))
+      .map((name) => readFileSync(join(root, "web/dist", name), "utf8"));
+    expect(scripts.join()).not.toContain("for debugging");
+  });
+
+  it("an installed package has no sources, and nothing is built", async () => {
+    expect(await buildPage(context({}))).toBe(false);
+    expect(existsSync(join(root, "web"))).toBe(false);
   });
 });
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { escapeText, html, visibleSpaces } from "./html.ts";
+import { escapeText, html } from "./html.ts";
+import { visibleSpaces } from "./visible-text.ts";
 
 /** What a browser makes of escaped text. */
 function readBack(text: string): string {

@@ -2,6 +2,7 @@
  * The one place where text becomes markup. `html` escapes whatever is put into it; only `Markup`, which is made here
  * from literal templates, passes as it is. A report shows tokens of other people's texts: none of it is trusted.
  */
+import { visibleText } from "./visible-text.ts";
 
 /** A piece of HTML or SVG that is safe to put in a page. */
 export class Markup {
@@ -36,24 +37,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/**
- * Text as HTML, in elements and in quoted attributes. Control characters, halves of surrogate pairs and the characters
- * that turn the direction of writing are shown as ⟨U+202E⟩: they would be invisible, or would reorder the page.
- */
+/** Text as HTML, in elements and in quoted attributes; what cannot be seen is shown by its number. */
 export function escapeText(text: string): string {
-  return text
-    .replace(/[&<>"']/g, (character) => ENTITIES[character])
-    .replace(UNSHOWABLE, (character) => `⟨U+${hex(character)}⟩`);
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it is about
-const UNSHOWABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu;
-
-function hex(character: string): string {
-  return character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-}
-
-/** White space made visible: a token that is a line break is otherwise an empty cell. */
-export function visibleSpaces(text: string): string {
-  return text.replace(/\r?\n/g, "↵").replace(/\t/g, "⇥");
+  return visibleText(text.replace(/[&<>"']/g, (character) => ENTITIES[character]));
 }

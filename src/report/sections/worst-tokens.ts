@@ -3,8 +3,9 @@ import type { WorstToken } from "../../evals/result.ts";
 import type { Phase, ReportFacts } from "../facts.ts";
 import { measured, PHASES } from "../facts.ts";
 import { type Section, table } from "../figure.ts";
-import { html, type Markup, visibleSpaces } from "../html.ts";
+import { html, type Markup } from "../html.ts";
 import { ABSENT, count, fixed, percent, short } from "../numbers.ts";
+import { visibleSpaces } from "../visible-text.ts";
 import { perSet } from "./per-set.ts";
 
 const SHOWN: readonly Phase[] = ["before", "after"];

@@ -132,7 +132,10 @@ function evaluate() {
 }
 
 function index() {
-  const share = (stage) => ({ stages, cpuSeconds }) => percent(stages[stage].cpuSeconds / cpuSeconds);
+  const share =
+    (stage) =>
+    ({ stages, cpuSeconds }) =>
+      percent(stages[stage].cpuSeconds / cpuSeconds);
   return table(results("index"), {
     ...about,
     tokens: ({ tokens }) => grouped(tokens),

@@ -86,7 +86,10 @@ export class TableWriter {
     const columns = this.#table.columns.map(({ name, type }) =>
       type === TEXT_LIST ? `list_select(${TEXTS}.list, "${name}") AS "${name}"` : `"${name}"`,
     );
-    await this.#database.writeParquet(`SELECT ${columns.join(", ")} FROM ${held}, ${TEXTS}`, this.#table.file);
+    await this.#database.writeParquet(
+      `SELECT ${columns.join(", ")} FROM ${held}, ${TEXTS}`,
+      this.#table.file,
+    );
   }
 
   async #flush(): Promise<void> {

@@ -17,7 +17,7 @@ const TEXTS = "texts";
 /** Parts are read once, and removed. */
 const PART_ZSTD_LEVEL = 1;
 
-/** Gives the database the texts that lists of texts point to. */
+/** Gives the database the texts that lists of texts point into: once, after the last row and before the first file. */
 export async function holdTexts(database: Database, texts: readonly string[]): Promise<void> {
   await database.createTable(TEXTS, [{ name: "list", type: TEXT_LIST, meaning: "all texts" }]);
   await database.append(TEXTS, [[texts]]);
@@ -81,7 +81,7 @@ export class TableWriter {
     for (const part of this.#parts) await rm(this.#path(part));
   }
 
-  /** `held`: where DuckDB finds the rows. */
+  /** `held`: where DuckDB finds the rows. They stream past the one row of texts, which keeps their order. */
   async #writeFile(held: string): Promise<void> {
     const columns = this.#table.columns.map(({ name, type }) =>
       type === TEXT_LIST ? `list_select(${TEXTS}.list, "${name}") AS "${name}"` : `"${name}"`,

@@ -149,9 +149,11 @@ function index() {
   return table(results("index"), {
     ...about,
     tokens: ({ tokens }) => grouped(tokens),
+    "a latent": ({ tokens, size }) => figures3(tokens / size.dSae),
     "tokens/s": ({ tokensPerSecond }) => grouped(tokensPerSecond),
     "encoding alone": ({ encoding }) => grouped(encoding.tokensPerSecond),
-    "processor time, of encoding alone": ({ cpuTimesEncode }) => `${cpuTimesEncode.toFixed(2)} ×`,
+    "time, of encoding alone": ({ timesEncode }) => `${timesEncode.toFixed(2)} ×`,
+    "processor time": ({ cpuTimesEncode }) => `${cpuTimesEncode.toFixed(2)} ×`,
     encode: share("encode"),
     latents: share("latents"),
     tables: share("tables"),
@@ -159,6 +161,7 @@ function index() {
     "footers, once": ({ footerBytes }) => `${Math.round(footerBytes / 1e3)} kB`,
     disk: ({ indexBytes }) => `${Math.round(indexBytes / 1e6)} MB`,
     ...memory,
+    planned: ({ plannedBytes }) => gigabytes(plannedBytes),
   });
 }
 

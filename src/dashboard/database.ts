@@ -106,9 +106,9 @@ export class Database {
   }
 
   /** Writes a query's rows to a new Parquet file `path` in the folder; the caller renames it to its final name. */
-  async writeParquet(query: string, path: string): Promise<void> {
+  async writeParquet(query: string, path: string, zstdLevel = ZSTD_LEVEL): Promise<void> {
     await this.#connection.run(
-      `COPY (${query}) TO ${quoted(resolve(this.folder, path))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${ZSTD_LEVEL}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`,
+      `COPY (${query}) TO ${quoted(resolve(this.folder, path))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL ${zstdLevel}, ROW_GROUP_SIZE ${ROW_GROUP_ROWS})`,
     );
   }
 

@@ -9,7 +9,7 @@ import type { LatentLogits } from "./logits/logits.ts";
 import type { IndexManifest } from "./manifest.ts";
 import type { FiringNeighbour } from "./neighbours/firing-together.ts";
 import type { LatentStatistics } from "./statistics/latent-statistics.ts";
-import { TableWriter } from "./table-writer.ts";
+import { holdTexts, TableWriter } from "./table-writer.ts";
 import { TABLES, type TableName } from "./tables.ts";
 import { NOT_INDEXED, type TokenTable } from "./tokens/token-table.ts";
 
@@ -44,11 +44,19 @@ export interface LatentFacts {
 type Row = Readonly<Record<string, Cell>>;
 
 export class LatentRows {
+  readonly #database: Database;
   readonly #known: KnownLatents;
   readonly #writers: Readonly<Record<TableName, TableWriter>>;
-  readonly #texts = new Map<number, string>();
+  /** texts of the tokens met so far, and the place of each token's, counted from 1 */
+  readonly #texts: string[] = [];
+  readonly #places = new Map<number, number>();
 
-  private constructor(known: KnownLatents, writers: Readonly<Record<TableName, TableWriter>>) {
+  private constructor(
+    database: Database,
+    known: KnownLatents,
+    writers: Readonly<Record<TableName, TableWriter>>,
+  ) {
+    this.#database = database;
     this.#known = known;
     this.#writers = writers;
   }
@@ -57,7 +65,7 @@ export class LatentRows {
     const writers: Partial<Record<TableName, TableWriter>> = {};
     for (const name of Object.keys(TABLES) as TableName[])
       writers[name] = await TableWriter.open(database, name, TABLES[name], partValues);
-    return new LatentRows(known, writers as Record<TableName, TableWriter>);
+    return new LatentRows(database, known, writers as Record<TableName, TableWriter>);
   }
 
   /** Latents ascending. */
@@ -80,7 +88,7 @@ export class LatentRows {
           side,
           rank,
           token_id: id,
-          token: this.#text(id),
+          token: this.#texts[this.#placeOf(id) - 1],
           value: values[rank],
         });
     }
@@ -114,6 +122,7 @@ export class LatentRows {
   async finish(onTable: (done: number, total: number) => void): Promise<Record<TableName, number>> {
     const names = Object.keys(TABLES) as TableName[];
     const nRows: Partial<Record<TableName, number>> = {};
+    await holdTexts(this.#database, this.#texts);
     for (const [i, name] of names.entries()) {
       await this.#writers[name].finish();
       nRows[name] = this.#writers[name].nRows;
@@ -166,18 +175,19 @@ export class LatentRows {
       role: table.role[row],
       source: table.source[row],
       at,
-      tokens: Array.from(tokenIds, (id) => this.#text(id)),
+      tokens: tokenIds.map((id) => this.#placeOf(id)),
       acts: actsAround(tokens, values, entry, rows, at),
     };
   }
 
-  #text(tokenId: number): string {
-    let text = this.#texts.get(tokenId);
-    if (text === undefined) {
-      text = this.#known.textOf(tokenId);
-      this.#texts.set(tokenId, text);
+  /** Place of a token's text in the list of texts, counted from 1. */
+  #placeOf(tokenId: number): number {
+    let place = this.#places.get(tokenId);
+    if (place === undefined) {
+      place = this.#texts.push(this.#known.textOf(tokenId));
+      this.#places.set(tokenId, place);
     }
-    return text;
+    return place;
   }
 
   async #write(name: TableName, row: Row): Promise<void> {

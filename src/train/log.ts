@@ -3,8 +3,8 @@
  * back to that length, so that an interrupted run leaves the same lines as an undisturbed one. No line carries a time.
  */
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, truncate } from "node:fs/promises";
-import { StateError } from "../errors.ts";
+import { type FileHandle, open, readFile, truncate } from "node:fs/promises";
+import { FormatError, StateError } from "../errors.ts";
 import { fileError, statIfPresent } from "../storage/file-error.ts";
 import { addToHash } from "../storage/hash.ts";
 
@@ -36,6 +36,31 @@ export interface RunEvent extends Readonly<Record<string, unknown>> {
   readonly event: string;
   /** steps done */
   readonly step: number;
+}
+
+/** Logs longer than this are not read: they are no logs of a training. */
+const MAX_LOG_BYTES = 1 << 30;
+
+/** The records of a JSON-lines file; a last line without its end is being written, and is left out. Null: no such file. */
+export async function readJsonLines<Line>(path: string): Promise<Line[] | null> {
+  const info = await statIfPresent(path);
+  if (info === null) return null;
+  if (info.size > MAX_LOG_BYTES)
+    throw new FormatError(path, `${info.size} bytes of log, at most ${MAX_LOG_BYTES} are read`);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw fileError(error, path);
+  });
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .flatMap((line, i) => {
+      if (line === "") return [];
+      try {
+        return [JSON.parse(line) as Line];
+      } catch (cause) {
+        throw new FormatError(path, `line ${i + 1} is not JSON`, { cause });
+      }
+    });
 }
 
 export class JsonLines {

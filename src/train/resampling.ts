@@ -16,6 +16,7 @@ import type { Engine, EngineTensor, Selection, SparseActs } from "../kernels/ker
 import { Philox } from "../random/philox.ts";
 import type { ResamplingConfig } from "./config.ts";
 import { FitSums } from "./fit-sums.ts";
+import { type LatentRanges, rangesOf } from "./latent-ranges.ts";
 import { visitReconstructions } from "./reconstructions.ts";
 import { drawDirections } from "./residual-draws.ts";
 import { cutOf } from "./threshold.ts";
@@ -40,6 +41,8 @@ export interface ResamplingReport {
   readonly live: number;
   /** newcomers kept */
   readonly newcomers: number;
+  /** which they are */
+  readonly latents: LatentRanges;
   /** why fewer than `dead` */
   readonly reason: string | null;
   readonly medianDecoderNorm: number | null;
@@ -129,6 +132,7 @@ export async function resample(
   const report: ResamplingReport = {
     ...base,
     newcomers: newcomers.length,
+    latents: rangesOf(newcomers),
     reason: reasonFor(deadIds.length, chosen.length, directions.length, newcomers.length),
     medianDecoderNorm,
     medianNormProduct,
@@ -142,6 +146,7 @@ export async function resample(
 
 const NOTHING = {
   newcomers: 0,
+  latents: [],
   medianDecoderNorm: null,
   medianNormProduct: null,
   encoderNorm: null,

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BuildOptions, buildIndex } from "../../src/dashboard/build.ts";
 import { NO_TOKEN } from "../../src/dashboard/labels/labels.ts";
+import { TriggerFinder } from "../../src/dashboard/labels/trigger-finder.ts";
 import { openIndex } from "../../src/dashboard/open-index.ts";
 import { TABLES } from "../../src/dashboard/tables.ts";
 import { rowsSource } from "../../src/evals/token-source.ts";
@@ -189,11 +190,7 @@ describe("buildIndex", () => {
     const [n, m] = [tokens, other].map(({ labels }) => new Set(labels.document).size);
     expect(manifest.data.nDocuments).toBe(n + m);
     expect(manifest.data.nTokens).toBe(tokens.labels.tokenIds.length + other.labels.tokenIds.length);
-    expect(manifest.splits.source.map(({ name }) => name).sort()).toEqual(
-      ["made up/even", "made up/even", "made up/odd", "made up/odd"].filter(
-        (name, i, all) => all.indexOf(name) === i,
-      ),
-    );
+    expect(manifest.splits.source.map(({ name }) => name).sort()).toEqual(["made up/even", "made up/odd"]);
     const { latents } = await allRows(join(root, "two"));
     const alone = (await allRows(join(root, "ample"))).latents;
     for (const [i, { n_active }] of latents.entries())
@@ -267,6 +264,10 @@ describe("a planted latent", () => {
     const dir = join(root, "planted");
     await buildIndex({
       ...madeUpOptions(dir, sae, madeUpTokens(dIn)),
+      openLabeller: (tokens) => {
+        const finder = new TriggerFinder(tokens, ([id]) => ` t${id}`);
+        return ({ tokens: rows, values }) => finder.label(rows, values, null);
+      },
       sets: [
         {
           tokens: rowsSource({ activations, dIn, set: "planted", hookName: HOOK, ...labels }, {}),
@@ -280,6 +281,12 @@ describe("a planted latent", () => {
     const planted = [...Array(n).keys()].filter(isPlanted);
     expect(latent.n_active).toBe(planted.length);
     expect(latent.density).toBe(planted.length / n);
+    expect(latent).toMatchObject({
+      label: `" t${PLANTED}"`,
+      label_kind: "token",
+      label_precision: 1,
+      label_recall: 1,
+    });
     expect(latent.max_act).toBeCloseTo(strength(planted.at(-1)!), 1);
     for (const { tokens, at, window, position } of examples) {
       expect(tokens[at]).toBe(` t${PLANTED}`);

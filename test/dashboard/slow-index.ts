@@ -106,8 +106,8 @@ export function slowIndex(tokens: readonly SlowToken[], sae: Sae, options: SlowO
 
     const bins = new Array<number>(fires ? 50 : 0).fill(0);
     for (const value of values)
-      bins[value === max ? 49 : Math.min(49, Math.floor(((value - min) / (max - min)) * 50))] += 1;
-    const intervalOf = (value: number) => [1, 2, 3, 4, 5].findIndex((j) => (value / max) * 5 <= j || j === 5);
+      bins[value === max ? 49 : Math.min(49, Math.floor(((value - min) * 50) / (max - min)))] += 1;
+    const intervalOf = (value: number) => [1, 2, 3, 4, 5].findIndex((j) => (value * 5) / max <= j || j === 5);
     out.histograms.push({
       latent,
       activations: bins,

@@ -57,6 +57,17 @@ describe("lapidary bench", () => {
     },
   );
 
+  it("index: what it takes beside encoding alone, once it is checked", async () => {
+    const { code, stdout } = await bench("index", ...SMALL, "--tokens", "256", "--json");
+    expect(code).toBe(0);
+    const line = JSON.parse(stdout);
+    expect(line).toMatchObject({ bench: "index", tokens: 256, size: { dSae: 256 } });
+    expect(line.checks).toHaveLength(2);
+    expect(line.timesEncode).toBeGreaterThan(0);
+    expect(line.pageBytes.most).toBeGreaterThan(1000);
+    expect(line.pageBytes.most).toBeLessThanOrEqual(line.indexBytes);
+  });
+
   it("several at once: the last that counts tokens leads, the others follow; each is kept", async () => {
     const { code, stdout } = await bench("encode", "decode", "peaks", ...SMALL, "--json", "--save", "kept");
     expect(code).toBe(0);

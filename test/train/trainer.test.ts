@@ -7,7 +7,10 @@ import type { Engine, EngineFactory } from "../../src/kernels/kernels.ts";
 import { createReferenceEngine } from "../../src/kernels/reference/engine.ts";
 import { loadFinalCheckpoint, readFinishedTraining, trainedSae } from "../../src/train/final-checkpoint.ts";
 import { readHeldOut } from "../../src/train/held-out.ts";
+import { latentsIn } from "../../src/train/latent-ranges.ts";
+import { type RunEvent, readJsonLines } from "../../src/train/log.ts";
 import type { TrainProgress } from "../../src/train/progress.ts";
+import { timesResampled } from "../../src/train/resampled.ts";
 import { learningRateAt } from "../../src/train/schedule.ts";
 import { train } from "../../src/train/trainer.ts";
 import { CONFIG, D_IN, D_SAE, FORM, memoryStore, sparseRows, startWeights, tinyRun } from "./fixtures.ts";
@@ -120,10 +123,18 @@ describe("the loop", () => {
   });
 
   it("resamples at the epoch boundaries between epochs, not after the last", async () => {
-    await train(tinyRun(dir));
-    const resamplings = (await lines("events.jsonl")).filter(({ event }) => event === "resampling");
+    const { steps, resamplings: notes } = await train(tinyRun(dir));
+    const events = (await readJsonLines<RunEvent>(join(dir, "events.jsonl")))!;
+    const resamplings = events.filter(({ event }) => event === "resampling");
     expect(resamplings.map(({ step }) => step)).toEqual([12, 24]);
     expect(resamplings[0]).toMatchObject({ dead: 17, newcomers: 17 });
+
+    const named = resamplings.map(({ latents }) => latentsIn(latents, D_SAE)!);
+    expect(named.map(({ length }) => length)).toEqual(notes.map(({ newcomers }) => newcomers));
+    const times = timesResampled({ events, resamplings: notes, steps, dSae: D_SAE })!;
+    expect([...times]).toEqual(
+      Array.from({ length: D_SAE }, (_, latent) => named.filter((ids) => ids.includes(latent)).length),
+    );
   });
 
   it("polishes: another run with its own schedule from the final checkpoint", async () => {

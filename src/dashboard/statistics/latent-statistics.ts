@@ -98,7 +98,7 @@ function histogramOf(values: Float32Array, min: number, max: number): Uint32Arra
   const last = HISTOGRAM_BINS - 1;
   for (const value of values) {
     const bin =
-      value === max ? last : Math.min(last, Math.floor(((value - min) / (max - min)) * HISTOGRAM_BINS));
+      value === max ? last : Math.min(last, Math.floor(((value - min) * HISTOGRAM_BINS) / (max - min)));
     bins[bin] += 1;
   }
   return bins;
@@ -112,5 +112,5 @@ function countIntervals(values: Float32Array, max: number): Uint32Array {
 
 /** Which of INTERVALS equal intervals of (0, max], closed above, holds an activation. */
 export function intervalOf(value: number, max: number): number {
-  return Math.max(0, Math.min(INTERVALS, Math.ceil((value / max) * INTERVALS)) - 1);
+  return Math.max(0, Math.min(INTERVALS, Math.ceil((value * INTERVALS) / max)) - 1);
 }

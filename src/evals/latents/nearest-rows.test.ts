@@ -49,6 +49,30 @@ describe.each([
   ["reference engine", reference],
   ["engine of this machine", fastest],
 ])("%s", (_, options) => {
+  it("the 7 nearest others of each row, nearest first; fewer where there are no more", async () => {
+    const rows = normals(90 * 6, 4);
+    rows.fill(0, 12, 18); // a row without direction
+    const { index, cosine } = await nearestOthers(rows, 6, { ...options, chunkRows: 32 }, 7);
+    const row = (i: number) => rows.subarray(i * 6, (i + 1) * 6);
+    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, x, j) => sum + x * b[j], 0);
+    for (let i = 0; i < 90; i++) {
+      const wanted = Array.from({ length: 90 }, (_, other) => ({
+        other,
+        cosine: dot(row(i), row(other)) / Math.sqrt(dot(row(i), row(i)) * dot(row(other), row(other))),
+      }))
+        .filter(({ other, cosine }) => other !== i && !Number.isNaN(cosine))
+        .sort((a, b) => b.cosine - a.cosine)
+        .slice(0, 7);
+      const found = [...index.subarray(i * 7, (i + 1) * 7)];
+      expect(found).toEqual(i === 2 ? Array(7).fill(-1) : wanted.map(({ other }) => other));
+      wanted.forEach((each, k) => {
+        expect(cosine[i * 7 + k]).toBeCloseTo(each.cosine, 10);
+      });
+    }
+    const few = await nearestOthers(rows.subarray(0, 12), 6, options, 3);
+    expect([...few.index]).toEqual([1, -1, -1, 0, -1, -1]);
+  });
+
   it("others: 400 rows of 24 dimensions, a chunk at a time", async () => {
     const rows = normals(400 * 24, 1);
     const wanted = naive(rows, rows, 24, true);

@@ -1,5 +1,5 @@
 /** Indexes of a run: each layer's final SAE on the run's own activations, and the source SAE it was trained from on the same. */
-import { relative } from "node:path";
+import { join, relative } from "node:path";
 import type { ActivationStore } from "../../activations/activations.ts";
 import { readTokenizerFolder } from "../../corpus/tokenizer-folder.ts";
 import { Vocabulary } from "../../corpus/vocabulary.ts";
@@ -8,6 +8,8 @@ import { RecipeError, StateError } from "../../errors.ts";
 import { storeSource } from "../../evals/token-source.ts";
 import { loadSae, loadSaeFacts } from "../../sae/load.ts";
 import { readDeadLatents } from "../../train/final-checkpoint.ts";
+import { type RunEvent, readJsonLines } from "../../train/log.ts";
+import { timesResampled } from "../../train/resampled.ts";
 import type { RunContext } from "../context.ts";
 import { type LoadedRecipe, publicName } from "../recipe/file.ts";
 import { chooseLayers, openRun } from "../run.ts";
@@ -15,7 +17,7 @@ import { lockRun } from "../run-lock.ts";
 import { setLabels } from "../set-labels.ts";
 import { setNames } from "../stages/corpus.ts";
 import { finishedLayers } from "../stages/finished.ts";
-import { trainingRecord } from "../stages/kept.ts";
+import { keptTraining, trainingRecord } from "../stages/kept.ts";
 import { finalExport, isLayerPolished } from "../stages/polish-choice.ts";
 import { openSetStore, openSetWindows } from "../stages/recorded.ts";
 import { densitiesOf, describeSae, tokenText } from "./describe.ts";
@@ -181,11 +183,13 @@ async function tokenTexts(context: RunContext): Promise<(tokenId: number) => str
 /** What training knew of the latents of the SAE that it left. */
 async function trainingFacts(context: RunContext, layer: number): Promise<WantedIndex["training"]> {
   const polished = isLayerPolished(context, layer);
-  const { resamplings = [] } = trainingRecord(context, `train:${layer}`);
+  const { resamplings } = trainingRecord(context, `train:${layer}`);
+  const { steps } = keptTraining(context, `train:${layer}`);
+  const events = await readJsonLines<RunEvent>(join(context.dir.train(layer, false), "events.jsonl"));
   const { dSae } = (await loadSaeFacts(context.dir.sae(finalExport(context, layer).id))).config;
   return {
     dead: await readDeadLatents(context.dir.train(layer, polished), context.recipe.train.keep),
-    // the log counts newcomers, and does not name them
-    nResampled: resamplings.every(({ newcomers }) => newcomers === 0) ? new Uint32Array(dSae) : null,
+    // records of older versions have no resamplings
+    nResampled: resamplings ? timesResampled({ events: events ?? [], resamplings, steps, dSae }) : null,
   };
 }

@@ -1,8 +1,8 @@
 /** Stage `report`: what the run's result files and logs say, as one HTML page that opens offline. */
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { stringify } from "yaml";
-import { FormatError, StateError } from "../../errors.ts";
+import { StateError } from "../../errors.ts";
 import { loadComparedLatents } from "../../evals/latents/comparison-file.ts";
 import type {
   LatentMovement,
@@ -17,9 +17,10 @@ import type {
 import { renderReport } from "../../report/report.ts";
 import { canonicalHookName } from "../../sae/hook-name.ts";
 import { writeFileAtomically } from "../../storage/atomic.ts";
-import { fileError, statIfPresent } from "../../storage/file-error.ts";
+import { statIfPresent } from "../../storage/file-error.ts";
 import { hashFile } from "../../storage/hash.ts";
 import { readJsonIfPresent } from "../../storage/json.ts";
+import { readJsonLines } from "../../train/log.ts";
 import type { MetricsLine } from "../../train/metrics.ts";
 import type { RunContext } from "../context.ts";
 import { mapPaths, publicName } from "../recipe/file.ts";
@@ -29,9 +30,6 @@ import { exportedId } from "./export.ts";
 import type { RunSplice } from "./splice.ts";
 import type { ThresholdRecord } from "./thresholds.ts";
 import type { Unit } from "./unit.ts";
-
-/** Logs longer than this are not read: they are no logs of a training. */
-const MAX_LOG_BYTES = 1 << 30;
 
 export function reportUnit(context: RunContext): Unit {
   const path = context.dir.report;
@@ -201,31 +199,9 @@ async function splicesOf({ dir }: RunContext): Promise<SpliceFacts[]> {
 }
 
 async function readTraining(dir: string, name: TrainingFacts["name"]): Promise<TrainingFacts | null> {
-  const metrics = await readLines<MetricsLine>(join(dir, "metrics.jsonl"));
-  const events = await readLines<TrainingEvent>(join(dir, "events.jsonl"));
+  const metrics = await readJsonLines<MetricsLine>(join(dir, "metrics.jsonl"));
+  const events = await readJsonLines<TrainingEvent>(join(dir, "events.jsonl"));
   return metrics === null ? null : { name, metrics, events: events ?? [] };
-}
-
-/** The records of a JSON-lines file; a last line without its end is being written, and is left out. Null: no such file. */
-async function readLines<Line>(path: string): Promise<Line[] | null> {
-  const info = await statIfPresent(path);
-  if (info === null) return null;
-  if (info.size > MAX_LOG_BYTES)
-    throw new FormatError(path, `${info.size} bytes of log, at most ${MAX_LOG_BYTES} are read`);
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw fileError(error, path);
-  });
-  return text
-    .slice(0, text.lastIndexOf("\n") + 1)
-    .split("\n")
-    .flatMap((line, i) => {
-      if (line === "") return [];
-      try {
-        return [JSON.parse(line) as Line];
-      } catch (cause) {
-        throw new FormatError(path, `line ${i + 1} is not JSON`, { cause });
-      }
-    });
 }
 
 /** How far each latent turned, and how its firing frequency on the held-out sets together changed. */

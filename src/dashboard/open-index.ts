@@ -1,7 +1,7 @@
 /** Opens a latent index for reading: a latent's page, lists of latents, or any SELECT over its tables. */
-import { join, resolve } from "node:path";
-import { DataError, ShapeError } from "../errors.ts";
-import { Database, quoted } from "./database.ts";
+import { join } from "node:path";
+import { DataError, FormatError, ShapeError } from "../errors.ts";
+import { Database, firstLine, quoted } from "./database.ts";
 import { readIndexManifest } from "./index-manifest.ts";
 import type {
   ExampleRow,
@@ -13,6 +13,7 @@ import type {
   SplitRow,
 } from "./index-rows.ts";
 import type { IndexManifest } from "./manifest.ts";
+import { exampleProblem, histogramProblem, MOST_ROWS_OF_LATENT } from "./row-problems.ts";
 import { TABLES, type TableName } from "./tables.ts";
 
 /** What the database may take. */
@@ -57,7 +58,7 @@ export interface LatentIndex {
   search(text: string, limit?: number): Promise<LatentRow[]>;
   /**
    * One SELECT over `latents`, `histograms`, `examples`, `logits`, `neighbours`, `splits`; `$1, $2, …` stand for `values`.
-   * A count is a bigint unless cast. @throws {DataError} the statement is no SELECT
+   * A count is a bigint unless cast. @throws {DataError} the statement is no SELECT, or cannot be answered
    */
   rows(
     sql: string,
@@ -79,15 +80,40 @@ export async function openIndex(dir: string, options: OpenIndexOptions = {}): Pr
     ...(threads === undefined ? {} : { threads }),
   });
   try {
-    for (const [name, { file }] of Object.entries(TABLES))
-      await database.run(
-        `CREATE VIEW "${name}" AS SELECT * FROM read_parquet(${quoted(join(resolve(dir), file))})`,
-      );
+    for (const name of Object.keys(TABLES) as TableName[]) await openTable(database, manifest, name);
   } catch (error) {
     database.close();
     throw error;
   }
   return new OpenedIndex(dir, manifest, database);
+}
+
+/** A view of a table's file. @throws {FormatError} it is not the table that the manifest and `tables.ts` say */
+async function openTable(database: Database, { sae, files }: IndexManifest, name: TableName): Promise<void> {
+  const { file, columns } = TABLES[name];
+  const path = join(database.folder, file);
+  const wrong = (message: string, cause?: unknown) =>
+    new FormatError(path, message, { hint: "build the index again: lapidary index … --overwrite", cause });
+  const read = `read_parquet(${quoted(path)})`;
+  let found: Record<string, unknown>[];
+  let rows: Record<string, unknown>[];
+  try {
+    found = await database.rows(`DESCRIBE SELECT * FROM ${read}`);
+    rows = await database.rows(`SELECT num_rows::DOUBLE AS n FROM parquet_file_metadata(${quoted(path)})`);
+  } catch (error) {
+    throw wrong(`not a table of an index: ${firstLine(error)}`, error);
+  }
+  const has = found.map(({ column_name, column_type }) => `${column_name} ${column_type}`);
+  const wanted = columns.map((column) => `${column.name} ${column.type}`);
+  const stray = [...has, ...wanted].find((column) => !has.includes(column) || !wanted.includes(column));
+  if (stray !== undefined)
+    throw wrong(
+      `its column ${JSON.stringify(stray)} is ${has.includes(stray) ? "not of this table" : "missing"}`,
+    );
+  const nRows = name === "latents" || name === "histograms" ? sae.dSae : files[name].nRows;
+  if (rows[0]?.n !== nRows || files[name].nRows !== nRows)
+    throw wrong(`${rows[0]?.n} rows; index.json says ${nRows === sae.dSae ? `${nRows} latents` : nRows}`);
+  await database.run(`CREATE VIEW "${name}" AS SELECT * FROM ${read}`);
 }
 
 class OpenedIndex implements LatentIndex {
@@ -105,18 +131,36 @@ class OpenedIndex implements LatentIndex {
     const { dSae } = this.manifest.sae;
     if (!(Number.isInteger(latent) && latent >= 0 && latent < dSae))
       throw new ShapeError(`latent of ${this.dir}`, latent, `0 to ${dSae - 1}`);
-    const of = (name: TableName) =>
-      this.#database.rows(`SELECT * FROM "${name}" WHERE latent = $1`, [latent]);
-    const [row] = await of("latents");
-    const [histograms] = await of("histograms");
+    const [row] = await this.#of<LatentRow>("latents", latent);
+    const [histograms] = await this.#of<HistogramRow>("histograms", latent, histogramProblem);
+    if (row === undefined || histograms === undefined)
+      throw new FormatError(this.dir, `no row of latent ${latent}`, { hint: "build the index again" });
     return {
-      latent: row as unknown as LatentRow,
-      histograms: histograms as unknown as HistogramRow,
-      examples: (await of("examples")) as unknown as ExampleRow[],
-      logits: (await of("logits")) as unknown as LogitRow[],
-      neighbours: (await of("neighbours")) as unknown as NeighbourRow[],
-      splits: (await of("splits")) as unknown as SplitRow[],
+      latent: row,
+      histograms,
+      examples: await this.#of<ExampleRow>("examples", latent, exampleProblem),
+      logits: await this.#of<LogitRow>("logits", latent),
+      neighbours: await this.#of<NeighbourRow>("neighbours", latent),
+      splits: await this.#of<SplitRow>("splits", latent),
     };
+  }
+
+  /** Rows of a latent, in the file's order. @throws {FormatError} they are none that an index has */
+  async #of<Row>(
+    table: TableName,
+    latent: number,
+    problemOf: (row: Row) => string | null = () => null,
+  ): Promise<Row[]> {
+    const rows = (await this.#database.rows(
+      `SELECT * FROM "${table}" WHERE latent = $1 LIMIT ${MOST_ROWS_OF_LATENT + 1}`,
+      [latent],
+    )) as Row[];
+    const problem =
+      rows.length > MOST_ROWS_OF_LATENT
+        ? `more than ${MOST_ROWS_OF_LATENT} rows of latent ${latent}`
+        : rows.map(problemOf).find((found) => found !== null);
+    if (problem != null) throw new FormatError(join(this.dir, TABLES[table].file), problem);
+    return rows;
   }
 
   async latents(query: LatentQuery = {}): Promise<LatentRow[]> {

@@ -3,7 +3,9 @@
  * own spelling. Values are rounded to 5 decimals and texts made safe here, once.
  */
 import { DataError, FormatError } from "../../errors.ts";
+import type { ExampleRow, HistogramRow } from "../index-rows.ts";
 import type { IndexManifest } from "../manifest.ts";
+import { exampleProblem, histogramProblem } from "../row-problems.ts";
 import { HISTOGRAM_BINS, INTERVALS } from "../tables.ts";
 import { binCentres, round5, safeText } from "./values.ts";
 
@@ -124,6 +126,11 @@ async function* readBlock(
     const [histogram] = histograms.get(latent) ?? [];
     if (row === undefined || histogram === undefined)
       throw new FormatError("the index's tables", `no row of latent ${latent}`, { hint: "Index it again." });
+    const shown = (examples.get(latent) ?? []) as unknown as ExampleRow[];
+    const problem =
+      histogramProblem(histogram as unknown as HistogramRow) ??
+      shown.map(exampleProblem).find((found) => found !== null);
+    if (problem != null) throw new FormatError("the index's tables", problem, { hint: "Index it again." });
     const maxAct = (row.max_act as number | null) ?? 0;
     const near = neighbours.get(latent) ?? [];
     const side = (name: string): TokenLogit[] =>
@@ -151,12 +158,12 @@ async function* readBlock(
         .filter(({ kind }) => kind === "decoder")
         .map(({ other, value }) => ({ latent: other as number, cosine: round5(value as number) })),
       aligned: decoder === null ? [] : aligned(decoder, latent),
-      examples: (examples.get(latent) ?? []).map((example) => ({
-        rank: example.rank as number,
-        interval: intervalOf(example.interval as number, maxAct, counts, index.manifest.data.nTokens),
-        tokens: (example.tokens as readonly string[]).map(safeText),
-        values: (example.acts as readonly number[]).map(round5),
-        at: example.at as number,
+      examples: shown.map(({ rank, interval, tokens, acts, at }) => ({
+        rank,
+        interval: intervalOf(interval, maxAct, counts, index.manifest.data.nTokens),
+        tokens: tokens.map(safeText),
+        values: acts.map(round5),
+        at,
       })),
     };
   }

@@ -7,7 +7,6 @@ import type { ActivationStore } from "../../activations/activations.ts";
 import type { WindowSet } from "../../corpus/windows.ts";
 import { readIndexManifest } from "../../dashboard/index-manifest.ts";
 import { StateError } from "../../errors.ts";
-import { saeIdentity } from "../../evals/result.ts";
 import { withinDocuments } from "../../explain/document-edges.ts";
 import type { Example } from "../../explain/examples.ts";
 import type { ExplainPlan } from "../../explain/plan.ts";
@@ -16,12 +15,11 @@ import type { ExplainOptions } from "../../explain/settings.ts";
 import type { SilenceOf } from "../../explain/silence.ts";
 import { silenceByStores, type WantedSilence } from "../../explain/store-silence.ts";
 import { openInference } from "../../sae/inference.ts";
-import { loadSae } from "../../sae/load.ts";
 import type { Progress, RunContext } from "../context.ts";
 import { findIndex, type WhichIndex } from "../indexing/find-index.ts";
+import { type IndexPhase, loadIndexedSae } from "../indexing/indexed-sae.ts";
 import type { LoadedRecipe } from "../recipe/file.ts";
 import { openRun } from "../run.ts";
-import { finalExport } from "../stages/polish-choice.ts";
 import { openSetStore, openSetWindows } from "../stages/recorded.ts";
 import { explainIndex } from "./explain-index.ts";
 
@@ -71,7 +69,7 @@ async function openRunIndex(loaded: LoadedRecipe, runsFolder: string, options: E
 interface RunIndex {
   readonly folder: string;
   readonly layer: number;
-  readonly phase: "before" | "after";
+  readonly phase: IndexPhase;
 }
 
 async function chooseIndex({ recipe, dir }: RunContext, options: ExplainRunOptions): Promise<RunIndex> {
@@ -90,15 +88,7 @@ async function silenceByRun(
 ): Promise<SilenceOf> {
   if (wanted.length === 0) return () => "unknown";
   const { sae: indexed, data } = await readIndexManifest(folder);
-  const sae =
-    phase === "before"
-      ? await context.sourceSae(layer)
-      : await loadSae(context.dir.sae(finalExport(context, layer).id));
-  if (saeIdentity(sae).hash !== indexed.hash)
-    throw new StateError(
-      `${folder} is not of the SAE that layer ${layer} has now`,
-      "index it again: lapidary index … --overwrite",
-    );
+  const sae = await loadIndexedSae(context, layer, phase, indexed.hash);
   const stores: ActivationStore[] = [];
   const { create } = await context.engine();
   const inference = await openInference(sae, create, threads === undefined ? {} : { threads });

@@ -1,7 +1,9 @@
 /** Opens a latent index for reading: a latent's page, lists of latents, or any SELECT over its tables. */
 import { join } from "node:path";
 import { DataError, FormatError, ShapeError } from "../errors.ts";
+import { statIfPresent } from "../storage/file-error.ts";
 import { Database, firstLine, quoted } from "./database.ts";
+import { EXPLANATIONS, EXPLANATIONS_FILE } from "./explanations.ts";
 import { readIndexManifest } from "./index-manifest.ts";
 import type {
   ExampleRow,
@@ -14,7 +16,7 @@ import type {
 } from "./index-rows.ts";
 import type { IndexManifest } from "./manifest.ts";
 import { exampleProblem, histogramProblem, MOST_ROWS_OF_LATENT } from "./row-problems.ts";
-import { TABLES, type TableName } from "./tables.ts";
+import { TABLES, type Table, type TableName } from "./tables.ts";
 
 /** What the database may take. */
 export interface OpenIndexOptions {
@@ -43,6 +45,7 @@ export interface LatentCondition {
   readonly value: number | string | boolean;
 }
 
+const AGAIN = { hint: "build the index again: lapidary index … --overwrite" };
 const COMPARISONS: readonly string[] = ["=", "!=", "<", "<=", ">", ">="];
 const DEFAULT_LIMIT = 100;
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
@@ -57,8 +60,8 @@ export interface LatentIndex {
   /** Latents whose label holds the text, capitals or not, those that fire most first; a number finds that latent. */
   search(text: string, limit?: number): Promise<LatentRow[]>;
   /**
-   * One SELECT over `latents`, `histograms`, `examples`, `logits`, `neighbours`, `splits`; `$1, $2, …` stand for `values`.
-   * A count is a bigint unless cast. @throws {DataError} the statement is no SELECT, or cannot be answered
+   * One SELECT over `latents`, `histograms`, `examples`, `logits`, `neighbours`, `splits`, and `explanations`, which is
+   * empty where there are none; `$1, $2, …` stand for `values`. A count is a bigint unless cast. @throws {DataError} the statement is no SELECT, or cannot be answered
    */
   rows(
     sql: string,
@@ -80,7 +83,20 @@ export async function openIndex(dir: string, options: OpenIndexOptions = {}): Pr
     ...(threads === undefined ? {} : { threads }),
   });
   try {
-    for (const name of Object.keys(TABLES) as TableName[]) await openTable(database, manifest, name);
+    const { sae, files } = manifest;
+    for (const [name, table] of Object.entries(TABLES) as [TableName, Table][]) {
+      const nRows = await openTable(database, name, table);
+      const isWhole = (name !== "latents" && name !== "histograms") || nRows === sae.dSae;
+      if (nRows !== files[name].nRows || !isWhole)
+        throw new FormatError(
+          join(dir, table.file),
+          `${nRows} rows; index.json says ${isWhole ? files[name].nRows : `${sae.dSae} latents`}`,
+          AGAIN,
+        );
+    }
+    if ((await statIfPresent(join(dir, EXPLANATIONS_FILE))) === null)
+      await database.createTable("explanations", EXPLANATIONS.columns);
+    else await openTable(database, "explanations", EXPLANATIONS);
   } catch (error) {
     database.close();
     throw error;
@@ -88,32 +104,30 @@ export async function openIndex(dir: string, options: OpenIndexOptions = {}): Pr
   return new OpenedIndex(dir, manifest, database);
 }
 
-/** A view of a table's file. @throws {FormatError} it is not the table that the manifest and `tables.ts` say */
-async function openTable(database: Database, { sae, files }: IndexManifest, name: TableName): Promise<void> {
-  const { file, columns } = TABLES[name];
+/** Makes a view of a table's file, and says how many rows it has. @throws {FormatError} it has not the table's columns */
+async function openTable(database: Database, name: string, { file, columns }: Table): Promise<number> {
   const path = join(database.folder, file);
-  const wrong = (message: string, cause?: unknown) =>
-    new FormatError(path, message, { hint: "build the index again: lapidary index … --overwrite", cause });
+  const hint = name === "explanations" ? "remove it: lapidary explain makes it anew" : AGAIN.hint;
   const read = `read_parquet(${quoted(path)})`;
   let found: Record<string, unknown>[];
   let rows: Record<string, unknown>[];
   try {
     found = await database.rows(`DESCRIBE SELECT * FROM ${read}`);
     rows = await database.rows(`SELECT num_rows::DOUBLE AS n FROM parquet_file_metadata(${quoted(path)})`);
-  } catch (error) {
-    throw wrong(`not a table of an index: ${firstLine(error)}`, error);
+  } catch (cause) {
+    throw new FormatError(path, `not a table of an index: ${firstLine(cause)}`, { hint, cause });
   }
   const has = found.map(({ column_name, column_type }) => `${column_name} ${column_type}`);
   const wanted = columns.map((column) => `${column.name} ${column.type}`);
   const stray = [...has, ...wanted].find((column) => !has.includes(column) || !wanted.includes(column));
   if (stray !== undefined)
-    throw wrong(
+    throw new FormatError(
+      path,
       `its column ${JSON.stringify(stray)} is ${has.includes(stray) ? "not of this table" : "missing"}`,
+      { hint },
     );
-  const nRows = name === "latents" || name === "histograms" ? sae.dSae : files[name].nRows;
-  if (rows[0]?.n !== nRows || files[name].nRows !== nRows)
-    throw wrong(`${rows[0]?.n} rows; index.json says ${nRows === sae.dSae ? `${nRows} latents` : nRows}`);
   await database.run(`CREATE VIEW "${name}" AS SELECT * FROM ${read}`);
+  return rows[0]?.n as number;
 }
 
 class OpenedIndex implements LatentIndex {

@@ -39,6 +39,18 @@ export interface LatentRecord {
   readonly aligned: readonly AlignedDimension[];
   /** those of the largest activations first, then from the highest interval down */
   readonly examples: readonly LatentExample[];
+  /** by language models; those without a text left out */
+  readonly explanations: readonly LatentExplanation[];
+}
+
+export interface LatentExplanation {
+  readonly text: string;
+  /** what the model was shown */
+  readonly method: string;
+  readonly model: string;
+  /** balanced accuracies; null: not scored */
+  readonly detection: number | null;
+  readonly fuzzing: number | null;
 }
 
 /** A histogram: bin centres and counts. */
@@ -72,6 +84,14 @@ export interface LatentExample {
 
 /** Components of a decoder row that are told, and latents it is correlated with: as many as SAEDashboard tells. */
 const TOLD = 3;
+/** Changes whenever the explanations do, which no manifest of the index names. */
+export async function explanationsPrint(index: IndexTables): Promise<string> {
+  const [row] = await index.rows(
+    `SELECT concat(count(*), ' ', bit_xor(hash(latent, "method", "model", explanation, detection_accuracy, fuzzing_accuracy))) AS print FROM explanations`,
+  );
+  return row.print as string;
+}
+
 /** Latents read at a time: an eighth of a row group. */
 const BLOCK = 256;
 
@@ -121,6 +141,11 @@ async function* readBlock(
   const examples = await read("examples", `"rank", "interval", "at", tokens, acts`, `, "rank"`);
   const logits = await read("logits", `side, "rank", token, value`, `, side, "rank"`);
   const neighbours = await read("neighbours", `kind, "rank", other, value, cosine`, `, kind, "rank"`);
+  const explanations = await read(
+    "explanations",
+    `"method", "model", explanation, detection_accuracy, fuzzing_accuracy`,
+    `, "method", "model"`,
+  );
   for (let latent = from; latent < to; latent++) {
     const [row] = latents.get(latent) ?? [];
     const [histogram] = histograms.get(latent) ?? [];
@@ -165,6 +190,15 @@ async function* readBlock(
         values: acts.map(round5),
         at,
       })),
+      explanations: (explanations.get(latent) ?? [])
+        .filter(({ explanation }) => explanation !== null)
+        .map((explained) => ({
+          text: safeText(explained.explanation as string),
+          method: safeText(explained.method as string),
+          model: safeText(explained.model as string),
+          detection: explained.detection_accuracy as number | null,
+          fuzzing: explained.fuzzing_accuracy as number | null,
+        })),
     };
   }
 }

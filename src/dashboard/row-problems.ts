@@ -28,7 +28,7 @@ export function histogramProblem({ latent, activations, logits, intervals }: His
   const lists = [
     ["activations", activations, [0, HISTOGRAM_BINS]],
     ["logits", logits ?? [], [0, HISTOGRAM_BINS]],
-    ["intervals", intervals, [INTERVALS]],
+    ["intervals", intervals, [0, INTERVALS]],
   ] as const;
   for (const [name, counts, lengths] of lists)
     if (!areAll(counts, "number") || !lengths.some((length) => length === counts.length))

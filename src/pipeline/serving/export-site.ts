@@ -13,7 +13,8 @@ import { fileError, statIfPresent } from "../../storage/file-error.ts";
 import type { Progress } from "../context.ts";
 import { freeDisk, gigabytes } from "../resources.ts";
 
-export interface ExportOptions {
+/** How a site is copied. */
+export interface SiteExportOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -32,7 +33,7 @@ export async function refusePresent(to: string): Promise<void> {
 export async function exportSite(
   files: readonly SiteFile[],
   to: string,
-  { signal, onProgress }: ExportOptions = {},
+  { signal, onProgress }: SiteExportOptions = {},
 ): Promise<{ nFiles: number; bytes: number }> {
   const target = resolve(to);
   await refusePresent(to);

@@ -3,12 +3,32 @@
  * their types are checked when an index is opened; what stands in lists is known only when they are read. Safe in a browser.
  */
 import type { ExampleRow, HistogramRow } from "./index-rows.ts";
-import { HISTOGRAM_BINS, INTERVALS } from "./tables.ts";
+import { HISTOGRAM_BINS, INTERVALS, type Table } from "./tables.ts";
 
 /** Rows that one latent can have in one table: more than any index has. */
 export const MOST_ROWS_OF_LATENT = 4096;
 /** Tokens of an example: `at` counts them in a byte. */
 const MOST_TOKENS = 256;
+
+/** A value that is none of its column's: for readers that do not know the files' types. Null: none. */
+export function rowProblem({ file, columns }: Table, row: Readonly<Record<string, unknown>>): string | null {
+  for (const { name, type, nullable } of columns) {
+    const value = row[name] ?? null;
+    const fits =
+      value === null
+        ? nullable === true
+        : type.endsWith("[]")
+          ? Array.isArray(value)
+          : typeof value === typeOf(type);
+    if (!fits) return `${file}: "${name}" of latent ${row.latent} is no ${type}`;
+  }
+  return null;
+}
+
+function typeOf(type: string): string {
+  if (type === "VARCHAR") return "string";
+  return type === "BOOLEAN" ? "boolean" : "number";
+}
 
 /** Null: nothing. */
 export function exampleProblem(

@@ -7,7 +7,7 @@ import { Database, quoted } from "../../src/dashboard/database.ts";
 import type { IndexManifest } from "../../src/dashboard/manifest.ts";
 import { readLatents } from "../../src/dashboard/neuronpedia/records.ts";
 import { type LatentIndex, openIndex } from "../../src/dashboard/open-index.ts";
-import { MOST_ROWS_OF_LATENT } from "../../src/dashboard/row-problems.ts";
+import { MOST_ROWS_OF_LATENT, rowProblem } from "../../src/dashboard/row-problems.ts";
 import { TABLES, type TableName } from "../../src/dashboard/tables.ts";
 import { FormatError } from "../../src/errors.ts";
 import { IndexReader } from "../../src/explain/index-reader.ts";
@@ -171,4 +171,20 @@ describe("rows by SQL", () => {
       await expect(index.rows(sql), sql).rejects.toMatchObject({ code: "DATA" });
     expect((await index.rows("SELECT count(*)::INTEGER AS n FROM latents"))[0].n).toBe(600);
   });
+});
+
+it.each([
+  [
+    { latent: 3, side: "top", rank: 0, token_id: 1, token: null, value: 1 },
+    /"token" of latent 3 is no VARCHAR/,
+  ],
+  [
+    { latent: 3, side: "top", rank: "0", token_id: 1, token: "a", value: 1 },
+    /"rank" of latent 3 is no UTINYINT/,
+  ],
+  [{ latent: 3, side: "top", rank: 0, token_id: 1, token: "a", value: 1 }, null],
+])("a reader without types says which value is none of its column's: %j", (row, problem) => {
+  const found = rowProblem(TABLES.logits, row);
+  if (problem === null) expect(found).toBeNull();
+  else expect(found).toMatch(problem);
 });

@@ -1,4 +1,5 @@
 /** Everything about one latent of an index: the rows of each table that are its own. */
+import { EXPLANATIONS } from "../../../src/dashboard/explanations.ts";
 import type {
   ExampleRow,
   HistogramRow,
@@ -7,10 +8,10 @@ import type {
   SplitRow,
 } from "../../../src/dashboard/index-rows.ts";
 import type { IndexManifest } from "../../../src/dashboard/manifest.ts";
-import { exampleProblem, histogramProblem } from "../../../src/dashboard/row-problems.ts";
+import { exampleProblem, histogramProblem, rowProblem } from "../../../src/dashboard/row-problems.ts";
 import type { SiteIndex } from "../../../src/dashboard/site.ts";
-import type { TableName } from "../../../src/dashboard/tables.ts";
-import type { Row } from "./parquet.ts";
+import { TABLES, type Table, type TableName } from "../../../src/dashboard/tables.ts";
+import type { FileAddress, Row } from "./parquet.ts";
 import { readRows } from "./reader.ts";
 import { dataUrl, loadManifest, tableFile } from "./site.ts";
 
@@ -45,8 +46,13 @@ export interface LatentDetail {
  */
 export async function loadLatent(index: SiteIndex, latent: number): Promise<LatentDetail> {
   const manifest = await loadManifest(index);
-  const rows = <T>(table: TableName) =>
-    readRows(tableFile(index, manifest, table), latent) as Promise<readonly Row[]> as Promise<readonly T[]>;
+  const read = async <T>(file: FileAddress, table: Table): Promise<readonly T[]> => {
+    const found = await readRows(file, latent);
+    const problem = found.map((row) => rowProblem(table, row)).find((one) => one !== null);
+    if (problem != null) throw new Error(`${index.path}/${problem}`);
+    return found as readonly unknown[] as readonly T[];
+  };
+  const rows = <T>(table: TableName) => read<T>(tableFile(index, manifest, table), TABLES[table]);
   const [[row], histograms, examples, logits, neighbours, splits, explanations] = await Promise.all([
     rows<Row>("latents"),
     rows<HistogramRow>("histograms"),
@@ -55,9 +61,7 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
     rows<NeighbourRow>("neighbours"),
     rows<SplitRow>("splits"),
     index.explanations
-      ? (readRows({ url: dataUrl(`${index.path}/explanations.parquet`) }, latent) as Promise<
-          readonly unknown[]
-        >)
+      ? read<Explanation>({ url: dataUrl(`${index.path}/${EXPLANATIONS.file}`) }, EXPLANATIONS)
       : [],
   ]);
   if (row === undefined) throw new Error(`${index.path}/latents.parquet has no latent ${latent}`);
@@ -79,7 +83,7 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
     logits,
     neighbours,
     splits,
-    explanations: explanations as readonly Explanation[],
+    explanations,
   };
 }
 

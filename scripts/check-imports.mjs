@@ -68,6 +68,8 @@ const NODE_PACKAGES = ["@duckdb/node-api", "onnxruntime-node", "@huggingface/hub
 
 /** What of src/ the page may load; besides, it imports types of the dashboard. */
 export const PAGE_MAY_LOAD = [
+  "dashboard/explanations.ts",
+  "dashboard/row-problems.ts",
   "dashboard/site.ts",
   "dashboard/tables.ts",
   "report/charts/scale.ts",

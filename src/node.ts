@@ -223,6 +223,8 @@ export {
   type OpenIndexOptions,
   openIndex,
 } from "./dashboard/open-index.ts";
+/** The folder of an index, named itself or as one of a run's. */
+export { findIndex, type WhichIndex } from "./pipeline/indexing/find-index.ts";
 /** Indexes a run's layers, as `lapidary index` does. */
 export { type IndexRunOptions, indexRun } from "./pipeline/indexing/index-run.ts";
 /** Indexes any SAE, on a store or on texts. */
@@ -276,6 +278,34 @@ export type { ExplainOptions, ExplainProgress, ExplainSettings } from "./explain
 export { explainIndex } from "./pipeline/explaining/explain-index.ts";
 /** The same of a run's index, whose activations prove where latents are silent; and its plan. */
 export { type ExplainRunOptions, explainRun, planExplainRun } from "./pipeline/explaining/explain-run.ts";
+
+// ── The page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Typed text through a model and its SAEs, and steered text beside the plain. */
+export { type Live, type LiveIndex, LiveModel, type LiveModelOptions } from "./dashboard/live/live-model.ts";
+/** What it is asked, and what it answers. */
+export type {
+  Encoded,
+  EncodedToken,
+  EncodeRequest,
+  SteerEvent,
+  SteerRequest,
+} from "./dashboard/live.ts";
+/** The local server of a site, as `lapidary serve` runs it. */
+export {
+  type RunningServer,
+  type ServerEvent,
+  type ServerOptions,
+  startServer,
+} from "./dashboard/server/server.ts";
+/** What the page is told there is. */
+export type { Site, SiteIndex } from "./dashboard/site.ts";
+/** A file of a site. */
+export type { SiteFile } from "./dashboard/site-files.ts";
+/** A site as a folder of files, for any file host. */
+export { exportSite, type SiteExportOptions } from "./pipeline/serving/export-site.ts";
+/** Runs and indexes as a site: its files, and the model that can be asked. */
+export { type OpenedSite, openSite, type SiteOptions } from "./pipeline/serving/site.ts";
 
 // ── Recipes and runs ─────────────────────────────────────────────────────────────────────────────────────────────────
 

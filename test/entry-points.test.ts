@@ -56,6 +56,7 @@ const BROWSER = [
 
 const NODE = [
   "DEFAULT_WATCH",
+  "LiveModel",
   "STAGES",
   "NeuronpediaClient",
   "SaelensStats",
@@ -80,6 +81,8 @@ const NODE = [
   "explainIndex",
   "explainRun",
   "exportNeuronpedia",
+  "exportSite",
+  "findIndex",
   "foldInputMap",
   "harvest",
   "harvestWindows",
@@ -102,6 +105,7 @@ const NODE = [
   "openLogitLens",
   "openResidualModel",
   "openSafetensors",
+  "openSite",
   "openSplicedModel",
   "openWindowSet",
   "openWriter",
@@ -127,6 +131,7 @@ const NODE = [
   "saveSae",
   "selectEngine",
   "spliceWindows",
+  "startServer",
   "stringifyRecipe",
   "train",
   "trainedSae",

@@ -4,7 +4,8 @@
  * from its sources, with data and live answers from a `lapidary serve` on its usual port, or from the address in
  * LAPIDARY_SITE.
  */
-import { defineConfig, type ProxyOptions } from "vite";
+import { defineConfig, type Plugin, type ProxyOptions } from "vite";
+import { PAGE_POLICY } from "../src/dashboard/page-policy.ts";
 
 const site = process.env.LAPIDARY_SITE ?? "http://127.0.0.1:7468";
 /** The server answers its own page alone, so the page's origin is left out of what is passed on. */
@@ -14,7 +15,21 @@ const passedOn: ProxyOptions = {
   configure: (proxy) => proxy.on("proxyReq", (request) => request.removeHeader("origin")),
 };
 
+/** Held to it by any file host, whatever headers that sends; not while the page is worked on, when Vite adds scripts. */
+const policy: Plugin = {
+  name: "page-policy",
+  apply: "build",
+  transformIndexHtml: () => [
+    {
+      tag: "meta",
+      attrs: { "http-equiv": "Content-Security-Policy", content: PAGE_POLICY },
+      injectTo: "head-prepend",
+    },
+  ],
+};
+
 export default defineConfig({
+  plugins: [policy],
   root: import.meta.dirname,
   server: { host: "127.0.0.1", proxy: { "/data": passedOn, "/api": passedOn } },
   base: "./",

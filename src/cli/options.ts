@@ -46,6 +46,20 @@ export function addRecipeOptions(command: Command): Command {
     .option("--allow-other-bits", "resume training in another numeric class than it was begun in");
 }
 
+/** Of a run's latent indexes, which. */
+export interface IndexChoice {
+  readonly layer?: number;
+  readonly before?: boolean;
+}
+
+/** A command about one latent index: its argument, and what chooses one of a run's. */
+export function addIndexChoice(command: Command): Command {
+  return command
+    .argument("<what>", "a run that was indexed, or the folder of a latent index")
+    .option("--layer <n>", "of a run: which layer's index (default: the only one)", wholeNumber)
+    .option("--before", "of a run: the index of the SAE that the layer was trained from");
+}
+
 /** Command-line options as the pipeline takes them, with an abort signal wired to Ctrl-C. */
 export function pipelineOptions(options: RecipeOptions): PipelineOptions {
   return {

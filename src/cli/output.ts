@@ -3,6 +3,7 @@
  * object a line on stdout, progress at most once a second, and nothing else.
  */
 import type { RunEvent } from "../pipeline/context.ts";
+import { printable } from "./printable.ts";
 import { ProgressView } from "./progress.ts";
 
 export interface Output {
@@ -31,7 +32,7 @@ function textOutput(quiet: boolean): Output {
     json: false,
     result(text) {
       view.clear();
-      process.stdout.write(`${text}\n`);
+      process.stdout.write(`${printable(text)}\n`);
     },
     event(event) {
       if (!quiet) view.handle(event);

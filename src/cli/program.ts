@@ -25,6 +25,7 @@ import { addReportCommand, addStageCommands } from "./commands/stages.ts";
 import { addVerifyCommand } from "./commands/verify.ts";
 import { EXIT } from "./exit-codes.ts";
 import { stopListening } from "./options.ts";
+import { printable } from "./printable.ts";
 
 /** Runs `lapidary <args>`. Never throws: an error is told on stderr. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
@@ -100,9 +101,9 @@ function report(error: unknown, args: readonly string[]): number {
       error instanceof LapidaryError ? [error.code, error.hint] : ["UNEXPECTED", undefined];
     process.stdout.write(`${JSON.stringify({ kind: "error", code, message, hint })}\n`);
   }
-  process.stderr.write(`lapidary: ${message}\n`);
+  process.stderr.write(`lapidary: ${printable(message)}\n`);
   if (error instanceof LapidaryError && error.hint !== undefined)
-    process.stderr.write(`  try: ${error.hint}\n`);
+    process.stderr.write(`  try: ${printable(error.hint)}\n`);
   if (verbose)
     process.stderr.write(
       `${stack}\n${cause === undefined ? "" : `caused by ${cause instanceof Error ? cause.stack : String(cause)}\n`}`,

@@ -100,3 +100,10 @@ it("says times and sizes as people do", () => {
   ]);
   expect([900, 36e6, 4.04e9, 129.4e9].map(formatBytes)).toEqual(["1 kB", "36 MB", "4.0 GB", "129 GB"]);
 });
+
+it("a name or an answer does not steer the terminal", () => {
+  const { written, view: progress } = view({ isTTY: false });
+  progress.handle({ kind: "note", message: "layer \u001b[2J\u202e4\r:\n\tfine" });
+  progress.handle({ kind: "done", unit: "u", title: "index \u0007", seconds: 1 });
+  expect(written.join("")).toMatch(/^layer �\[2J�4�:\n\tfine\n✓ index � /);
+});

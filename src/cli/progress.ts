@@ -5,6 +5,7 @@
 import { styleText } from "node:util";
 import type { MemoryPart } from "../kernels/memory.ts";
 import type { Progress, RunEvent } from "../pipeline/context.ts";
+import { printable } from "./printable.ts";
 
 const BAR_WIDTH = 24;
 const SHOW_AFTER_SECONDS = 2;
@@ -41,7 +42,7 @@ export class ProgressView {
         return;
       case "done":
         this.line(
-          `${this.#paint("green", "✓")} ${event.title} ${this.#paint("dim", formatSeconds(event.seconds))}`,
+          `${this.#paint("green", "✓")} ${printable(event.title)} ${this.#paint("dim", formatSeconds(event.seconds))}`,
         );
         return;
       case "skipped":
@@ -56,7 +57,7 @@ export class ProgressView {
   }
 
   begin(title: string): void {
-    this.#title = title;
+    this.#title = printable(title);
     this.#begun = this.#now();
     this.#first = null;
   }
@@ -82,7 +83,8 @@ export class ProgressView {
   }
 
   #paint(style: "green" | "dim", text: string): string {
-    return this.#terminal.isTTY && process.env.NO_COLOR === undefined ? styleText(style, text) : text;
+    const shown = printable(text);
+    return this.#terminal.isTTY && process.env.NO_COLOR === undefined ? styleText(style, shown) : shown;
   }
 
   clear(): void {

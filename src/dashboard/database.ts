@@ -68,13 +68,18 @@ export class Database {
     return reader.getRowObjectsJS() as Record<string, unknown>[];
   }
 
-  /** As `rows`, of a statement that only reads. @throws {DataError} it is something else */
+  /** As `rows`, of a statement that only reads. @throws {DataError} it is something else, or cannot be answered */
   async select(sql: string, values: readonly DuckDBValue[] = []): Promise<Record<string, unknown>[]> {
-    const statements = await this.#connection.extractStatements(sql);
-    const prepared = statements.count === 1 ? await statements.prepare(0) : null;
-    if (prepared?.statementType !== StatementType.SELECT)
-      throw new DataError("one SELECT statement is wanted", { hint: "SELECT … FROM latents WHERE …" });
-    return this.rows(sql, values);
+    try {
+      const statements = await this.#connection.extractStatements(sql);
+      const prepared = statements.count === 1 ? await statements.prepare(0) : null;
+      if (prepared?.statementType !== StatementType.SELECT)
+        throw new DataError("one SELECT statement is wanted", { hint: "SELECT … FROM latents WHERE …" });
+      return await this.rows(sql, values);
+    } catch (error) {
+      if (error instanceof DataError) throw error;
+      throw new DataError(`the statement cannot be answered: ${firstLine(error)}`, { cause: error });
+    }
   }
 
   async run(sql: string, values: readonly DuckDBValue[] = []): Promise<void> {
@@ -130,6 +135,11 @@ function isList(cell: Cell): cell is ArrayLike<number> | readonly string[] {
 
 function listOf(cells: ArrayLike<number> | readonly string[]): DuckDBListValue {
   return new DuckDBListValue(cells as readonly (number | string)[]);
+}
+
+/** What DuckDB says went wrong, without the statement that it shows below. */
+export function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0];
 }
 
 /** A string literal of SQL. */

@@ -57,7 +57,7 @@ export interface ExampleRow {
 /** A row of `logits`. */
 export interface LogitRow {
   readonly latent: number;
-  readonly side: string;
+  readonly side: "top" | "bottom";
   readonly rank: number;
   readonly token_id: number;
   readonly token: string;
@@ -67,7 +67,7 @@ export interface LogitRow {
 /** A row of `neighbours`. */
 export interface NeighbourRow {
   readonly latent: number;
-  readonly kind: string;
+  readonly kind: "decoder" | "firing";
   readonly rank: number;
   readonly other: number;
   readonly value: number;
@@ -79,7 +79,7 @@ export interface NeighbourRow {
 /** A row of `splits`. */
 export interface SplitRow {
   readonly latent: number;
-  readonly kind: string;
+  readonly kind: "role" | "source" | "position";
   readonly class: number;
   readonly n_active: number;
   readonly mean_act: number;

@@ -15,12 +15,14 @@ export interface EncodeRequest {
   readonly input: LiveInput;
 }
 
+/** Typed text, token by token. */
 export interface Encoded {
   readonly tokens: readonly EncodedToken[];
   /** true: the input was longer than the context size and its end was left out */
   readonly truncated: boolean;
 }
 
+/** A token, and the latents that are active on it. */
 export interface EncodedToken {
   readonly id: number;
   readonly text: string;
@@ -60,6 +62,7 @@ export interface SteerRequest {
   readonly sampling: { readonly temperature: number; readonly topK: number | null; readonly seed: number };
 }
 
+/** What comes while text is generated, one side and the other. */
 export type SteerEvent =
   | {
       readonly kind: "token";

@@ -1,7 +1,9 @@
 /** Opens a latent index for reading: a latent's page, lists of latents, or any SELECT over its tables. */
-import { join, resolve } from "node:path";
-import { DataError, ShapeError } from "../errors.ts";
-import { Database, quoted } from "./database.ts";
+import { join } from "node:path";
+import { DataError, FormatError, ShapeError } from "../errors.ts";
+import { statIfPresent } from "../storage/file-error.ts";
+import { Database, firstLine, quoted } from "./database.ts";
+import { EXPLANATIONS, EXPLANATIONS_FILE } from "./explanations.ts";
 import { readIndexManifest } from "./index-manifest.ts";
 import type {
   ExampleRow,
@@ -13,7 +15,8 @@ import type {
   SplitRow,
 } from "./index-rows.ts";
 import type { IndexManifest } from "./manifest.ts";
-import { TABLES, type TableName } from "./tables.ts";
+import { exampleProblem, histogramProblem, MOST_ROWS_OF_LATENT } from "./row-problems.ts";
+import { TABLES, type Table, type TableName } from "./tables.ts";
 
 /** What the database may take. */
 export interface OpenIndexOptions {
@@ -42,6 +45,7 @@ export interface LatentCondition {
   readonly value: number | string | boolean;
 }
 
+const AGAIN = { hint: "build the index again: lapidary index … --overwrite" };
 const COMPARISONS: readonly string[] = ["=", "!=", "<", "<=", ">", ">="];
 const DEFAULT_LIMIT = 100;
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
@@ -56,8 +60,8 @@ export interface LatentIndex {
   /** Latents whose label holds the text, capitals or not, those that fire most first; a number finds that latent. */
   search(text: string, limit?: number): Promise<LatentRow[]>;
   /**
-   * One SELECT over `latents`, `histograms`, `examples`, `logits`, `neighbours`, `splits`; `$1, $2, …` stand for `values`.
-   * A count is a bigint unless cast. @throws {DataError} the statement is no SELECT
+   * One SELECT over `latents`, `histograms`, `examples`, `logits`, `neighbours`, `splits`, and `explanations`, which is
+   * empty where there are none; `$1, $2, …` stand for `values`. A count is a bigint unless cast. @throws {DataError} the statement is no SELECT, or cannot be answered
    */
   rows(
     sql: string,
@@ -79,15 +83,51 @@ export async function openIndex(dir: string, options: OpenIndexOptions = {}): Pr
     ...(threads === undefined ? {} : { threads }),
   });
   try {
-    for (const [name, { file }] of Object.entries(TABLES))
-      await database.run(
-        `CREATE VIEW "${name}" AS SELECT * FROM read_parquet(${quoted(join(resolve(dir), file))})`,
-      );
+    const { sae, files } = manifest;
+    for (const [name, table] of Object.entries(TABLES) as [TableName, Table][]) {
+      const nRows = await openTable(database, name, table);
+      const isWhole = (name !== "latents" && name !== "histograms") || nRows === sae.dSae;
+      if (nRows !== files[name].nRows || !isWhole)
+        throw new FormatError(
+          join(dir, table.file),
+          `${nRows} rows; index.json says ${isWhole ? files[name].nRows : `${sae.dSae} latents`}`,
+          AGAIN,
+        );
+    }
+    if ((await statIfPresent(join(dir, EXPLANATIONS_FILE))) === null)
+      await database.createTable("explanations", EXPLANATIONS.columns);
+    else await openTable(database, "explanations", EXPLANATIONS);
   } catch (error) {
     database.close();
     throw error;
   }
   return new OpenedIndex(dir, manifest, database);
+}
+
+/** Makes a view of a table's file, and says how many rows it has. @throws {FormatError} it has not the table's columns */
+async function openTable(database: Database, name: string, { file, columns }: Table): Promise<number> {
+  const path = join(database.folder, file);
+  const hint = name === "explanations" ? "remove it: lapidary explain makes it anew" : AGAIN.hint;
+  const read = `read_parquet(${quoted(path)})`;
+  let found: Record<string, unknown>[];
+  let rows: Record<string, unknown>[];
+  try {
+    found = await database.rows(`DESCRIBE SELECT * FROM ${read}`);
+    rows = await database.rows(`SELECT num_rows::DOUBLE AS n FROM parquet_file_metadata(${quoted(path)})`);
+  } catch (cause) {
+    throw new FormatError(path, `not a table of an index: ${firstLine(cause)}`, { hint, cause });
+  }
+  const has = found.map(({ column_name, column_type }) => `${column_name} ${column_type}`);
+  const wanted = columns.map((column) => `${column.name} ${column.type}`);
+  const stray = [...has, ...wanted].find((column) => !has.includes(column) || !wanted.includes(column));
+  if (stray !== undefined)
+    throw new FormatError(
+      path,
+      `its column ${JSON.stringify(stray)} is ${has.includes(stray) ? "not of this table" : "missing"}`,
+      { hint },
+    );
+  await database.run(`CREATE VIEW "${name}" AS SELECT * FROM ${read}`);
+  return rows[0]?.n as number;
 }
 
 class OpenedIndex implements LatentIndex {
@@ -105,18 +145,36 @@ class OpenedIndex implements LatentIndex {
     const { dSae } = this.manifest.sae;
     if (!(Number.isInteger(latent) && latent >= 0 && latent < dSae))
       throw new ShapeError(`latent of ${this.dir}`, latent, `0 to ${dSae - 1}`);
-    const of = (name: TableName) =>
-      this.#database.rows(`SELECT * FROM "${name}" WHERE latent = $1`, [latent]);
-    const [row] = await of("latents");
-    const [histograms] = await of("histograms");
+    const [row] = await this.#of<LatentRow>("latents", latent);
+    const [histograms] = await this.#of<HistogramRow>("histograms", latent, histogramProblem);
+    if (row === undefined || histograms === undefined)
+      throw new FormatError(this.dir, `no row of latent ${latent}`, { hint: "build the index again" });
     return {
-      latent: row as unknown as LatentRow,
-      histograms: histograms as unknown as HistogramRow,
-      examples: (await of("examples")) as unknown as ExampleRow[],
-      logits: (await of("logits")) as unknown as LogitRow[],
-      neighbours: (await of("neighbours")) as unknown as NeighbourRow[],
-      splits: (await of("splits")) as unknown as SplitRow[],
+      latent: row,
+      histograms,
+      examples: await this.#of<ExampleRow>("examples", latent, exampleProblem),
+      logits: await this.#of<LogitRow>("logits", latent),
+      neighbours: await this.#of<NeighbourRow>("neighbours", latent),
+      splits: await this.#of<SplitRow>("splits", latent),
     };
+  }
+
+  /** Rows of a latent, in the file's order. @throws {FormatError} they are none that an index has */
+  async #of<Row>(
+    table: TableName,
+    latent: number,
+    problemOf: (row: Row) => string | null = () => null,
+  ): Promise<Row[]> {
+    const rows = (await this.#database.rows(
+      `SELECT * FROM "${table}" WHERE latent = $1 LIMIT ${MOST_ROWS_OF_LATENT + 1}`,
+      [latent],
+    )) as Row[];
+    const problem =
+      rows.length > MOST_ROWS_OF_LATENT
+        ? `more than ${MOST_ROWS_OF_LATENT} rows of latent ${latent}`
+        : rows.map(problemOf).find((found) => found !== null);
+    if (problem != null) throw new FormatError(join(this.dir, TABLES[table].file), problem);
+    return rows;
   }
 
   async latents(query: LatentQuery = {}): Promise<LatentRow[]> {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { StateError } from "../errors.ts";
 import { fileError } from "../storage/file-error.ts";
 
+/** A file of a site, and where its bytes are. */
 export interface SiteFile {
   /** below the site's root, with forward slashes, e.g. "data/layer-4/latents.parquet" */
   readonly path: string;

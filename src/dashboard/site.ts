@@ -12,6 +12,7 @@
  */
 import type { Column } from "./tables.ts";
 
+/** `data/site.json`. */
 export interface Site {
   readonly format: "lapidary-site";
   readonly version: 1;
@@ -26,6 +27,7 @@ export interface Site {
   readonly notLive: string | null;
 }
 
+/** A latent index, as the page is told of it. */
 export interface SiteIndex {
   /** unique; stands in the page's URLs, e.g. "layer-4" or "layer-4-before" */
   readonly id: string;

@@ -122,7 +122,7 @@ export class Endpoint {
         redirect: "manual",
         signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
       });
-      const text = without(await readCapped(response));
+      const text = without(plainJson(await readCapped(response)));
       if (response.ok) return readAnswer(text);
       return this.#refusal(response, text, refused);
     } catch (error) {
@@ -228,6 +228,15 @@ async function readCapped(response: Response): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
+}
+
+/** JSON without escapes that are not needed: what is spelled `\\u002d` in it is found as `-`. Other text as it is. */
+function plainJson(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text));
+  } catch {
+    return text;
+  }
 }
 
 /** An answer of the right shape; half of one is worth another try, one of another shape would only cost again. */

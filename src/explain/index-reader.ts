@@ -4,8 +4,10 @@
  */
 import { join, resolve } from "node:path";
 import { INDEX_MANIFEST } from "../dashboard/index-manifest.ts";
+import type { ExampleRow } from "../dashboard/index-rows.ts";
 import type { IndexManifest } from "../dashboard/manifest.ts";
 import { type LatentIndex, openIndex } from "../dashboard/open-index.ts";
+import { exampleProblem } from "../dashboard/row-problems.ts";
 import { TABLES, type TableName } from "../dashboard/tables.ts";
 import { FormatError } from "../errors.ts";
 import { hashFile } from "../storage/hash.ts";
@@ -146,14 +148,9 @@ export class IndexReader {
 }
 
 function exampleOf(row: Record<string, unknown>, path: string, set: number): Example {
-  const tokens = row.tokens as string[];
-  const acts = row.acts as number[];
-  const at = Number(row.at);
-  if (tokens.length !== acts.length || at >= tokens.length)
-    throw new FormatError(
-      path,
-      `example ${row.rank} of latent ${row.latent} has ${tokens.length} tokens, ${acts.length} activations, and its token is number ${at}`,
-    );
+  const { at, tokens, acts } = row as unknown as ExampleRow;
+  const problem = exampleProblem(row as unknown as ExampleRow);
+  if (problem !== null) throw new FormatError(path, problem);
   return {
     latent: Number(row.latent),
     rank: Number(row.rank),

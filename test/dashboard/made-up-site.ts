@@ -194,7 +194,7 @@ const DETAIL: Readonly<Record<Exclude<TableName, "latents">, (every: number, see
 
 /** The columns that the page reads, for every third latent. */
 const EXPLANATIONS = `
-  SELECT latent, 'examples' AS method, 'made-up-explainer' AS model, 'made-up-judge' AS judge,
+  SELECT latent, 'examples' AS method, 'made-up-explainer' AS model, 'made-up-judge' AS judge, 15::UINTEGER AS n_shown,
     CASE WHEN latent % 9 = 0 THEN NULL ELSE 'fires on ' || label || ' <i>and</i> what goes with it' END AS explanation,
     CASE WHEN latent % 9 = 0 THEN 'the endpoint refused' END AS failure,
     (CASE WHEN latent % 9 = 0 THEN NULL ELSE 0.5 + 0.5 * u(latent) END)::FLOAT AS detection_accuracy,

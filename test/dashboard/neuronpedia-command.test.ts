@@ -93,14 +93,9 @@ it("refuses the weights of another SAE than was indexed", async () => {
   expect(existsSync(join(root, "other"))).toBe(false);
 });
 
-it("says which indexes a run has, and when it has none", async () => {
-  const other = join(run, "index/blocks.4.hook_resid_post.before");
-  await mkdir(other);
-  expect((await lapidary("neuronpedia", other, ...names, "--upload", "--dry-run")).stderr).toMatch(
-    /holds no latent index/,
-  );
-  await writeTinyIndex(other);
-  expect((await lapidary("neuronpedia", run, ...names, "--upload", "--dry-run")).stderr).toMatch(
-    /holds 2 indexes: .*after, .*before/,
-  );
+it("takes the layer of an index by itself from --layer, which of a run chooses", async () => {
+  const dry = ["--upload", "--dry-run", "--most", "1", "--layer", "9"];
+  expect((await lapidary("neuronpedia", run, ...names, ...dry)).stderr).toMatch(/holds no such latent index/);
+  const index = join(run, "index/blocks.4.hook_resid_post.after");
+  expect((await lapidary("neuronpedia", index, ...names, ...dry)).code).toBe(0);
 });

@@ -1,17 +1,21 @@
 /** An index as Neuronpedia's files: their schemas, what stands in them, the same bytes again, and interrupted. */
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Cell, Database } from "../../src/dashboard/database.ts";
+import { EXPLANATIONS } from "../../src/dashboard/explanations.ts";
 import { writeDashboardBatches } from "../../src/dashboard/neuronpedia/dashboard-folder.ts";
 import { exportNeuronpedia, featuresPerFile } from "../../src/dashboard/neuronpedia/export-folder.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "../../src/dashboard/neuronpedia/place.ts";
-import { type IndexTables, readLatents } from "../../src/dashboard/neuronpedia/records.ts";
+import { explanationsPrint, type IndexTables, readLatents } from "../../src/dashboard/neuronpedia/records.ts";
 import {
   type ActivationLine,
   activationLine,
   dashboardBatch,
+  type ExplanationLine,
+  explanationLine,
   type FeatureLine,
   featureLine,
   modelLine,
@@ -21,7 +25,7 @@ import {
 } from "../../src/dashboard/neuronpedia/schemas.ts";
 import { hookNameOf } from "../../src/dashboard/neuronpedia/spellings.ts";
 import { round5, safeText } from "../../src/dashboard/neuronpedia/values.ts";
-import { openIndex } from "../../src/dashboard/open-index.ts";
+import { type LatentIndex, openIndex } from "../../src/dashboard/open-index.ts";
 import { hashFile } from "../../src/storage/hash.ts";
 import { countsOf, SILENT, TINY, type TinyIndex, writeTinyIndex } from "./tiny-index.ts";
 
@@ -60,6 +64,37 @@ const exportTo = (name: string, more: Partial<Parameters<typeof exportNeuronpedi
     decoder: { dIn: TINY.dIn, wDec: tiny.wDec },
     ...more,
   });
+
+/** A copy of the index with explanations of three latents, one of which says why it has none. */
+async function explainedIndex(name: string): Promise<LatentIndex> {
+  const dir = join(root, name);
+  await cp(tiny.dir, dir, { recursive: true });
+  const database = await Database.open({ folder: dir, memoryBytes: 256 * 2 ** 20, threads: 1 });
+  await database.createTable("rows", EXPLANATIONS.columns);
+  const said = [
+    [8, "one \u0000 thing", null, 0.875],
+    [9, null, "refused", null],
+    [300, "another", null, null],
+  ] as const;
+  const cells = EXPLANATIONS.columns.map(({ name: column }) =>
+    said.map(
+      ([latent, explanation, failure, detection]): Cell =>
+        ({
+          latent,
+          explanation,
+          failure,
+          method: "examples",
+          model: "m",
+          n_shown: 3,
+          detection_accuracy: detection,
+        })[column] ?? null,
+    ),
+  );
+  await database.append("rows", cells);
+  await database.writeParquet("SELECT * FROM rows", EXPLANATIONS.file);
+  database.close();
+  return openIndex(dir);
+}
 
 /** Lines of a file, as the importer reads it. */
 async function linesOf<T>(path: string): Promise<T[]> {
@@ -332,4 +367,41 @@ describe("names and rows", () => {
     const wrong = readLatents(index, { decoder: { dIn: 4, wDec: tiny.wDec } });
     await expect(wrong.next()).rejects.toThrow(/not those of the indexed SAE/);
   });
+});
+
+it("explanations are in the export where there are some: by the schema, in the latent's batch, and new where they changed", async () => {
+  const explained = await explainedIndex("explained");
+  const options = {
+    folder: join(root, "explained-export"),
+    place: PLACE,
+    release: RELEASE,
+    stamp: STAMP,
+    decoder: null,
+  };
+  const { dir } = await exportNeuronpedia(explained, options);
+  explained.close();
+  expect((await readdir(join(dir, "explanations"))).sort()).toEqual(["batch-0.jsonl.gz", "batch-1.jsonl.gz"]);
+  const lines = await linesOf<ExplanationLine>(join(dir, "explanations/batch-0.jsonl.gz"));
+  expect(lines).toEqual([
+    {
+      id: expect.stringMatching(/^c[0-9a-f]{24}$/),
+      modelId: "tiny-model-it",
+      layer: "4-my-set__k-32",
+      index: "8",
+      description: "one \\u{0} thing",
+      authorId: "c0",
+      triggeredByUserId: null,
+      notes: "by m, shown examples; balanced accuracy: detection 0.875",
+      typeName: null,
+      explanationModelName: null,
+      createdAt: "2026-01-02T03:04:05.000Z",
+    },
+  ]);
+  const [other] = await linesOf<ExplanationLine>(join(dir, "explanations/batch-1.jsonl.gz"));
+  expect(other).toMatchObject({ index: "300", description: "another", notes: "by m, shown examples" });
+  for (const line of [...lines, other]) explanationLine.parse(line);
+  expect(Object.keys(other)).toEqual(Object.keys(lines[0]));
+  const again = await explainedIndex("explained again");
+  expect(await explanationsPrint(again)).not.toBe(await explanationsPrint(index));
+  again.close();
 });

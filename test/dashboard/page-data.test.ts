@@ -22,7 +22,7 @@ describe("reading an index over HTTP", () => {
     folder = await mkdtemp(join(tmpdir(), "lapidary-page-data-"));
     await makeSite({ folder, nLatents: N_LATENTS });
     [server, plain] = [await serveSite(folder), await serveSite(folder, { ranges: false })];
-    database = await Database.open({ folder: join(folder, "data/layer-4"), memoryBytes: 256 * 2 ** 20 });
+    database = await Database.open({ folder: join(folder, "data/layer-4"), memoryBytes: 2 ** 30 });
   });
   afterAll(async () => {
     database?.close();
@@ -91,6 +91,22 @@ describe("reading an index over HTTP", () => {
   it("a file that is not there is an error that names it", async () => {
     await expect(readRows({ url: `${server.url}data/layer-4/absent.parquet` }, 1)).rejects.toThrow(
       /absent\.parquet: 404/,
+    );
+  });
+
+  it("refuses a file that is not sorted by latent, and pages and counts that no index has", async () => {
+    const foreign = async (name: string, query: string) => {
+      await database.writeParquet(query, name);
+      return { url: `${server.url}data/layer-4/${name}` };
+    };
+    const unsorted = "SELECT (i % 7)::UINTEGER AS latent, '' AS token FROM range(140000) t(i)";
+    await expect(readRows(await foreign("unsorted.parquet", unsorted), 3)).rejects.toThrow(
+      /latent 3 may be in any of 140000 rows/,
+    );
+    const long = "SELECT i::UINTEGER AS latent, repeat('a', 70_000_000) AS token FROM range(1) t(i)";
+    await expect(readRows(await foreign("long.parquet", long), 0)).rejects.toThrow(/a page of 7\d+ bytes/);
+    await expect(promoters(await foreign("few.parquet", "SELECT 1 AS latent"), "a")).rejects.toThrow(
+      /few\.parquet is no table of logits/,
     );
   });
 

@@ -198,10 +198,12 @@ describe("a failure that will not pass", () => {
       { kind: "status", status: 401, body },
       { kind: "status", status: 400, body },
       { kind: "says", text: `I saw ${KEY}` },
+      { kind: "status", status: 403, body: body.replaceAll("-", "\\u002d") },
     );
     await expect(endpoint().ask(request)).rejects.toThrow(/provided: \[key\]/);
     expect(JSON.stringify(await endpoint().ask(request))).not.toContain(KEY);
     expect(await endpoint().ask(request)).toMatchObject({ text: "I saw [key]" });
+    await expect(endpoint().ask(request)).rejects.toThrow(/provided: \[key\]/);
   });
 });
 

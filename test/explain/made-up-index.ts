@@ -160,6 +160,7 @@ async function addLatent(database: Database, latent: number): Promise<void> {
       ${firings[0]?.value ?? "NULL"} AS max_act, 1 AS decoder_norm, 1 AS encoder_norm, 0 AS b_enc, $1 AS label, $2 AS label_kind`,
     [label, label === "" ? "none" : "token"],
   );
+  await database.run(`INSERT INTO histograms VALUES (${latent}, [], NULL, [0, 0, 0, 0, 0])`); // not asked for here
   const insert = `INSERT INTO examples SELECT ${latent}, $1, $2, $3, $4, $5, $6, 0, 0, $7, $8, $9`;
   let rank = 0;
   for (const [interval, { document, position, value }] of examplesOf(firings)) {

@@ -43,7 +43,9 @@ afterAll(async () => {
 it("a run without an index says how to make one", async () => {
   const { code, stderr } = await explain("runs/small");
   expect(code).toBe(1);
-  expect(stderr).toMatch(/the run has no such index\n {2}try: make it: lapidary index runs\/small/);
+  expect(stderr).toMatch(
+    /runs\/small holds no such latent index\n {2}try: make it: lapidary index runs\/small/,
+  );
 });
 
 it("explains and scores, every negative proved, no context beyond its document; the index itself is the same", async () => {

@@ -210,7 +210,7 @@ describe("with indexes", () => {
     expect(told.events.at(-1)).toEqual({
       kind: "note",
       message: expect.stringMatching(
-        /not compared: the adapted SAE of layer 4 is not the one that was indexed/,
+        /not compared: the final SAE of layer 4 is not the one that was indexed/,
       ),
     });
     const { model, site } = await opened(["changed"], { index: false });

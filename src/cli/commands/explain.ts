@@ -1,15 +1,17 @@
 /** `lapidary explain <run|index>`: texts that say what latents fire on, by a language model, and how well they predict it. */
-import { stat } from "node:fs/promises";
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { RecipeError } from "../../errors.ts";
 import type { ExplainPlan } from "../../explain/plan.ts";
 import type { ExplainSummary } from "../../explain/run.ts";
 import type { ExplainOptions, ExplainProgress } from "../../explain/settings.ts";
 import type { Progress } from "../../pipeline/context.ts";
+import { findIndex } from "../../pipeline/indexing/find-index.ts";
 import {
   addCommonOptions,
+  addIndexChoice,
   type CommonOptions,
+  type IndexChoice,
   interruptSignal,
   positiveInteger,
   wholeNumber,
@@ -17,9 +19,7 @@ import {
 import { createOutput, type Output } from "../output.ts";
 import { findRun } from "./verify.ts";
 
-interface ExplainCommandOptions extends CommonOptions {
-  readonly layer?: number;
-  readonly before?: boolean;
+interface ExplainCommandOptions extends CommonOptions, IndexChoice {
   readonly endpoint?: string;
   readonly model?: string;
   readonly judge?: string;
@@ -42,13 +42,10 @@ interface ExplainCommandOptions extends CommonOptions {
 }
 
 export function addExplainCommand(program: Command): void {
-  addCommonOptions(program.command("explain"))
+  addIndexChoice(addCommonOptions(program.command("explain")))
     .description(
       "explain latents with a language model behind any OpenAI-compatible endpoint, and score that",
     )
-    .argument("<run>", "a run that was indexed, or the folder of a latent index")
-    .option("--layer <n>", "which layer of a run", wholeNumber)
-    .option("--before", "of a run: the SAE that the layer was trained from")
     .option(
       "--endpoint <url>",
       "base address, e.g. http://127.0.0.1:8000/v1: texts are sent there, nowhere else",
@@ -105,7 +102,7 @@ async function explain(what: string, options: ExplainCommandOptions): Promise<vo
   const output = createOutput(options);
   const { planText, promptsText, summaryText } = await import("../explain-text.ts");
   const wanted = await explainOptions(options);
-  const explained = await openExplained(resolve(what), options, output);
+  const explained = await openExplained(await findIndex(what, options), output);
   try {
     if (options.dryRun) {
       const plan = await explained.plan(wanted);
@@ -132,15 +129,8 @@ interface Explained {
 }
 
 /** The index in `dir`: of a run, whose activations can be asked, or by itself. */
-async function openExplained(
-  dir: string,
-  options: ExplainCommandOptions,
-  output: Output,
-): Promise<Explained> {
-  const isIndex = (await stat(join(dir, "index.json")).catch(() => null)) !== null;
-  const run = isIndex ? await findRun(dir).catch(() => null) : await findRun(dir);
-  if (isIndex && (options.layer !== undefined || options.before))
-    throw new RecipeError(`${dir} is an index already`, "--layer and --before choose one of a run's");
+async function openExplained(dir: string, output: Output): Promise<Explained> {
+  const run = await findRun(dir).catch(() => null);
   if (run === null) {
     const { planExplain } = await import("../../explain/run.ts");
     const { explainIndex } = await import("../../pipeline/explaining/explain-index.ts");
@@ -159,7 +149,7 @@ async function openExplained(
     resumed: false,
   });
   const whichever = {
-    ...(isIndex ? { folder: dir } : { layer: options.layer, before: options.before }),
+    folder: dir,
     onEncode: (progress: Progress) => output.event({ kind: "progress", unit: "encode", progress }),
   };
   return {

@@ -185,10 +185,10 @@ function summary(made: readonly MadeIndex[]): string {
     const how = made ? `in ${formatSeconds(seconds)}` : "there already, of the same";
     return `${relative(".", dir) || "."}: ${count(sae.dSae)} latents on ${count(data.nTokens)} tokens, ${formatBytes(bytes)}, ${how}`;
   });
-  const first = relative(".", made[0].dir) || ".";
+  const last = relative(".", made[made.length - 1].dir) || ".";
   return [
     ...lines,
-    `What is in it:  npx lapidary inspect ${first}     the tables: docs/formats/index.md`,
+    `What is in it:  npx lapidary inspect ${last}     the tables: docs/formats/index.md`,
   ].join("\n");
 }
 

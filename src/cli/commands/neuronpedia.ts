@@ -6,22 +6,22 @@ import type { NeuronpediaPlace } from "../../dashboard/neuronpedia/place.ts";
 import type { DecoderRows, IndexTables } from "../../dashboard/neuronpedia/records.ts";
 import type { UploadResult } from "../../dashboard/neuronpedia/upload.ts";
 import { DataError, RecipeError } from "../../errors.ts";
+import { findIndex, isIndexFolder } from "../../pipeline/indexing/find-index.ts";
 import type { Sae } from "../../sae/sae.ts";
-import { findIndex } from "../find-index.ts";
 import {
   addCommonOptions,
+  addIndexChoice,
   type CommonOptions,
+  type IndexChoice,
   interruptSignal,
   positiveInteger,
-  wholeNumber,
 } from "../options.ts";
 import { createOutput, type Output } from "../output.ts";
 import { count, formatBytes } from "../progress.ts";
 
-interface NeuronpediaOptions extends CommonOptions {
+interface NeuronpediaOptions extends CommonOptions, IndexChoice {
   readonly modelId: string;
   readonly set: string;
-  readonly layer?: number;
   readonly suffix?: string;
   readonly export?: string;
   readonly batches?: string;
@@ -45,12 +45,10 @@ interface NeuronpediaOptions extends CommonOptions {
 const BULK_IMPORTS = "clkht01d40000jv08hvalcvly";
 
 export function addNeuronpediaCommand(program: Command): void {
-  addCommonOptions(program.command("neuronpedia"))
+  addIndexChoice(addCommonOptions(program.command("neuronpedia")))
     .description("write a latent index in Neuronpedia's formats, or upload it there")
-    .argument("<index>", "an index's folder, or a run that has one index")
     .requiredOption("--model-id <id>", "Neuronpedia's name of the model, lower case")
     .requiredOption("--set <name>", "name of the source set, lower case")
-    .option("--layer <n>", "default: the layer of the SAE's hook name", wholeNumber)
     .option("--suffix <name>", "tells SAEs of one layer and set apart: <layer>-<set>__<suffix>")
     .option("--export <folder>", "write the export folder, <folder>/v1/<model>/<source>")
     .option("--batches <folder>", "write SAEDashboard's batch-N.json")
@@ -78,10 +76,11 @@ export function addNeuronpediaCommand(program: Command): void {
 const HELP = `
 The export is what Neuronpedia's database is filled from, and carries everything; an upload needs no one but you, and has
 no histograms. It needs NEURONPEDIA_API_KEY, and a source that exists there. Stopped, each goes on when run again.
+The layer in the source's name is that of the SAE's hook name; of an index whose SAE has none, --layer says it.
 docs/formats/neuronpedia.md says what stands in each field.
 
 Examples:
-  $ lapidary neuronpedia runs/tiny-gemma/index/blocks.4.hook_resid_post.after --model-id tiny-gemma-it --set me-res-16k \\
+  $ lapidary neuronpedia runs/tiny-gemma --layer 4 --model-id tiny-gemma-it --set me-res-16k \\
       --export exports --creator "Me" --sae runs/tiny-gemma/sae/btk-mat-layer-4-k-32
   $ lapidary neuronpedia <index> --model-id gemma-3-4b-it --set me-res-16k --upload --dry-run`;
 
@@ -90,7 +89,8 @@ async function neuronpedia(path: string, options: NeuronpediaOptions): Promise<v
     throw new RecipeError("nothing to write", "name at least one of --export, --batches and --upload");
   refuseUnused(options);
   const output = createOutput(options);
-  const dir = await findIndex(path);
+  const { before, layer } = options;
+  const dir = await findIndex(path, (await isIndexFolder(path)) ? { before } : { before, layer });
   const { openIndex } = await import("../../dashboard/open-index.ts");
   const { sourceIdOf } = await import("../../dashboard/neuronpedia/place.ts");
   const index = await openIndex(dir);

@@ -36,6 +36,7 @@ export interface LiveIndex extends TokenRules {
   load(): Promise<Sae>;
 }
 
+/** Which model, and which SAEs at its layers. */
 export interface LiveModelOptions extends Pick<OpenModelOptions, "device" | "dtype"> {
   /** ONNX files and tokenizer */
   readonly folder: string;
@@ -60,6 +61,7 @@ interface Opened {
   readonly stopTokens: ReadonlySet<number>;
 }
 
+/** Encodes and steers one request at a time; the caller closes it. */
 export class LiveModel implements Live {
   readonly #options: LiveModelOptions;
   #opened: Promise<Opened> | null = null;

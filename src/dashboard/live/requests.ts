@@ -8,7 +8,7 @@ export const MAX_CHARACTERS = 32_768;
 const MAX_MESSAGES = 64;
 const MAX_INTERVENTIONS = 64;
 /** Tokens that may be generated at once. */
-export const MAX_NEW_TOKENS = 256;
+const MAX_NEW_TOKENS = 256;
 /** Of an intervention's value, either sign. */
 const MAX_VALUE = 1e6;
 const MAX_TEMPERATURE = 10;

@@ -4,6 +4,7 @@
  *   <folder>/v1/<modelId>/<source>/
  *     release.jsonl  model.jsonl  sourceset.jsonl  source.jsonl
  *     features/batch-N.jsonl.gz  activations/batch-N.jsonl.gz
+ *     explanations/batch-N.jsonl.gz, where the index has explanations
  */
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -11,8 +12,8 @@ import { hashValue } from "../../storage/hash.ts";
 import { writeBatches } from "./batches.ts";
 import { metadataFiles, type Release } from "./export-metadata.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
-import { type DecoderRows, type IndexTables, readLatents } from "./records.ts";
-import { activationLinesOf, featureLineOf, hookNameOf, type Stamp } from "./spellings.ts";
+import { type DecoderRows, explanationsPrint, type IndexTables, readLatents } from "./records.ts";
+import { activationLinesOf, explanationLinesOf, featureLineOf, hookNameOf, type Stamp } from "./spellings.ts";
 
 /** What is written, and where. */
 export interface ExportOptions {
@@ -55,19 +56,27 @@ export async function exportNeuronpedia(index: IndexTables, options: ExportOptio
   const lastOf = (batch: number) => `features/batch-${batch}.jsonl.gz`;
   const written = await writeBatches({
     dir,
-    fingerprint: hashValue({ indexHash, extras, latentsPerFile, isAligned: decoder !== null }),
+    fingerprint: hashValue({
+      indexHash,
+      explanations: await explanationsPrint(index),
+      extras,
+      latentsPerFile,
+      isAligned: decoder !== null,
+    }),
     nLatents: manifest.sae.dSae,
     latentsPerFile,
     extras,
     lastOf,
     files: (batch, records) => {
-      const features = records.map((record) => featureLineOf(record, place, stamp, hookName));
-      const activations = records.flatMap((record) => activationLinesOf(record, place, stamp, indexHash));
-      const last = [lastOf(batch), gzipLines(features)] as const;
-      // The importer fails on a file without lines.
-      return activations.length === 0
-        ? [last]
-        : [[`activations/batch-${batch}.jsonl.gz`, gzipLines(activations)], last];
+      const lines = {
+        activations: records.flatMap((record) => activationLinesOf(record, place, stamp, indexHash)),
+        explanations: records.flatMap((record) => explanationLinesOf(record, place, stamp)),
+        features: records.map((record) => featureLineOf(record, place, stamp, hookName)),
+      };
+      // The importer fails on a file without lines. Features are the last, and never without.
+      return Object.entries(lines)
+        .filter(([, some]) => some.length > 0)
+        .map(([folder, some]) => [`${folder}/batch-${batch}.jsonl.gz`, gzipLines(some)] as const);
     },
     records: (from, to) => readLatents(index, { from, to, decoder }),
     signal,

@@ -3,7 +3,9 @@
  * own spelling. Values are rounded to 5 decimals and texts made safe here, once.
  */
 import { DataError, FormatError } from "../../errors.ts";
+import type { ExampleRow, HistogramRow } from "../index-rows.ts";
 import type { IndexManifest } from "../manifest.ts";
+import { exampleProblem, histogramProblem } from "../row-problems.ts";
 import { HISTOGRAM_BINS, INTERVALS } from "../tables.ts";
 import { binCentres, round5, safeText } from "./values.ts";
 
@@ -37,6 +39,18 @@ export interface LatentRecord {
   readonly aligned: readonly AlignedDimension[];
   /** those of the largest activations first, then from the highest interval down */
   readonly examples: readonly LatentExample[];
+  /** by language models; those without a text left out */
+  readonly explanations: readonly LatentExplanation[];
+}
+
+export interface LatentExplanation {
+  readonly text: string;
+  /** what the model was shown */
+  readonly method: string;
+  readonly model: string;
+  /** balanced accuracies; null: not scored */
+  readonly detection: number | null;
+  readonly fuzzing: number | null;
 }
 
 /** A histogram: bin centres and counts. */
@@ -70,6 +84,14 @@ export interface LatentExample {
 
 /** Components of a decoder row that are told, and latents it is correlated with: as many as SAEDashboard tells. */
 const TOLD = 3;
+/** Changes whenever the explanations do, which no manifest of the index names. */
+export async function explanationsPrint(index: IndexTables): Promise<string> {
+  const [row] = await index.rows(
+    `SELECT concat(count(*), ' ', bit_xor(hash(latent, "method", "model", explanation, detection_accuracy, fuzzing_accuracy))) AS print FROM explanations`,
+  );
+  return row.print as string;
+}
+
 /** Latents read at a time: an eighth of a row group. */
 const BLOCK = 256;
 
@@ -119,11 +141,21 @@ async function* readBlock(
   const examples = await read("examples", `"rank", "interval", "at", tokens, acts`, `, "rank"`);
   const logits = await read("logits", `side, "rank", token, value`, `, side, "rank"`);
   const neighbours = await read("neighbours", `kind, "rank", other, value, cosine`, `, kind, "rank"`);
+  const explanations = await read(
+    "explanations",
+    `"method", "model", explanation, detection_accuracy, fuzzing_accuracy`,
+    `, "method", "model"`,
+  );
   for (let latent = from; latent < to; latent++) {
     const [row] = latents.get(latent) ?? [];
     const [histogram] = histograms.get(latent) ?? [];
     if (row === undefined || histogram === undefined)
       throw new FormatError("the index's tables", `no row of latent ${latent}`, { hint: "Index it again." });
+    const shown = (examples.get(latent) ?? []) as unknown as ExampleRow[];
+    const problem =
+      histogramProblem(histogram as unknown as HistogramRow) ??
+      shown.map(exampleProblem).find((found) => found !== null);
+    if (problem != null) throw new FormatError("the index's tables", problem, { hint: "Index it again." });
     const maxAct = (row.max_act as number | null) ?? 0;
     const near = neighbours.get(latent) ?? [];
     const side = (name: string): TokenLogit[] =>
@@ -151,13 +183,22 @@ async function* readBlock(
         .filter(({ kind }) => kind === "decoder")
         .map(({ other, value }) => ({ latent: other as number, cosine: round5(value as number) })),
       aligned: decoder === null ? [] : aligned(decoder, latent),
-      examples: (examples.get(latent) ?? []).map((example) => ({
-        rank: example.rank as number,
-        interval: intervalOf(example.interval as number, maxAct, counts, index.manifest.data.nTokens),
-        tokens: (example.tokens as readonly string[]).map(safeText),
-        values: (example.acts as readonly number[]).map(round5),
-        at: example.at as number,
+      examples: shown.map(({ rank, interval, tokens, acts, at }) => ({
+        rank,
+        interval: intervalOf(interval, maxAct, counts, index.manifest.data.nTokens),
+        tokens: tokens.map(safeText),
+        values: acts.map(round5),
+        at,
       })),
+      explanations: (explanations.get(latent) ?? [])
+        .filter(({ explanation }) => explanation !== null)
+        .map((explained) => ({
+          text: safeText(explained.explanation as string),
+          method: safeText(explained.method as string),
+          model: safeText(explained.model as string),
+          detection: explained.detection_accuracy as number | null,
+          fuzzing: explained.fuzzing_accuracy as number | null,
+        })),
     };
   }
 }

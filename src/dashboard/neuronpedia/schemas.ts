@@ -127,6 +127,24 @@ export const activationLine = z.strictObject({
   zValues: z.null(),
 });
 
+/**
+ * (ii) A line of `explanations/batch-N.jsonl.gz`. Method and model are keys of tables that Neuronpedia's maintainers fill: a
+ * name that is not there would fail the whole file, so they are null and stand in the notes.
+ */
+export const explanationLine = z.strictObject({
+  id: z.string().regex(/^c[0-9a-z]{24}$/),
+  modelId: name,
+  layer: sourceId,
+  index: z.string().regex(/^\d+$/),
+  description: token,
+  authorId: z.string(),
+  triggeredByUserId: z.null(),
+  notes: token,
+  typeName: z.null(),
+  explanationModelName: z.null(),
+  createdAt: date,
+});
+
 const visibility = z.enum(["PUBLIC", "UNLISTED", "PRIVATE"]);
 
 /** (ii) The one line of `release.jsonl`. */
@@ -241,6 +259,7 @@ export type DashboardFeature = z.infer<typeof dashboardFeature>;
 export type DashboardBatch = z.infer<typeof dashboardBatch>;
 export type FeatureLine = z.infer<typeof featureLine>;
 export type ActivationLine = z.infer<typeof activationLine>;
+export type ExplanationLine = z.infer<typeof explanationLine>;
 export type ReleaseLine = z.infer<typeof releaseLine>;
 export type ModelLine = z.infer<typeof modelLine>;
 export type SourceSetLine = z.infer<typeof sourceSetLine>;

@@ -5,7 +5,13 @@ import { hashValue } from "../../storage/hash.ts";
 import type { IndexManifest } from "../manifest.ts";
 import { type NeuronpediaPlace, sourceIdOf } from "./place.ts";
 import type { LatentExample, LatentRecord } from "./records.ts";
-import type { ActivationLine, DashboardFeature, FeatureLine, UploadFeature } from "./schemas.ts";
+import type {
+  ActivationLine,
+  DashboardFeature,
+  ExplanationLine,
+  FeatureLine,
+  UploadFeature,
+} from "./schemas.ts";
 
 /** Who and when, on every line. */
 export interface Stamp {
@@ -138,6 +144,35 @@ export function activationLinesOf(
       qualifyingTokenIndex: example.at,
       zIndices: null,
       zValues: null,
+    };
+  });
+}
+
+/** One line an explanation. Ids follow from what it says of which latent, so that the same export has the same. */
+export function explanationLinesOf(
+  { latent, explanations }: LatentRecord,
+  place: NeuronpediaPlace,
+  { creatorId, createdAt }: Stamp,
+): ExplanationLine[] {
+  const layer = sourceIdOf(place);
+  return explanations.map(({ text, method, model, detection, fuzzing }) => {
+    const scores = [
+      detection === null ? [] : [`detection ${detection.toFixed(3)}`],
+      fuzzing === null ? [] : [`fuzzing ${fuzzing.toFixed(3)}`],
+    ].flat();
+    const identity = ["explanation", place.modelId, layer, latent, method, model, text];
+    return {
+      id: `c${hashValue(identity).slice(0, 24)}`,
+      modelId: place.modelId,
+      layer,
+      index: String(latent),
+      description: text,
+      authorId: creatorId,
+      triggeredByUserId: null,
+      notes: `by ${model}, shown ${method}${scores.length === 0 ? "" : `; balanced accuracy: ${scores.join(", ")}`}`,
+      typeName: null,
+      explanationModelName: null,
+      createdAt: createdAt.toISOString(),
     };
   });
 }

@@ -2,22 +2,11 @@
 import type { ServerResponse } from "node:http";
 import { type ErrorCode, LapidaryError } from "../../errors.ts";
 import type { LiveError } from "../live.ts";
-
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "font-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
+import { PAGE_POLICY } from "../page-policy.ts";
 
 /** On every answer, errors too. */
 export const SAFE_HEADERS: Readonly<Record<string, string>> = {
-  "Content-Security-Policy": POLICY,
+  "Content-Security-Policy": `${PAGE_POLICY}; frame-ancestors 'none'`,
   "X-Content-Type-Options": "nosniff",
   "X-Frame-Options": "DENY",
   "Referrer-Policy": "no-referrer",

@@ -12,6 +12,7 @@ import { refusal } from "./guard.ts";
 import { LiveApi, type LiveEvent } from "./live-api.ts";
 import { StaticFiles } from "./static-files.ts";
 
+/** What is served, and where. */
 export interface ServerOptions {
   readonly files: readonly SiteFile[];
   /** null: nothing can be typed or steered, and `notLive` says why */
@@ -28,6 +29,7 @@ export type ServerEvent =
   | { readonly kind: "refused"; readonly status: number; readonly message: string }
   | { readonly kind: "failed"; readonly message: string };
 
+/** A server that listens. */
 export interface RunningServer {
   readonly url: string;
   readonly port: number;
@@ -41,7 +43,7 @@ const LIVE_PATHS = new Map([
   ["/api/steer", "steer"],
 ] as const);
 
-/** @throws {StateError} the port is in use, or may not be listened on */
+/** Serves a site on 127.0.0.1. @throws {StateError} the port is in use, or may not be listened on */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const site = new SiteServer(options);
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, (request, response) =>

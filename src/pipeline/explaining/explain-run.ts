@@ -2,12 +2,11 @@
  * Explaining an index of a run. The run still has the activations that were indexed, so that of every context it can be
  * said whether a latent fires in it: hard negatives for all latents, not only for the rare ones.
  */
-import { dirname, relative, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { ActivationStore } from "../../activations/activations.ts";
 import type { WindowSet } from "../../corpus/windows.ts";
 import { readIndexManifest } from "../../dashboard/index-manifest.ts";
-import { RecipeError, StateError } from "../../errors.ts";
-import { saeIdentity } from "../../evals/result.ts";
+import { StateError } from "../../errors.ts";
 import { withinDocuments } from "../../explain/document-edges.ts";
 import type { Example } from "../../explain/examples.ts";
 import type { ExplainPlan } from "../../explain/plan.ts";
@@ -16,23 +15,18 @@ import type { ExplainOptions } from "../../explain/settings.ts";
 import type { SilenceOf } from "../../explain/silence.ts";
 import { silenceByStores, type WantedSilence } from "../../explain/store-silence.ts";
 import { openInference } from "../../sae/inference.ts";
-import { loadSae } from "../../sae/load.ts";
-import { statIfPresent } from "../../storage/file-error.ts";
 import type { Progress, RunContext } from "../context.ts";
+import { findIndex, type WhichIndex } from "../indexing/find-index.ts";
+import { type IndexPhase, loadIndexedSae } from "../indexing/indexed-sae.ts";
 import type { LoadedRecipe } from "../recipe/file.ts";
 import { openRun } from "../run.ts";
-import { finalExport } from "../stages/polish-choice.ts";
 import { openSetStore, openSetWindows } from "../stages/recorded.ts";
 import { explainIndex } from "./explain-index.ts";
 
 /** Which index of the run, and how it is explained. */
-export interface ExplainRunOptions extends ExplainOptions {
-  /** the index in this folder of the run, or … */
+export interface ExplainRunOptions extends ExplainOptions, WhichIndex {
+  /** the index in this folder of the run; then `layer` and `before` choose nothing */
   readonly folder?: string;
-  /** … that of this layer; default: the only one there is */
-  readonly layer?: number;
-  /** the SAE's that the layer was trained from, instead of the final one */
-  readonly before?: boolean;
   /** of the engine */
   readonly threads?: number;
   /** progress of encoding stored activations again */
@@ -75,31 +69,15 @@ async function openRunIndex(loaded: LoadedRecipe, runsFolder: string, options: E
 interface RunIndex {
   readonly folder: string;
   readonly layer: number;
-  readonly phase: "before" | "after";
+  readonly phase: IndexPhase;
 }
 
-async function chooseIndex(context: RunContext, options: ExplainRunOptions): Promise<RunIndex> {
-  const all = context.recipe.layers.flatMap((layer) =>
-    (["before", "after"] as const).map(
-      (phase): RunIndex => ({ folder: context.dir.index(layer, phase), layer, phase }),
-    ),
-  );
-  const there: RunIndex[] = [];
-  for (const each of all) if ((await statIfPresent(each.folder)) !== null) there.push(each);
-  const phase = options.before ? "before" : "after";
-  const found = there.filter((each) =>
-    options.folder === undefined
-      ? each.phase === phase && (options.layer === undefined || each.layer === options.layer)
-      : each.folder === resolve(options.folder),
-  );
-  if (found.length === 1) return found[0];
-  const has = there.map(({ folder }) => relative(dirname(context.dir.root), folder)).join(", ");
-  if (found.length > 1)
-    throw new RecipeError(`the run has several indexes: ${has}`, "say which layer is meant: --layer N");
-  throw new StateError(
-    `the run has no such index${has === "" ? "" : `; it has ${has}`}`,
-    `make it: lapidary index ${relative(".", context.dir.root) || "."}`,
-  );
+async function chooseIndex({ recipe, dir }: RunContext, options: ExplainRunOptions): Promise<RunIndex> {
+  const folder = resolve(options.folder ?? (await findIndex(dir.root, options)));
+  for (const layer of recipe.layers)
+    for (const phase of ["before", "after"] as const)
+      if (dir.index(layer, phase) === folder) return { folder, layer, phase };
+  throw new StateError(`${folder} is no index of ${dir.root}`, "lapidary index makes a run's indexes");
 }
 
 async function silenceByRun(
@@ -110,15 +88,7 @@ async function silenceByRun(
 ): Promise<SilenceOf> {
   if (wanted.length === 0) return () => "unknown";
   const { sae: indexed, data } = await readIndexManifest(folder);
-  const sae =
-    phase === "before"
-      ? await context.sourceSae(layer)
-      : await loadSae(context.dir.sae(finalExport(context, layer).id));
-  if (saeIdentity(sae).hash !== indexed.hash)
-    throw new StateError(
-      `${folder} is not of the SAE that layer ${layer} has now`,
-      "index it again: lapidary index … --overwrite",
-    );
+  const sae = await loadIndexedSae(context, layer, phase, indexed.hash);
   const stores: ActivationStore[] = [];
   const { create } = await context.engine();
   const inference = await openInference(sae, create, threads === undefined ? {} : { threads });

@@ -21,7 +21,7 @@ import { describeDifferences, jsonDifferences } from "../../storage/differences.
 import { statIfPresent } from "../../storage/file-error.ts";
 import { hashValue } from "../../storage/hash.ts";
 import type { RunEvent } from "../context.ts";
-import { freeDisk, freeMemory, memoryError } from "../resources.ts";
+import { freeDisk, freeMemory, gigabytes, memoryError } from "../resources.ts";
 import { softwareVersions } from "../versions.ts";
 
 /** How an index is made; what may differ without changing it, and the rest. */
@@ -261,8 +261,4 @@ async function planned(wanted: WantedIndex, options: IndexingOptions, unit: stri
 async function lensBytes(head: IndexHead, { threads }: IndexingOptions): Promise<number> {
   const { logitLensMemory } = await import("../../dashboard/logits/open-logit-lens.ts");
   return (await logitLensMemory(head.folder, lensOptions(head, threads))).total;
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toFixed(1)} GB`;
 }

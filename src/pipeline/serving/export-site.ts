@@ -1,5 +1,4 @@
 /** A site as a folder that any file host can serve, under any path: a copy of all its files, whole or absent. */
-
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open, rm } from "node:fs/promises";
@@ -12,9 +11,10 @@ import { FormatError, ResourceError, StateError } from "../../errors.ts";
 import { commitFolder, temporaryName, writeFileAtomically } from "../../storage/atomic.ts";
 import { fileError, statIfPresent } from "../../storage/file-error.ts";
 import type { Progress } from "../context.ts";
-import { freeDisk } from "../resources.ts";
+import { freeDisk, gigabytes } from "../resources.ts";
 
-export interface ExportOptions {
+/** How a site is copied. */
+export interface SiteExportOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
 }
@@ -33,7 +33,7 @@ export async function refusePresent(to: string): Promise<void> {
 export async function exportSite(
   files: readonly SiteFile[],
   to: string,
-  { signal, onProgress }: ExportOptions = {},
+  { signal, onProgress }: SiteExportOptions = {},
 ): Promise<{ nFiles: number; bytes: number }> {
   const target = resolve(to);
   await refusePresent(to);
@@ -42,7 +42,7 @@ export async function exportSite(
   const free = await freeDisk(dirname(target));
   if (bytes > free)
     throw new ResourceError(
-      `the site has ${megabytes(bytes)}, ${megabytes(free)} are free in ${dirname(target)}`,
+      `the site has ${gigabytes(bytes)}, ${gigabytes(free)} are free in ${dirname(target)}`,
       "choose another disk",
     );
   const temporary = temporaryName(target);
@@ -60,10 +60,6 @@ export async function exportSite(
     throw fileError(error, target);
   }
   return { nFiles: files.length, bytes };
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
 }
 
 async function copy({ path, source }: SiteFile, to: string, signal: AbortSignal | undefined): Promise<void> {

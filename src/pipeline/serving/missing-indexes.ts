@@ -5,6 +5,7 @@ import { LapidaryError } from "../../errors.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import type { RunContext } from "../context.ts";
 import { indexRun } from "../indexing/index-run.ts";
+import type { IndexPhase } from "../indexing/indexed-sae.ts";
 import { loadRecipe } from "../recipe/file.ts";
 import { finishedLayers } from "../stages/finished.ts";
 
@@ -13,7 +14,7 @@ export async function makeMissingIndexes(run: RunContext): Promise<void> {
   const { dir, options } = run;
   const root = dir.root;
   for (const layer of finishedLayers(run)) {
-    const phases = ["after", ...("from" in run.recipe.sae ? ["before"] : [])] as ("after" | "before")[];
+    const phases: IndexPhase[] = "from" in run.recipe.sae ? ["after", "before"] : ["after"];
     const manifests = phases.map((phase) => statIfPresent(join(dir.index(layer, phase), INDEX_MANIFEST)));
     if (!(await Promise.all(manifests)).includes(null)) continue;
     try {

@@ -6,14 +6,12 @@ import { INDEX_MANIFEST, readIndexManifest } from "../../dashboard/index-manifes
 import type { IndexManifest } from "../../dashboard/manifest.ts";
 import type { SiteIndex } from "../../dashboard/site.ts";
 import { StateError } from "../../errors.ts";
-import { saeIdentity } from "../../evals/result.ts";
-import { loadSae } from "../../sae/load.ts";
 import type { Sae } from "../../sae/sae.ts";
 import { statIfPresent } from "../../storage/file-error.ts";
 import type { RunContext, RunOptions } from "../context.ts";
+import { type IndexPhase, loadIndexedSae } from "../indexing/indexed-sae.ts";
 import { openRunAt } from "../open-run.ts";
 import { finishedLayers } from "../stages/finished.ts";
-import { finalExport } from "../stages/polish-choice.ts";
 
 /** A folder that was named. */
 export interface Served {
@@ -104,7 +102,7 @@ export async function indexesOf(all: readonly Served[]): Promise<ServedIndex[]> 
           },
           dir: folder,
           manifest,
-          of: { run, layer, load: () => loadIndexed(run, layer, phase, manifest) },
+          of: { run, layer, load: () => loadIndexedSae(run, layer, phase, manifest.sae.hash) },
         });
       }
     }
@@ -116,26 +114,9 @@ async function hasExplanations(dir: string): Promise<boolean> {
   return (await statIfPresent(join(dir, EXPLANATIONS_FILE))) !== null;
 }
 
-function titleOf({ recipe }: RunContext, phase: "before" | "after"): string {
+function titleOf({ recipe }: RunContext, phase: IndexPhase): string {
   if (phase === "before") return "source";
   return "from" in recipe.sae ? "adapted" : "trained";
-}
-
-/** @throws {StateError} the SAE there is not the one that was indexed */
-async function loadIndexed(
-  run: RunContext,
-  layer: number,
-  phase: "before" | "after",
-  { sae: { hash } }: IndexManifest,
-): Promise<Sae> {
-  const sae =
-    phase === "before" ? await run.sourceSae(layer) : await loadSae(run.dir.sae(finalExport(run, layer).id));
-  if (saeIdentity(sae).hash !== hash)
-    throw new StateError(
-      `the ${titleOf(run, phase)} SAE of layer ${layer} is not the one that was indexed`,
-      "index it again: lapidary index RUN --overwrite",
-    );
-  return sae;
 }
 
 /** A name that can stand in an address. */

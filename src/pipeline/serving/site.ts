@@ -16,6 +16,7 @@ import { makeMissingIndexes } from "./missing-indexes.ts";
 import { pageFiles } from "./page.ts";
 import { indexesOf, openServed, type Served, type ServedIndex } from "./served.ts";
 
+/** What a site is made with. */
 export interface SiteOptions extends RunOptions {
   /** make the indexes and matches that are missing; default true */
   readonly index?: boolean;
@@ -25,6 +26,7 @@ export interface SiteOptions extends RunOptions {
   readonly page?: string;
 }
 
+/** A site: what the page is told, every file of it, and the model that can be asked. */
 export interface OpenedSite {
   readonly site: Site;
   readonly files: readonly SiteFile[];
@@ -33,6 +35,7 @@ export interface OpenedSite {
 }
 
 /**
+ * A site of run folders and folders of indexes, shown together; indexes and matches that are missing are made first.
  * @throws {StateError} a folder is neither a run nor an index, there is nothing to show, or the page is not built
  * @throws {FormatError} an index is damaged
  */

@@ -1,54 +1,19 @@
 /** Everything about one latent of an index: the rows of each table that are its own. */
+import { EXPLANATIONS } from "../../../src/dashboard/explanations.ts";
+import type {
+  ExampleRow,
+  HistogramRow,
+  LogitRow,
+  NeighbourRow,
+  SplitRow,
+} from "../../../src/dashboard/index-rows.ts";
 import type { IndexManifest } from "../../../src/dashboard/manifest.ts";
+import { exampleProblem, histogramProblem, rowProblem } from "../../../src/dashboard/row-problems.ts";
 import type { SiteIndex } from "../../../src/dashboard/site.ts";
-import type { TableName } from "../../../src/dashboard/tables.ts";
-import type { Row } from "./parquet.ts";
+import { TABLES, type Table, type TableName } from "../../../src/dashboard/tables.ts";
+import type { FileAddress, Row } from "./parquet.ts";
 import { readRows } from "./reader.ts";
 import { dataUrl, loadManifest, tableFile } from "./site.ts";
-
-export interface Example {
-  readonly rank: number;
-  /** −1: among the largest; else the interval of (0, max] it was sampled from */
-  readonly interval: number;
-  readonly value: number;
-  readonly document: number;
-  readonly window: number;
-  readonly position: number;
-  readonly role: number;
-  readonly source: number;
-  readonly at: number;
-  readonly tokens: readonly string[];
-  readonly acts: readonly number[];
-}
-
-export interface RankedToken {
-  readonly side: "top" | "bottom";
-  readonly token_id: number;
-  readonly token: string;
-  readonly value: number;
-}
-
-export interface Neighbour {
-  readonly kind: "decoder" | "firing";
-  readonly other: number;
-  readonly value: number;
-  readonly cosine: number | null;
-  readonly n_both: number | null;
-  readonly jaccard: number | null;
-}
-
-export interface Split {
-  readonly kind: "role" | "source" | "position";
-  readonly class: number;
-  readonly n_active: number;
-  readonly mean_act: number;
-}
-
-export interface Histograms {
-  readonly activations: readonly number[];
-  readonly logits: readonly number[] | null;
-  readonly intervals: readonly number[];
-}
 
 /** A row of explanations.parquet, of which the page shows this much. */
 export interface Explanation {
@@ -67,33 +32,43 @@ export interface LatentDetail {
   /** baseline label; "": none */
   readonly label: string;
   readonly labelKind: string;
-  readonly histograms: Histograms | null;
-  readonly examples: readonly Example[];
-  readonly logits: readonly RankedToken[];
-  readonly neighbours: readonly Neighbour[];
-  readonly splits: readonly Split[];
+  readonly histograms: HistogramRow | null;
+  readonly examples: readonly ExampleRow[];
+  readonly logits: readonly LogitRow[];
+  readonly neighbours: readonly NeighbourRow[];
+  readonly splits: readonly SplitRow[];
   readonly explanations: readonly Explanation[];
 }
 
-/** Read together, and together only: a latent has a few dozen rows. @throws {Error} a file cannot be read, or lacks the latent */
+/**
+ * Read together, and together only: a latent has a few dozen rows.
+ * @throws {Error} a file cannot be read, lacks the latent, or holds rows that no index has
+ */
 export async function loadLatent(index: SiteIndex, latent: number): Promise<LatentDetail> {
   const manifest = await loadManifest(index);
-  const rows = <T>(table: TableName) =>
-    readRows(tableFile(index, manifest, table), latent) as Promise<readonly Row[]> as Promise<readonly T[]>;
+  const read = async <T>(file: FileAddress, table: Table): Promise<readonly T[]> => {
+    const found = await readRows(file, latent);
+    const problem = found.map((row) => rowProblem(table, row)).find((one) => one !== null);
+    if (problem != null) throw new Error(`${index.path}/${problem}`);
+    return found as readonly unknown[] as readonly T[];
+  };
+  const rows = <T>(table: TableName) => read<T>(tableFile(index, manifest, table), TABLES[table]);
   const [[row], histograms, examples, logits, neighbours, splits, explanations] = await Promise.all([
     rows<Row>("latents"),
-    rows<Histograms>("histograms"),
-    rows<Example>("examples"),
-    rows<RankedToken>("logits"),
-    rows<Neighbour>("neighbours"),
-    rows<Split>("splits"),
+    rows<HistogramRow>("histograms"),
+    rows<ExampleRow>("examples"),
+    rows<LogitRow>("logits"),
+    rows<NeighbourRow>("neighbours"),
+    rows<SplitRow>("splits"),
     index.explanations
-      ? (readRows({ url: dataUrl(`${index.path}/explanations.parquet`) }, latent) as Promise<
-          readonly unknown[]
-        >)
+      ? read<Explanation>({ url: dataUrl(`${index.path}/${EXPLANATIONS.file}`) }, EXPLANATIONS)
       : [],
   ]);
   if (row === undefined) throw new Error(`${index.path}/latents.parquet has no latent ${latent}`);
+  const problem = [...histograms.map(histogramProblem), ...examples.map(exampleProblem)].find(
+    (found) => found !== null,
+  );
+  if (problem !== undefined) throw new Error(`${index.path}: ${problem}`);
   return {
     manifest,
     numbers: Object.fromEntries(
@@ -108,7 +83,7 @@ export async function loadLatent(index: SiteIndex, latent: number): Promise<Late
     logits,
     neighbours,
     splits,
-    explanations: explanations as readonly Explanation[],
+    explanations,
   };
 }
 

@@ -14,9 +14,19 @@ export type Row = Readonly<Record<string, unknown>>;
 /** A column of all rows: numbers with NaN for null (true 1, false 0), or texts with "" for null. */
 export type ColumnValues = Float64Array | string[];
 
+/** Rows of a file that are read whole: 20 logits of three million latents. */
+const MOST_ROWS = 1 << 26;
+/** Rows among which those of one latent are looked for: row groups have 2048, and a latent lies in one or two. */
+const MOST_SEARCHED_ROWS = 1 << 17;
+/** Of a page of a column, a few megabytes at the most. */
+const MOST_PAGE_BYTES = 64 * 2 ** 20;
+
 /** DuckDB writes zstd; nothing else is needed. */
 const compressors = {
-  ZSTD: (input: Uint8Array, outputLength: number) => decompress(input, new Uint8Array(outputLength)),
+  ZSTD(input: Uint8Array, outputLength: number) {
+    if (outputLength > MOST_PAGE_BYTES) throw new Error(`a page of ${outputLength} bytes`);
+    return decompress(input, new Uint8Array(outputLength));
+  },
 };
 
 interface OpenFile {
@@ -40,10 +50,13 @@ async function openParquet({ url, bytes }: FileAddress): Promise<OpenFile> {
 
 /**
  * The rows of one latent, in the file's order. Only row groups whose statistics of `latent` cover it are fetched.
- * @throws {Error} the file cannot be read
+ * @throws {Error} the file cannot be read, or is not sorted by latent
  */
 export async function readRows(address: FileAddress, latent: number): Promise<Row[]> {
   const { file, metadata } = await openParquet(address);
+  const nSearched = rowsThatMayBe(metadata, latent);
+  if (nSearched > MOST_SEARCHED_ROWS)
+    throw new Error(`${address.url}: latent ${latent} may be in any of ${nSearched} rows`);
   let rows: Row[] = [];
   await parquetRead({
     file,
@@ -58,13 +71,25 @@ export async function readRows(address: FileAddress, latent: number): Promise<Ro
   return rows;
 }
 
-/** Whole columns, of those that the file has. @throws {Error} the file cannot be read */
+/** Rows of the row groups whose statistics do not rule the latent out. */
+function rowsThatMayBe({ row_groups }: FileMetaData, latent: number): number {
+  let nRows = 0;
+  for (const { columns, num_rows } of row_groups) {
+    const column = columns.find(({ meta_data }) => meta_data?.path_in_schema[0] === "latent");
+    const { min_value = latent, max_value = latent } = column?.meta_data?.statistics ?? {};
+    if (Number(min_value) <= latent && latent <= Number(max_value)) nRows += Number(num_rows);
+  }
+  return nRows;
+}
+
+/** Whole columns, of those that the file has. @throws {Error} the file cannot be read, or has too many rows */
 export async function readColumns(
   address: FileAddress,
   columns?: readonly string[],
 ): Promise<{ nRows: number; columns: Record<string, ColumnValues> }> {
   const { file, metadata } = await openParquet(address);
   const nRows = Number(metadata.num_rows);
+  if (!(nRows <= MOST_ROWS)) throw new Error(`${address.url}: ${nRows} rows, at most ${MOST_ROWS} are read`);
   const present = metadata.schema.filter(
     ({ name, type }) => type !== undefined && (columns?.includes(name) ?? true),
   );

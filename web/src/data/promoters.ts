@@ -22,9 +22,9 @@ export async function promoters(file: FileAddress, text: string): Promise<Uint32
 
 async function readPromoted(file: FileAddress): Promise<Promoted> {
   const { columns } = await readColumns(file, ["latent", "side", "token"]);
-  const latents = columns.latent as Float64Array;
-  const sides = columns.side as string[];
-  const tokens = columns.token as string[];
+  const { latent: latents, side: sides, token: tokens } = columns;
+  if (!(latents instanceof Float64Array && Array.isArray(sides) && Array.isArray(tokens)))
+    throw new Error(`${file.url} is no table of logits`);
   const isTop = (_: unknown, i: number) => sides[i] === "top";
   return { latents: latents.filter(isTop), tokens: tokens.filter(isTop).map((token) => token.toLowerCase()) };
 }

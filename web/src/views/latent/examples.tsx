@@ -1,9 +1,9 @@
 /** Where it fires, in context: first the strongest, then samples from each interval of activation, so that all of it is seen. */
 import { useState } from "preact/hooks";
+import type { ExampleRow } from "../../../../src/dashboard/index-rows.ts";
 import { INTERVALS } from "../../../../src/dashboard/tables.ts";
 import { count, short } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
-import type { Example } from "../../data/latent.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
 import { TokenStrip } from "../../parts/token-strip.tsx";
 import { quotedToken } from "../../parts/token-text.ts";
@@ -28,7 +28,7 @@ export function Examples(props: SheetProps) {
   );
 }
 
-function Group(props: SheetProps & { interval: number; examples: readonly Example[]; most: number }) {
+function Group(props: SheetProps & { interval: number; examples: readonly ExampleRow[]; most: number }) {
   const { detail, interval, examples, most, level } = props;
   const [isAll, setAll] = useState(false);
   const shown = isAll ? examples : examples.slice(0, FIRST);
@@ -57,7 +57,7 @@ function Group(props: SheetProps & { interval: number; examples: readonly Exampl
   );
 }
 
-function ExampleLine({ detail, example, most }: SheetProps & { example: Example; most: number }) {
+function ExampleLine({ detail, example, most }: SheetProps & { example: ExampleRow; most: number }) {
   const { value, at, tokens, acts, document, window, position, role, source } = example;
   const { splits } = detail.manifest;
   const where = [

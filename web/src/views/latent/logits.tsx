@@ -1,6 +1,7 @@
 /** Tokens it promotes and suppresses most. */
+
+import type { LogitRow } from "../../../../src/dashboard/index-rows.ts";
 import { signed } from "../../../../src/report/numbers.ts";
-import type { RankedToken } from "../../data/latent.ts";
 import { Heading, type Level } from "../../parts/heading.tsx";
 import { quotedToken } from "../../parts/token-text.ts";
 import type { SheetProps } from "./props.ts";
@@ -13,7 +14,7 @@ export function Logits({ detail, level }: SheetProps) {
         <p class="absent">The index was made without the model, so there are none.</p>
       </section>
     );
-  const side = (name: RankedToken["side"]) => detail.logits.filter((token) => token.side === name);
+  const side = (name: LogitRow["side"]) => detail.logits.filter((token) => token.side === name);
   return (
     <section>
       <Heading level={level}>Logits</Heading>
@@ -27,7 +28,7 @@ export function Logits({ detail, level }: SheetProps) {
 
 function Ranked(props: {
   title: string;
-  tokens: readonly RankedToken[];
+  tokens: readonly LogitRow[];
   level: Level;
   tone: "after" | "before";
 }) {

@@ -1,8 +1,8 @@
 /** Latents that are like it: by direction, and by firing together. */
 
+import type { NeighbourRow } from "../../../../src/dashboard/index-rows.ts";
 import type { SiteIndex } from "../../../../src/dashboard/site.ts";
 import { count, fixed, percent } from "../../../../src/report/numbers.ts";
-import type { Neighbour } from "../../data/latent.ts";
 import { type Latents, loadLatents } from "../../data/latents.ts";
 import { Heading } from "../../parts/heading.tsx";
 import { useLoaded } from "../../parts/use-loaded.ts";
@@ -14,7 +14,7 @@ export function Neighbours(props: SheetProps) {
   const { detail, index, level } = props;
   const names = useLoaded(() => loadLatents(index), index.id);
   const latents = names.state === "here" ? names.value : null;
-  const kind = (name: Neighbour["kind"]) => detail.neighbours.filter((one) => one.kind === name);
+  const kind = (name: NeighbourRow["kind"]) => detail.neighbours.filter((one) => one.kind === name);
   if (detail.neighbours.length === 0) return null;
   return (
     <section>
@@ -47,8 +47,8 @@ interface NeighbourTableProps {
   readonly latents: Latents | null;
   readonly caption: string;
   readonly heads: readonly string[];
-  readonly rows: readonly Neighbour[];
-  readonly cells: (row: Neighbour) => readonly string[];
+  readonly rows: readonly NeighbourRow[];
+  readonly cells: (row: NeighbourRow) => readonly string[];
 }
 
 function NeighbourTable({ index, latents, caption, heads, rows, cells }: NeighbourTableProps) {

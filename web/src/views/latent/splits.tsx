@@ -1,8 +1,9 @@
 /** Among which tokens it fires: by role, source and position, with how often it would be chance. */
+
+import type { SplitRow } from "../../../../src/dashboard/index-rows.ts";
 import type { TokenClass } from "../../../../src/dashboard/manifest.ts";
 import { count, percent, short } from "../../../../src/report/numbers.ts";
 import { visibleText } from "../../../../src/report/visible-text.ts";
-import type { Split } from "../../data/latent.ts";
 import { Heading } from "../../parts/heading.tsx";
 import type { SheetProps } from "./props.ts";
 
@@ -31,7 +32,7 @@ export function Splits({ detail, level }: SheetProps) {
 function SplitTable(props: {
   kind: (typeof KINDS)[number];
   classes: readonly TokenClass[];
-  rows: readonly Split[];
+  rows: readonly SplitRow[];
   density: number;
 }) {
   const { kind, classes, rows, density } = props;

@@ -9,14 +9,19 @@ export function setup(options?: {
   log?: (line: string) => void;
 }): Promise<{ engine: "native" | "wasm" | "reference"; reason: string; changed: boolean }>;
 
-/** False: nothing has changed since it was built, or there are no sources. */
-export function buildPage(context: {
+export interface BuildContext {
   root: string;
   verbose: boolean;
   log: (line: string) => void;
   /** what was built from what; left out: as the folder says */
   state?: Record<string, unknown>;
-}): Promise<boolean>;
+}
+
+/** False: nothing has changed since it was built, or there are no sources. */
+export function buildTypeScript(context: BuildContext): Promise<boolean>;
+
+/** False: nothing has changed since it was built, or there are no sources. */
+export function buildPage(context: BuildContext): Promise<boolean>;
 
 export function packagesMatchLock(root: string): boolean;
 

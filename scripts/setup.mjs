@@ -142,7 +142,7 @@ export function npmAdvice(output) {
 // ── TypeScript ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Compiles src/ into a new folder and swaps it in whole, so that a failed build leaves the last good dist/. */
-async function buildTypeScript({ root, verbose, log, state }) {
+export async function buildTypeScript({ root, verbose, log, state = readState(root) }) {
   if (!existsSync(join(root, "src"))) return false;
   const compiler = join(root, "node_modules/typescript/bin/tsc");
   const sources = filesIn(join(root, "src")).filter((file) => !file.endsWith(".test.ts"));

@@ -44,7 +44,7 @@ const VIEWS: Readonly<Record<string, readonly [string, string]>> = {
   steer: ["#/steer/layer-4?do=add:7:4;ablate:9&text=Once", ".intervention"],
 };
 
-describe.skipIf(!isThere)("the page in Chromium", { timeout: 60_000 }, () => {
+describe.skipIf(!isThere)("the page in Chromium", () => {
   let browser: Browser;
   let folder: string;
   let server: SiteServer;

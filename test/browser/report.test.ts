@@ -40,7 +40,7 @@ const VIEWS: readonly View[] = [
   { name: "paper", width: 794, media: "print" },
 ];
 
-describe.skipIf(!isThere)("the report in Chromium", { timeout: 90_000 }, () => {
+describe.skipIf(!isThere)("the report in Chromium", () => {
   let browser: Browser;
   let folder: string;
   let url: string;

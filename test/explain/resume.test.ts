@@ -33,9 +33,7 @@ async function bytesOf(folder: string): Promise<Buffer[]> {
 }
 
 describe("killed in the middle", () => {
-  it("goes on: the same file, and nothing that was answered is sent again", {
-    timeout: 120_000,
-  }, async () => {
+  it("goes on: the same file, and nothing that was answered is sent again", async () => {
     await serve({ delayOf: () => 25 });
     const [killed, undisturbed] = [await worlds.copy(), await worlds.copy()];
     const args = [

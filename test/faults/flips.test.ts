@@ -36,7 +36,7 @@ beforeAll(async () => {
     await cp(runFolder, stateFolder(state), { recursive: true });
   }
   expected = await contentsOf(runFolder, NAME, LEFT_OUT);
-}, 60_000);
+});
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

@@ -1,12 +1,17 @@
-/** Each reader of untrusted files on a few hundred damaged ones; `npm run fuzz` tries many more. */
-import { expect, it } from "vitest";
-import { fuzz } from "./fuzz.ts";
+/** Each reader of untrusted files on some damaged ones; `npm run fuzz` tries many more. */
+import { afterAll, expect, it } from "vitest";
+import { Fuzzer } from "./fuzz.ts";
 import { TARGETS } from "./targets.ts";
 
+const INPUTS = 150;
+
+const fuzzer = new Fuzzer();
+afterAll(() => fuzzer.close());
+
 it.each(TARGETS.map(({ name }) => name))("%s: damaged files are read or refused, quickly", async (name) => {
-  const { refused, read, problems } = await fuzz(name, 2, 0, 300);
+  const { refused, read, problems } = await fuzzer.fuzz({ target: name, seed: 2, from: 0, to: INPUTS });
   expect(problems).toEqual([]);
-  expect(refused + read).toBe(300);
+  expect(refused + read).toBe(INPUTS);
   expect(refused).toBeGreaterThan(10);
 });
 
@@ -21,5 +26,6 @@ const REGRESSIONS: [name: string, seed: number, input: number, what: string][] =
 ];
 
 it.each(REGRESSIONS)("%s, seed %i, input %i: %s", async (name, seed, input) => {
-  expect(await fuzz(name, seed, input, input + 1)).toEqual({ refused: 1, read: 0, problems: [] });
+  const counts = await fuzzer.fuzz({ target: name, seed, from: input, to: input + 1 });
+  expect(counts).toEqual({ refused: 1, read: 0, problems: [] });
 });

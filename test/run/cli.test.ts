@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse, stringify } from "yaml";
 import { openActivationStore } from "../../src/activations/store.ts";
 import { writeSafetensors } from "../../src/formats/safetensors.ts";
@@ -27,12 +27,10 @@ let folder: string;
 let recipe: string;
 let first: Finished;
 
-vi.setConfig({ testTimeout: 120_000 }); // other tests may have the cores
-
 beforeAll(async () => {
   ({ folder, recipe } = await smallRun({ train: TRAIN }));
   first = await lapidary("run", recipe);
-}, 120_000);
+});
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -336,7 +334,10 @@ describe("run", () => {
   it("adds a layer to a run, and the card follows", async () => {
     const short = smallRecipe(folder) as Record<"corpus" | "eval", object>;
     const train = { ...TRAIN, epochs: 1, batchTokens: 500 };
-    const sizes = { corpus: { ...short.corpus, tokens: 1500 }, eval: { ...short.eval, tokens: 300 } };
+    const sizes = {
+      corpus: { ...short.corpus, tokens: 1500 },
+      eval: { ...short.eval, tokens: 300, domains: [], splice: { tokens: 64 } },
+    };
     const changes = { layers: [2, 4], name: "two", polish: { when: "never" }, train, ...sizes };
     const two = join(folder, "two.yaml");
     await writeFile(two, stringify(smallRecipe(folder, changes)));

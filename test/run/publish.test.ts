@@ -18,8 +18,6 @@ const SAE = "btk-mat-layer-4-k-32";
 const HOOK = "blocks.4.hook_resid_post";
 const { eval: evaluation, train } = smallRecipe(join(tmpdir(), "beside")) as { eval: object; train: object };
 
-vi.setConfig({ testTimeout: 60_000 });
-
 let folder: string;
 let server: HubServer;
 let printed = "";
@@ -33,7 +31,7 @@ beforeAll(async () => {
   folder = made.folder;
   const { code, stderr } = await commandLine(folder, "run", made.recipe, "--quiet");
   expect({ code, stderr }).toEqual({ code: 3, stderr: "" }); // done, and below its gate
-}, 120_000);
+});
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 beforeEach(async () => {
@@ -268,7 +266,7 @@ it("killed at any moment of publishing, it goes on: the same hashes, and never a
   expect(card).toBe(await hashFile(inRun("README.md")));
   expect(verified).toBe(await hashFile(inRun("verification.json")));
   expect((await readdir(inRun())).filter((name) => name.endsWith(".tmp"))).toEqual([]);
-}, 180_000);
+});
 
 it("pull, killed midway, goes on", async () => {
   await publish();

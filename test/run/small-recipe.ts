@@ -70,14 +70,19 @@ export interface Finished {
   readonly stderr: string;
 }
 
-/** Starts `lapidary …` from source in `folder`. */
+/** What Node is given to run the command line: compiled from these very sources (`test/compiled.ts`), else the sources. */
+function program(): string[] {
+  const compiled = process.env.LAPIDARY_COMPILED;
+  return compiled ? [join(compiled, "cli/main.js")] : ["--import", import.meta.resolve("tsx"), MAIN];
+}
+
+/** Starts `lapidary …` in `folder`. */
 export function startCli(
   folder: string,
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): { child: ChildProcess; finished: Promise<Finished> } {
-  const tsx = import.meta.resolve("tsx");
-  const child = spawn(process.execPath, ["--import", tsx, MAIN, ...args], {
+  const child = spawn(process.execPath, [...program(), ...args], {
     cwd: folder,
     env: { ...process.env, NO_COLOR: "1", ...env },
   });

@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openWriter } from "../../src/activations/writer.ts";
 import { TRANSFER_LIMITS } from "../../src/evals/transfer/limits.ts";
 import type { TransferReport } from "../../src/evals/transfer/report.ts";
@@ -22,8 +22,6 @@ const SAE = join(ASSETS, "sae-base/layer_4");
 const BASE = join(ASSETS, "base");
 const IT = join(ASSETS, "it");
 const SMALL = ["--tokens", "500", "--context", "128"];
-
-vi.setConfig({ testTimeout: 120_000 }); // other tests may have the cores
 
 let folder: string;
 beforeAll(async () => {

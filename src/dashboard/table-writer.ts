@@ -66,7 +66,7 @@ export class TableWriter {
     if (this.#heldValues >= this.#partValues) await this.#writePart();
   }
 
-  /** Writes the table's file, once the texts are held; the writer is done. */
+  /** Writes the table's file, where it has lists of texts once these are held; the writer is done. */
   async finish(): Promise<void> {
     await this.#flush();
     if (this.#parts.length === 0) {
@@ -81,14 +81,16 @@ export class TableWriter {
     for (const part of this.#parts) await rm(this.#path(part));
   }
 
-  /** `held`: where DuckDB finds the rows. They stream past the one row of texts, which keeps their order. */
+  /** `held`: where DuckDB finds the rows. They stream past the one row of texts, if any, which keeps their order. */
   async #writeFile(held: string): Promise<void> {
-    const columns = this.#table.columns.map(({ name, type }) =>
+    const { columns, file } = this.#table;
+    const hasTexts = columns.some(({ type }) => type === TEXT_LIST);
+    const selected = columns.map(({ name, type }) =>
       type === TEXT_LIST ? `list_select(${TEXTS}.list, "${name}") AS "${name}"` : `"${name}"`,
     );
     await this.#database.writeParquet(
-      `SELECT ${columns.join(", ")} FROM ${held}, ${TEXTS}`,
-      this.#table.file,
+      `SELECT ${selected.join(", ")} FROM ${held}${hasTexts ? `, ${TEXTS}` : ""}`,
+      file,
     );
   }
 

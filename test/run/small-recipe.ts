@@ -47,7 +47,7 @@ export function smallRecipe(folder: string, changes: Record<string, unknown> = {
       domains: [
         { name: "code", tokens: 400, contextSize: 200, sources: [source("code", "text", "domain_code")] },
       ],
-      splice: { tokens: 300 },
+      splice: { tokens: 96 },
     },
     ...changes,
   };
